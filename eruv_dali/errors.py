@@ -1,0 +1,20 @@
+"""What a person's mistake, or a bad file, turns into: one clear line and exit code 2."""
+
+import sys
+from collections.abc import Callable
+
+
+class EruvError(Exception):
+    """Bad input. The message is one line: it names the file or key and the offending value, and says what to do."""
+
+
+def run_program(main: Callable[[], None]) -> None:
+    """Run a command-line program: an `EruvError` prints its one line and exits 2, Ctrl-C exits 130."""
+    try:
+        main()
+    except EruvError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,24 @@
+"""Everything static is in setup.cfg. Here: which CUDA's wheels of DALI and CuPy to ask for.
+
+Installing both CUDA 12 and CUDA 13 DALI wheels breaks both, so exactly one pair is named: CUDA 12 unless
+ERUV_CUDA=13 is set at install time. NVRTC and the CUDA headers come from PyPI too, so that CuPy can compile kernels
+on a machine that has only the NVIDIA driver.
+"""
+
+import os
+
+from setuptools import setup
+from setuptools.config.setupcfg import read_configuration
+
+GPU_WHEELS = {
+    "12": ["nvidia-dali-cuda120>=2.0,<3", "cupy-cuda12x>=14,<15", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-runtime-cu12"],
+    "13": ["nvidia-dali-cuda130>=2.0,<3", "cupy-cuda13x>=14,<15", "nvidia-cuda-nvrtc>=13,<14",
+           "nvidia-cuda-runtime>=13,<14", "nvidia-cuda-crt>=13,<14"],
+}
+
+cuda = os.environ.get("ERUV_CUDA", "12")
+if cuda not in GPU_WHEELS:
+    raise SystemExit(f"ERUV_CUDA={cuda!r} is not a CUDA version eruv_dali knows; set it to 12 or 13")
+
+requirements = read_configuration("setup.cfg")["options"]["install_requires"]
+setup(install_requires=requirements + GPU_WHEELS[cuda])
