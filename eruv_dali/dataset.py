@@ -1,0 +1,141 @@
+"""A DATASET: the folder that `prepare` writes and the loaders read.
+
+    dataset.json     format version, frame size, pack kind, and the settings that made the rest
+    videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,pack,note
+    shots.csv        video,shot,start,end,score
+    segments.csv     segment,video,shot,start,end
+    rejected.csv     video,reason
+    frames.npy       one FRAME record a frame, the videos of videos.csv one after the other; memory-mapped
+    pack/            the decode-once copy of the frames, if one was asked for
+    records/         what `prepare` found in each video, one file a video: its memory between runs
+
+Frames count from 0, `end` is exclusive, `video` is the path relative to the folder that was given to `prepare`.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from eruv_dali.errors import EruvError
+from eruv_dali.pack import PackReader
+from eruv_dali.slices import FrameIndex
+
+FORMAT = 1
+
+# What is kept of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
+FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<u4"), ("key", "?")])
+
+SEGMENT = np.dtype([("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
+
+VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "pack",
+                 "note")  # fmt: skip
+SHOT_COLUMNS = ("video", "shot", "start", "end", "score")
+SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """One line of videos.csv; `first` is the place of its frame 0 in frames.npy."""
+
+    video: str
+    path: Path
+    frames: int
+    codec: str
+    rotation: int
+    pack: str
+    first: int
+
+
+class Dataset:
+    """A prepared DATASET, opened for reading.
+
+    Attributes:
+        folder: where it lies.
+        frame_height, frame_width: size of the resized frames that clips are cropped from.
+        pack: "none", "jpeg" or "raw".
+        videos: list of VideoRow, sorted by name.
+        segments: (S,) array of SEGMENT; `video` is a position in `videos`.
+
+    Raises:
+        EruvError: the folder is no DATASET, was written by another version, or its parts do not fit together.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        settings = read_settings(self.folder)
+        if settings is None:
+            raise EruvError(f"{self.folder}: no DATASET here (no dataset.json); make one with eruv_dali.prepare")
+        self.frame_height, self.frame_width = settings["frame_height"], settings["frame_width"]
+        self.pack = settings["pack"]
+        try:
+            self.videos = self._read_videos()
+            self.segments = self._read_segments()
+            self._frames = np.load(self.folder / "frames.npy", mmap_mode="r")
+        except (OSError, ValueError, KeyError) as error:
+            raise EruvError(f"{self.folder}: damaged DATASET ({error}); run prepare on it again") from None
+        total = sum(video.frames for video in self.videos)
+        if self._frames.dtype != FRAME or len(self._frames) != total:
+            raise EruvError(
+                f"{self.folder}: frames.npy holds {len(self._frames)} frames, videos.csv names {total}; prepare was "
+                "interrupted, run it again"
+            )
+        self.index = lru_cache(maxsize=4096)(self._index)
+        self.packed = PackReader(self.folder / "pack")
+
+    def frames_of(self, video: int) -> np.ndarray:
+        """(frames,) FRAME records of one video, memory-mapped."""
+        row = self.videos[video]
+        return self._frames[row.first : row.first + row.frames]
+
+    def _index(self, video: int) -> FrameIndex:
+        frames = self.frames_of(video)
+        return FrameIndex(np.array(frames["pts"]), np.array(frames["key"]))
+
+    def _read_videos(self) -> list[VideoRow]:
+        videos, first = [], 0
+        with open(self.folder / "videos.csv", newline="") as file:
+            for row in csv.DictReader(file):
+                frames = int(row["frames"])
+                videos.append(VideoRow(row["video"], Path(row["path"]), frames, row["codec"], int(row["rotation"]),
+                                       row["pack"], first))  # fmt: skip
+                first += frames
+        return videos
+
+    def _read_segments(self) -> np.ndarray:
+        place = {video.video: position for position, video in enumerate(self.videos)}
+        with open(self.folder / "segments.csv", newline="") as file:
+            rows = csv.reader(file)
+            if tuple(next(rows, ())) != SEGMENT_COLUMNS:
+                raise ValueError(f"segments.csv has other columns than {','.join(SEGMENT_COLUMNS)}")
+            cut = [(place[video], int(shot), int(start), int(end)) for _, video, shot, start, end in rows]
+        return np.array(cut, SEGMENT)
+
+    def close(self) -> None:
+        """Let go of the files. (The system unmaps them when the last array that looks into them is gone.)"""
+        self.packed.close()
+        self.index.cache_clear()
+        self._frames = None
+
+
+def read_settings(folder: Path) -> dict | None:
+    """The content of dataset.json, or None where there is none.
+
+    Raises:
+        EruvError: it cannot be read, or was written by another version of the format.
+    """
+    file = folder / "dataset.json"
+    try:
+        settings = json.loads(file.read_text())
+        version = settings["format"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EruvError(f"{file}: cannot be read ({error}); prepare the videos again into a new folder") from None
+    if version != FORMAT:
+        raise EruvError(f"{file}: DATASET of format {version}, this version reads format {FORMAT}; prepare the videos "
+                        "again into a new folder")  # fmt: skip
+    return settings

@@ -1,0 +1,106 @@
+"""Decode: every frame of a video, once, in display order, as RGB pictures of the sizes asked for.
+
+Frame n of a video is the n-th picture shown, counting from 0, whatever the time stamps say; every other module counts
+the same way. Pictures stand upright: a rotation that the file asks players for (phone videos) is applied.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+
+from eruv_dali.videos import NO_PTS, DamagedVideo, UnusableVideo, libav_words, open_video
+
+CHUNK = 128  # frames handed over at a time
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive frames of a video.
+
+    Attributes:
+        pictures: for each size asked for, (T, height, width, 3) uint8 RGB; the first size's lie on the device.
+        pts: (T,) int64 time stamps in the stream's time base, NO_PTS where there is none.
+        key: (T,) bool, the frame can be decoded without any other.
+        stream: what the file says of itself: fps, width, height (upright), codec, rotation (degrees).
+    """
+
+    pictures: list
+    pts: np.ndarray
+    key: np.ndarray
+    stream: dict
+
+
+def decode_pictures(
+    path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str = "cpu", threads: int = 1
+) -> Iterator[Chunk]:
+    """Decode every frame of a video, in chunks, each frame scaled to every one of `sizes` (height, width).
+
+    On a GPU the frames come from NVDEC where it knows the codec and from PyAV otherwise.
+
+    Raises:
+        UnusableVideo: no frame can be had from the file.
+        DamagedVideo: decoding broke off after some good frames; raised after the last of them was yielded.
+    """
+    if device == "gpu":
+        from eruv_dali.decode_gpu import decode_pictures_gpu
+
+        yield from decode_pictures_gpu(path, sizes)
+        return
+    container, stream = open_video(path, threads=threads)
+    count, damage = 0, None
+    with container:
+        frames = container.decode(stream)
+        while damage is None:
+            pictures, pts, key, facts = [[] for _ in sizes], [], [], {}
+            try:
+                for frame in frames:
+                    facts = facts or describe(stream, frame)
+                    for column, (height, width) in zip(pictures, sizes, strict=True):
+                        column.append(rgb_picture(frame, height, width))
+                    pts.append(NO_PTS if frame.pts is None else frame.pts)
+                    key.append(frame.key_frame)
+                    if len(pts) == CHUNK:
+                        break
+            except av.error.FFmpegError as error:
+                damage = libav_words(error)
+            if not pts:
+                break
+            count += len(pts)
+            yield Chunk([np.stack(column) for column in pictures], np.array(pts), np.array(key), facts)
+    if damage and not count:
+        raise UnusableVideo(f"no frame could be decoded ({damage})")
+    if damage:
+        raise DamagedVideo(f"damaged after frame {count - 1} ({damage})")
+    if not count:
+        raise UnusableVideo("no frame in its video stream")
+
+
+def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> dict:
+    """What a file says of its video: frames per second, size as shown, codec, rotation in degrees (0, 90, 180, 270)."""
+    turns = _turns(frame)
+    width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
+    rate = stream.average_rate or stream.guessed_rate
+    return {"fps": f"{float(rate):.6g}" if rate else "", "width": width, "height": height,
+            "codec": stream.codec_context.codec.canonical_name, "rotation": 90 * turns}  # fmt: skip
+
+
+def rgb_picture(frame: av.VideoFrame, height: int, width: int) -> np.ndarray:
+    """A decoded frame, upright, scaled to (height, width, 3) uint8 RGB.
+
+    swscale's bilinear filter widens with the reduction, so it averages (anti-aliases) when it makes pictures smaller:
+    the same meaning as DALI's INTERP_LINEAR with antialias and PyTorch's bilinear with antialias=True. Scaling inside
+    the conversion from YUV is several times faster than scaling RGB afterwards.
+    """
+    turns = _turns(frame)
+    if turns % 2:
+        height, width = width, height
+    picture = frame.reformat(width, height, "rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def _turns(frame: av.VideoFrame) -> int:
+    """Counter-clockwise quarter turns that set the picture upright."""
+    return round(frame.rotation / 90) % 4

@@ -1,0 +1,110 @@
+"""Pack: a decode-once copy of every frame, resized, in a few large files.
+
+A pack is a folder of `frames-NNNNN.bin`, each a plain run of encoded frames; where each frame lies stands in the
+dataset's `frames.npy`. "jpeg" stores JPEG pictures, "raw" uint8 RGB. Every frame stands alone, so a clip is a list of
+byte ranges and the inverted, shuffled or sped-up clip is only another order of them.
+"""
+
+import io
+import mmap
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PACK_KINDS = ("none", "jpeg", "raw")
+
+# 4:4:4 keeps the colour of small pictures and costs less than the quality 4:2:0 would need for the same error.
+# Measured on the resized frames of real videos: see benchmarks/results/pack_quality.json.
+JPEG_QUALITY = 90
+JPEG_SUBSAMPLING = 0  # 4:4:4
+
+FILE_BYTES = 4 << 30  # a new file is begun beyond this size
+
+
+def encode_frame(picture: np.ndarray, kind: str) -> bytes:
+    """Encode one (H, W, 3) uint8 RGB picture for a pack of this kind ("jpeg" or "raw")."""
+    if kind == "raw":
+        return np.ascontiguousarray(picture).tobytes()
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=JPEG_SUBSAMPLING)
+    return buffer.getvalue()
+
+
+class PackWriter:
+    """Appends videos to pack files of its own; each process that writes has one, so none waits for another.
+
+    What was appended counts only once a record names it: after a kill, `trim_pack` cuts off what no record names.
+    """
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder, self.kind = folder, kind
+        self._file: io.BufferedWriter | None = None
+
+    def begin_video(self) -> tuple[str, int]:
+        """Start a video: the pack file's name and the offset at which the video's first frame will lie."""
+        if self._file is None or self._file.tell() >= FILE_BYTES:
+            self.close()
+            self._file = self._new_file()
+        return Path(self._file.name).name, self._file.tell()
+
+    def add(self, picture: np.ndarray) -> tuple[int, int]:
+        """Append one (H, W, 3) uint8 frame: its size in bytes and its CRC-32."""
+        data = encode_frame(picture, self.kind)
+        self._file.write(data)
+        return len(data), zlib.crc32(data)
+
+    def end_video(self) -> None:
+        """Make what was appended durable, so that a record may name it."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def drop_video(self, offset: int) -> None:
+        """Take back the video begun at `offset`: it turned out unusable."""
+        self._file.seek(offset)
+        self._file.truncate()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _new_file(self) -> io.BufferedWriter:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        number = 0
+        while True:
+            try:
+                return open(self.folder / f"frames-{number:05d}.bin", "xb")
+            except FileExistsError:
+                number += 1
+
+
+def trim_pack(folder: Path, used: dict[str, int]) -> None:
+    """Cut every pack file to the bytes that records name (`used`: file name -> end), delete files that none names."""
+    for file in folder.glob("frames-*.bin"):
+        if file.name not in used:
+            file.unlink()
+        elif file.stat().st_size > used[file.name]:
+            os.truncate(file, used[file.name])
+
+
+class PackReader:
+    """Memory-maps pack files; `bytes_at` gives views of them, without a copy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._maps: dict[str, np.ndarray] = {}
+
+    def bytes_at(self, file: str, offset: int, size: int) -> np.ndarray:
+        """(size,) uint8, a read-only view into the mapped file."""
+        if file not in self._maps:
+            with open(self.folder / file, "rb") as opened:
+                mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            mapped.madvise(mmap.MADV_RANDOM)  # clips are drawn at random: read-ahead would only waste the disk
+            self._maps[file] = np.frombuffer(mapped, np.uint8)
+        return self._maps[file][offset : offset + size]
+
+    def close(self) -> None:
+        self._maps.clear()  # the mapping goes with the last view of it
