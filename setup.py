@@ -5,10 +5,10 @@ ERUV_CUDA=13 is set at install time. NVRTC and the CUDA headers come from PyPI t
 on a machine that has only the NVIDIA driver.
 """
 
+import configparser
 import os
 
 from setuptools import setup
-from setuptools.config.setupcfg import read_configuration
 
 GPU_WHEELS = {
     "12": ["nvidia-dali-cuda120>=2.0,<3", "cupy-cuda12x>=14,<15", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-runtime-cu12"],
@@ -20,5 +20,6 @@ cuda = os.environ.get("ERUV_CUDA", "12")
 if cuda not in GPU_WHEELS:
     raise SystemExit(f"ERUV_CUDA={cuda!r} is not a CUDA version eruv_dali knows; set it to 12 or 13")
 
-requirements = read_configuration("setup.cfg")["options"]["install_requires"]
-setup(install_requires=requirements + GPU_WHEELS[cuda])
+static = configparser.ConfigParser()
+static.read("setup.cfg")
+setup(install_requires=static["options"]["install_requires"].split() + GPU_WHEELS[cuda])

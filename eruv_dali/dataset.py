@@ -29,7 +29,7 @@ FORMAT = 1
 # What is kept of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
 FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<u4"), ("key", "?")])
 
-SEGMENT = np.dtype([("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
+SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
 
 VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "pack",
                  "note")  # fmt: skip
@@ -111,7 +111,8 @@ class Dataset:
             rows = csv.reader(file)
             if tuple(next(rows, ())) != SEGMENT_COLUMNS:
                 raise ValueError(f"segments.csv has other columns than {','.join(SEGMENT_COLUMNS)}")
-            cut = [(place[video], int(shot), int(start), int(end)) for _, video, shot, start, end in rows]
+            cut = [(int(segment), place[video], int(shot), int(start), int(end))
+                   for segment, video, shot, start, end in rows]  # fmt: skip
         return np.array(cut, SEGMENT)
 
     def close(self) -> None:

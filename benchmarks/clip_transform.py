@@ -1,0 +1,104 @@
+"""Clips per second of our clip_transform operator against the same graph of DALI's own operators.
+
+    python benchmarks/clip_transform.py --device cpu --threads 2
+
+Dimensions: a batch of 16 spans, each 16 x 128 x 171 x 3 uint8 and contiguous, to 16 x 112 x 112 x 3; the frames of a
+clip in random order, a random crop. Three cases: no rotation (DALI's graph has no rotate operator in it), and rotation
+as a per-sample argument, once 0 for all samples, once any of 0, 90, 180 and 270 degrees. The two sides run in turn,
+round by round, so that a busy machine slows both; a side's figures are over its rounds. Spans are handed over without
+a copy, so what is timed is the transform and DALI's own overhead; on the GPU the copy of the spans is in it.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from nvidia.dali import fn, pipeline_def
+from rich.console import Console
+from rich.table import Table
+
+from eruv_dali.loader.clip_transform import DALI_DTYPES, clip_transform, load_operator
+
+LENGTH, HEIGHT, WIDTH, CROP = 16, 128, 171, 112
+CASES = ("no rotation", "rotation 0", "any rotation")
+
+
+def make_pipeline(case: str, builtin: bool, args: argparse.Namespace):
+    rng = np.random.default_rng(0)
+    count = args.batch
+    spans = [rng.integers(0, 256, (LENGTH, HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(count)]
+    index = [rng.permutation(LENGTH).astype(np.int32) for _ in range(count)]
+    place = [np.array([rng.integers(HEIGHT - CROP + 1), rng.integers(WIDTH - CROP + 1)], np.int32) for _ in spans]
+    turns = [np.int32(90 * rng.integers(4) if case == "any rotation" else 0) for _ in spans]
+
+    @pipeline_def(batch_size=count, num_threads=args.threads, device_id=0 if args.device == "gpu" else None,
+                  exec_dynamic=True)  # fmt: skip
+    def pipeline():
+        frames = fn.external_source(lambda: spans, no_copy=True)
+        order, crop_pos, rotation = fn.external_source(lambda: (index, place, turns), num_outputs=3)
+        if case == "no rotation":
+            rotation = 0
+        return clip_transform(
+            frames, index=order, crop_pos=crop_pos, rotation=rotation, crop=CROP, dtype=args.dtype, layout=args.layout,
+            mean=(0.43, 0.394, 0.376), std=(0.228, 0.221, 0.217), device=args.device, sequence=True, builtin=builtin,
+        )  # fmt: skip
+
+    built = pipeline()
+    built.build()
+    return built
+
+
+def clips_per_second(pipeline, runs: int, batch: int) -> float:
+    start = time.perf_counter()
+    for _ in range(runs):
+        (out,) = pipeline.run()
+    out.as_cpu()  # on the GPU: waits for the last batch
+    return runs * batch / (time.perf_counter() - start)
+
+
+def measure(case: str, args: argparse.Namespace) -> dict:
+    pipelines = {"eruv": make_pipeline(case, False, args), "dali": make_pipeline(case, True, args)}
+    rates = {side: [] for side in pipelines}
+    for number in range(args.rounds + 1):
+        for side, pipeline in pipelines.items():
+            rate = clips_per_second(pipeline, args.runs, args.batch)
+            if number:  # the first round warms up
+                rates[side].append(rate)
+    spread = {side: {"min": min(r), "median": median(r), "max": max(r)} for side, r in rates.items()}
+    ratios = [ours / theirs for ours, theirs in zip(rates["eruv"], rates["dali"], strict=True)]
+    return {"case": case, **spread, "ratio": {"min": min(ratios), "median": median(ratios), "max": max(ratios)}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--dtype", choices=tuple(DALI_DTYPES), default="float32")
+    parser.add_argument("--layout", choices=("THWC", "TCHW", "CTHW"), default="THWC")
+    parser.add_argument("--batch", type=int, default=16, help="clips in a batch")
+    parser.add_argument("--threads", type=int, default=2, help="DALI threads")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=20, help="batches in a round")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    args = parser.parse_args()
+    if not load_operator(args.device):
+        raise SystemExit("the operator could not be built here: nothing to compare")
+
+    results = [measure(case, args) for case in CASES]
+    what = f"{args.dtype} {args.layout}, {args.device}, {args.threads} threads"
+    table = Table(title=f"clips/s, {what}: min / median / max")
+    for column in ("case", "eruv", "DALI's own", "ratio"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for row in results:
+        figures = [" / ".join(f"{row[side][k]:,.0f}" for k in ("min", "median", "max")) for side in ("eruv", "dali")]
+        table.add_row(row["case"], *figures, " / ".join(f"{row['ratio'][k]:.2f}" for k in ("min", "median", "max")))
+    Console().print(table)
+    if args.json:
+        settings = {key: value for key, value in vars(args).items() if key != "json"}
+        args.json.write_text(json.dumps({"settings": settings, "results": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

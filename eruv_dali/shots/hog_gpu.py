@@ -1,0 +1,66 @@
+"""kernels/hog.cu on the GPU: compiled by CuPy's NVRTC on first use, called with CuPy arrays (NumPy ones are copied)."""
+
+import functools
+
+import cupy
+import numpy as np
+
+from eruv_dali import native
+from eruv_dali.shots.hog_host import GROUP, hog_cells_blocks
+from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
+
+FLAGS = ("--std=c++14", "--fmad=false")  # no contraction into fused multiply-adds: host and GPU agree to the bit
+THREADS = 256
+
+
+def source() -> str:
+    """hog.cu with its header in place: NVRTC has no include path of ours."""
+    folder = native.kernels_dir()
+    return (folder / "hog.cu").read_text().replace('#include "host.h"', (folder / "host.h").read_text())
+
+
+@functools.cache
+def module() -> cupy.RawModule:
+    return cupy.RawModule(code=source(), options=FLAGS)
+
+
+def hog(frames_THWC: cupy.ndarray, epsilon: float = 0.0) -> cupy.ndarray:
+    frames_THWC = cupy.ascontiguousarray(frames_THWC)
+    T, H, W, _ = frames_THWC.shape
+    cells_y, cells_x = H // CELL, W // CELL
+    histogram = cupy.empty((T, 2 * ORIENTATIONS, cells_y * cells_x), np.float32)
+    energy = cupy.empty((T, cells_y * cells_x), np.float32)
+    features = cupy.empty((T, cells_y, cells_x, FEATURES), np.float32)
+    _run("hog_cells", hog_cells_blocks(T, cells_y, cells_x), frames_THWC, H, W, histogram, energy)
+    groups = -(-cells_y * cells_x // GROUP)
+    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, epsilon, features)
+    return features
+
+
+def lag_difference(x: cupy.ndarray, lag: int) -> cupy.ndarray:
+    out = cupy.empty(max(len(x) - lag, 0), np.float32)
+    _run("lag_difference", len(out), x, x[0].size if len(x) else 0, lag, out)
+    return out
+
+
+def window_mean(x: cupy.ndarray, window: int) -> cupy.ndarray:
+    out = cupy.empty((max(len(x) - window + 1, 0), *x.shape[1:]), np.float32)
+    _run("window_mean", len(out), x, out[0].size if len(out) else 0, window, out)
+    return out
+
+
+def luminance_difference(frames_THWC: cupy.ndarray) -> cupy.ndarray:
+    frames_THWC = cupy.ascontiguousarray(frames_THWC)
+    T, H, W, _ = frames_THWC.shape
+    out = cupy.empty(max(T - 1, 0), np.float32)
+    _run("luminance_difference", len(out), frames_THWC, H * W, out)
+    return out
+
+
+def _run(kernel: str, blocks: int, *arguments) -> None:
+    def convert(argument):
+        types = {int: np.int32, float: np.float32}
+        return types.get(type(argument), lambda same: same)(argument)
+
+    if blocks:
+        module().get_function(kernel)((blocks,), (THREADS,), tuple(map(convert, arguments)))

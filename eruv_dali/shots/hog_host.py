@@ -1,0 +1,84 @@
+"""kernels/hog.cu on the processor: compiled with g++ on first use, called with NumPy arrays, threads over frames."""
+
+import ctypes
+import functools
+import os
+
+import numpy as np
+
+from eruv_dali import native
+from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
+
+# Without contraction into fused multiply-adds the host and the GPU agree to the bit. The last two flags only say that
+# nobody looks at floating-point exceptions and errno: without them sqrt and the comparisons do not vectorise.
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
+TILE = (4, 8)  # cells of a hog_cells block and of a hog_features block, as in hog.cu
+GROUP = 32
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The compiled kernels. Raises `native.NoCompiler`."""
+    folder = native.kernels_dir()
+    source = folder / "hog.cu"
+    command = [native.find_compiler("g++"), *FLAGS, "-shared", "-fPIC", "-pthread", "-x", "c++", str(source)]
+    path = native.build_library("hog", [[*command, "-o", "{out}"]], [source, folder / "host.h"])
+    return ctypes.CDLL(str(path))
+
+
+def available() -> bool:
+    """Whether the kernels can be compiled here; says why not, once."""
+    try:
+        library()
+    except native.NoCompiler as reason:
+        native.say_once(f"{reason}; shot detection runs in NumPy, some 50 times slower (install g++)")
+        return False
+    return True
+
+
+def hog(frames_THWC: np.ndarray, epsilon: float = 0.0) -> np.ndarray:
+    frames_THWC = np.ascontiguousarray(frames_THWC)
+    T, H, W, _ = frames_THWC.shape
+    cells_y, cells_x = H // CELL, W // CELL
+    histogram = np.empty((T, 2 * ORIENTATIONS, cells_y * cells_x), np.float32)
+    energy = np.empty((T, cells_y * cells_x), np.float32)
+    features = np.empty((T, cells_y, cells_x, FEATURES), np.float32)
+    _run("hog_cells", hog_cells_blocks(T, cells_y, cells_x), frames_THWC, H, W, histogram, energy)
+    groups = -(-cells_y * cells_x // GROUP)
+    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, ctypes.c_float(epsilon), features)
+    return features
+
+
+def lag_difference(x: np.ndarray, lag: int) -> np.ndarray:
+    out = np.empty(max(len(x) - lag, 0), np.float32)
+    _run("lag_difference", len(out), x, x[0].size if len(x) else 0, lag, out)
+    return out
+
+
+def window_mean(x: np.ndarray, window: int) -> np.ndarray:
+    out = np.empty((max(len(x) - window + 1, 0), *x.shape[1:]), np.float32)
+    _run("window_mean", len(out), x, out[0].size if len(out) else 0, window, out)
+    return out
+
+
+def luminance_difference(frames_THWC: np.ndarray) -> np.ndarray:
+    frames_THWC = np.ascontiguousarray(frames_THWC)
+    T, H, W, _ = frames_THWC.shape
+    out = np.empty(max(T - 1, 0), np.float32)
+    _run("luminance_difference", len(out), frames_THWC, H * W, out)
+    return out
+
+
+def hog_cells_blocks(T: int, cells_y: int, cells_x: int) -> int:
+    return T * -(-cells_y // TILE[0]) * -(-cells_x // TILE[1])
+
+
+def _run(kernel: str, blocks: int, *arguments) -> None:
+    def convert(argument):
+        if isinstance(argument, np.ndarray):
+            assert argument.flags.c_contiguous and argument.dtype in (np.uint8, np.float32)
+            return ctypes.c_void_p(argument.ctypes.data)
+        return argument
+
+    threads = len(os.sched_getaffinity(0))
+    getattr(library(), f"host_{kernel}")(blocks, threads, *map(convert, arguments))

@@ -1,0 +1,115 @@
+"""From frames to curves: what the shot rules need to know of a video, gathered while it is decoded, once."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eruv_dali.errors import EruvError
+from eruv_dali.shots.hog import as_frames, backend
+
+LAGS = (1, 2, 3, 4, 5, 9)  # a frame is compared with those so many frames before it
+WINDOW = 9  # frames averaged on each side of t for the window curve: t+8 .. t+16 against t-16 .. t-8
+SPAN = 24  # from the first frame of one window to the first of the other
+EDGE = 16  # the window curve cannot be computed for so many frames at either end
+CHUNK = 256  # frames worked on at once: bounds the memory, whatever the caller hands over
+
+
+@dataclass(frozen=True)
+class ShotCurves:
+    """How a video of N frames changes, as float32 curves. Entry t is about the step from frame t-1 to frame t.
+
+    Where a comparison would reach beyond the video the entry is 0.
+
+    hog         (N,) mean |HOG_t - HOG_{t-1}| with VLFeat's HOG: the d_t of the published rules
+    luminance   (N,) mean |Y_t - Y_{t-1}| in grey levels; no rule uses it, it is for people to look at
+    lags        (6, N) lags[i, t] = mean |HOG_t - HOG_{t-LAGS[i]}|
+    window      (N,) mean |mean HOG of t+8 .. t+16 - mean HOG of t-16 .. t-8|
+    """
+
+    hog: np.ndarray
+    luminance: np.ndarray
+    lags: np.ndarray
+    window: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.hog)
+
+
+class ShotStatistics:
+    """Gathers `ShotCurves` from a stream of frames, in memory that does not grow with the features.
+
+        statistics = ShotStatistics(device="cpu")
+        for frames_THWC in decoder:                # uint8 RGB, normally 96 x 128
+            statistics.add(frames_THWC)
+        shots = find_shots(statistics.finish())
+
+    The curves do not depend on how the frames are divided into chunks.
+    """
+
+    def __init__(self, *, device: str = "cpu"):
+        self._device = device
+        self._backend = backend(device)
+        self._count = 0
+        self._frame = None  # the last one
+        self._hog = None  # of the last frames, as many as a later frame is compared or averaged with
+        self._means = None  # over windows, likewise
+        self._luminance: list[np.ndarray] = []
+        self._lags: list[list[np.ndarray]] = [[] for _ in LAGS]
+        self._window: list[np.ndarray] = []
+
+    def add(self, frames_THWC) -> None:
+        """Take the next frames: (T, H, W, 3) uint8 RGB, NumPy or (device="gpu") CuPy, any T, always of one size.
+
+        Raises:
+            EruvError: wrong shape or dtype, or not the size of the frames before.
+        """
+        frames_THWC = as_frames(frames_THWC, self._device)
+        for begin in range(0, len(frames_THWC), CHUNK):
+            self._add(frames_THWC[begin : begin + CHUNK])
+
+    def finish(self) -> ShotCurves:
+        """The curves of all frames added."""
+        lags = np.zeros((len(LAGS), self._count), np.float32)
+        for row, lag, parts in zip(lags, LAGS, self._lags, strict=True):
+            row[lag:] = _joined(parts)
+        luminance, window = np.zeros((2, self._count), np.float32)
+        luminance[1:] = _joined(self._luminance)
+        if self._window:
+            window[EDGE:-EDGE] = _joined(self._window)
+        return ShotCurves(hog=lags[0].copy(), luminance=luminance, lags=lags, window=window)
+
+    def _add(self, frames_THWC) -> None:
+        if self._frame is not None and frames_THWC.shape[1:] != self._frame.shape[1:]:
+            before, now = self._frame.shape[1:3], frames_THWC.shape[1:3]
+            raise EruvError(f"frames of size {now} follow frames of size {before}; resize all to one size")
+        self._count += len(frames_THWC)
+        features = self._backend.hog(frames_THWC)
+
+        frames_THWC, self._frame = _extended(self._frame, frames_THWC, keep=1)
+        self._luminance.append(_numpy(self._backend.luminance_difference(frames_THWC)))
+
+        known = 0 if self._hog is None else len(self._hog)
+        features, self._hog = _extended(self._hog, features, keep=max(*LAGS, WINDOW - 1))
+        for lag, parts in zip(LAGS, self._lags, strict=True):
+            parts.append(_numpy(self._backend.lag_difference(features[max(known - lag, 0) :], lag)))
+
+        means = self._backend.window_mean(features[max(known - WINDOW + 1, 0) :], WINDOW)
+        means, self._means = _extended(self._means, means, keep=SPAN)
+        if len(means) > SPAN:
+            self._window.append(_numpy(self._backend.lag_difference(means, SPAN)))
+
+
+def _extended(before, new, *, keep: int):
+    """The kept and the new entries together, and the last `keep` of them for the next time."""
+    if before is not None:
+        module = np if isinstance(new, np.ndarray) else __import__("cupy")
+        new = module.concatenate([before, new])
+    return new, new[max(len(new) - keep, 0) :].copy()
+
+
+def _numpy(x) -> np.ndarray:
+    return x if isinstance(x, np.ndarray) else x.get()
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)

@@ -1,0 +1,51 @@
+// CUDA backend of fn.eruv.clip_transform: one launch for the whole batch, a block per tile of an output frame.
+
+#include "clip_transform_op.h"
+#include "dali/core/cuda_error.h"
+#include "dali/kernels/dynamic_scratchpad.h"
+
+namespace eruv {
+
+constexpr int kThreads = 256;
+
+template <typename Out>
+__global__ void __launch_bounds__(kThreads) clip_transform_kernel(const FrameTask *tasks, Format format) {
+  __shared__ uint8_t tile[kTile * kTilePitch];
+  const FrameTask task = tasks[blockIdx.x];  // x, the axis without a practical limit, counts the frames
+  const int top = blockIdx.z * kTile, left = blockIdx.y * kTile;
+  load_tile(task, format.crop, top, left, threadIdx.x, kThreads, tile);
+  __syncthreads();
+  store_tile<Out>(task, format, top, left, threadIdx.x, kThreads, tile);
+}
+
+class ClipTransformGPU : public ClipTransformOp<dali::GPUBackend> {
+ public:
+  using ClipTransformOp::ClipTransformOp;
+
+ protected:
+  void RunImpl(dali::Workspace &ws) override {
+    place(ws);
+    if (tasks_.empty()) return;
+    if (dtype() == "float32") return launch<float>(ws.stream());
+    if (dtype() == "float16") return launch<Float16>(ws.stream());
+    launch<BFloat16>(ws.stream());
+  }
+
+ private:
+  template <typename Out>
+  void launch(cudaStream_t stream) {
+    dali::kernels::DynamicScratchpad scratch(stream);  // its memory is given back in the stream's order
+    const FrameTask *tasks = scratch.ToGPU(stream, tasks_);
+    const unsigned tiles = (format_.crop + kTile - 1) / kTile;
+    clip_transform_kernel<Out><<<dim3(tasks_.size(), tiles, tiles), kThreads, 0, stream>>>(tasks, format_);
+    CUDA_CALL(cudaGetLastError());
+  }
+};
+
+}  // namespace eruv
+
+// The schema is in the CPU backend's library, which is loaded before this one; DALI's macro asks for this symbol only
+// so that a static linker keeps the schema.
+int DALI_OPERATOR_SCHEMA_REQUIRED_FOR_eruv__ClipTransform() { return 0; }
+
+DALI_REGISTER_OPERATOR(eruv__ClipTransform, eruv::ClipTransformGPU, dali::GPU);

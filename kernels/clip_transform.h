@@ -1,0 +1,117 @@
+// The arithmetic of the clip_transform operator, once, for both of its backends.
+//
+// A clip's frames are gathered, cropped, turned, normalised, cast and laid out in one pass over the bytes. All of the
+// geometry (which frame, which corner, which quarter turn) folds into where a frame's first output pixel is read and
+// how far apart its neighbours down and to the right are: a `FrameTask`. What is left is uniform over the batch.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#ifdef __CUDACC__
+#define ERUV_HOST_DEVICE __host__ __device__ inline
+#else
+#define ERUV_HOST_DEVICE inline
+#endif
+
+namespace eruv {
+
+constexpr int kChannels = 3;
+
+// Bit patterns of the 16-bit outputs; distinct types so that `encode` overloads on them.
+struct Float16 {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+
+// One output frame: output pixel (i, j) is read at source[i * down + j * right].
+struct FrameTask {
+  const uint8_t *source;
+  void *output;
+  int64_t down, right;  // bytes
+};
+
+// What every frame of the batch shares. Strides count output elements.
+struct Format {
+  int crop;
+  int64_t row_stride, column_stride, channel_stride;
+  float scale[kChannels], shift[kChannels];
+};
+
+// The square of `crop` pixels at (top, left) of an (H, W, 3) frame, turned counter-clockwise as np.rot90(square, turns).
+ERUV_HOST_DEVICE FrameTask turned_square(const uint8_t *frame, int64_t row_bytes, int top, int left, int crop,
+                                         int turns) {
+  const uint8_t *first = frame + top * row_bytes + left * kChannels;
+  const int64_t last_row = (crop - 1) * row_bytes, last_column = (crop - 1) * kChannels;
+  switch (turns) {
+    case 1: return {first + last_column, nullptr, -kChannels, row_bytes};
+    case 2: return {first + last_row + last_column, nullptr, -row_bytes, -kChannels};
+    case 3: return {first + last_row, nullptr, kChannels, -row_bytes};
+    default: return {first, nullptr, row_bytes, kChannels};
+  }
+}
+
+// (x / 255 - mean) / std, with scale = 1 / (255 std) and shift = -mean / std. One rounding, the same on both devices.
+ERUV_HOST_DEVICE float normalise(uint8_t x, float scale, float shift) { return fmaf(x, scale, shift); }
+
+ERUV_HOST_DEVICE uint32_t float_bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+ERUV_HOST_DEVICE void encode(float x, float &out) { out = x; }
+
+// Round to nearest, ties to even. `normalise` yields no NaN, so none is looked for.
+ERUV_HOST_DEVICE void encode(float x, BFloat16 &out) {
+  const uint32_t bits = float_bits(x);
+  out.bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+}
+
+// Round to nearest, ties to even, without a branch so that compilers vectorise it. Below 2^-14 float16 is a fixed-point
+// number of 2^-24: adding 0.5, whose last bit weighs just that, makes the adder do the rounding.
+ERUV_HOST_DEVICE void encode(float x, Float16 &out) {
+  const uint32_t bits = float_bits(x), sign = (bits >> 16) & 0x8000, size = bits & 0x7fffffff;
+  const uint32_t normal = (size - (112u << 23) + 0xfff + ((size >> 13) & 1)) >> 13;
+  const uint32_t small = float_bits(fabsf(x) + 0.5f) - float_bits(0.5f);
+  const uint32_t finite = size < (113u << 23) ? small : normal;
+  out.bits = sign | (size >= 0x477ff000 ? 0x7c00 : finite);
+}
+
+// ---- The CUDA kernel's two halves. A block moves a tile of kTile x kTile output pixels through shared memory, so that
+// both the bytes read (rows of the source) and the elements written (rows of the output) are neighbours, whatever the
+// turn. They are plain functions of the thread's number: a CPU test runs them thread by thread.
+
+constexpr int kTile = 32;
+constexpr int kTilePitch = kTile * kChannels + 4;  // an odd number of words: columns fall in different banks
+
+ERUV_HOST_DEVICE void load_tile(const FrameTask &task, int crop, int top, int left, int thread, int threads,
+                                uint8_t *tile) {
+  const bool upright = task.right == kChannels || task.right == -kChannels;
+  for (int k = thread; k < kTile * kTile * kChannels; k += threads) {
+    const int slow = k / (kTile * kChannels), fast = k / kChannels % kTile, c = k % kChannels;
+    const int i = upright ? slow : fast, j = upright ? fast : slow;
+    if (top + i < crop && left + j < crop)
+      tile[i * kTilePitch + j * kChannels + c] = task.source[(top + i) * task.down + (left + j) * task.right + c];
+  }
+}
+
+template <typename Out>
+ERUV_HOST_DEVICE void store_tile(const FrameTask &task, const Format &format, int top, int left, int thread,
+                                 int threads, const uint8_t *tile) {
+  const bool channels_last = format.channel_stride == 1;
+  Out *output = static_cast<Out *>(task.output);
+  for (int k = thread; k < kTile * kTile * kChannels; k += threads) {
+    const int c = channels_last ? k % kChannels : k / (kTile * kTile);
+    const int pixel = channels_last ? k / kChannels : k % (kTile * kTile);
+    const int i = pixel / kTile, j = pixel % kTile;
+    if (top + i < format.crop && left + j < format.crop)
+      encode(normalise(tile[i * kTilePitch + j * kChannels + c], format.scale[c], format.shift[c]),
+             output[(top + i) * format.row_stride + (left + j) * format.column_stride + c * format.channel_stride]);
+  }
+}
+
+}  // namespace eruv
