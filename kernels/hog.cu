@@ -103,6 +103,15 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
     }
 }
 
+// Not fminf: its care for NaN keeps the host's compiler from vectorising.
+DEVICE float at_most(float limit, float x) { return x < limit ? x : limit; }
+
+// A histogram entry scaled by each of the four blocks, clipped, and summed.
+DEVICE float clipped(float x, const float *scale) {
+    return (at_most(0.2f, x * scale[0]) + at_most(0.2f, x * scale[GROUP])) +
+           (at_most(0.2f, x * scale[2 * GROUP]) + at_most(0.2f, x * scale[3 * GROUP]));
+}
+
 // Normalise each cell by the four 2x2 blocks it belongs to, clip at 0.2; one block GROUP cells of a frame.
 //   histogram (T,18,cells), energy (T,cells) -> features (T,cells,31)
 // epsilon is added (squared) to the energy of a 2x2 block: 0 is VLFeat's HOG, more keeps grain from looking like edges.
@@ -128,19 +137,17 @@ KERNEL hog_features(const float *histogram, const float *energy, int cells_y, in
     }
     BARRIER();
 
-    PARALLEL_FOR2(k, 0, DIRECTIONS + ORIENTATIONS, i, 0, count) {
-        const float value = k < DIRECTIONS ? histogram[k * cells + i]
-                                           : histogram[(k - DIRECTIONS) * cells + i] +
-                                                 histogram[(k - ORIENTATIONS) * cells + i];
-        float sum = 0;
-        for (int corner = 0; corner < 4; ++corner) sum += fminf(0.2f, value * scale[corner * GROUP + i]);
-        cell[k * PADDED + i] = 0.5f * sum;
+    PARALLEL_FOR2(k, 0, DIRECTIONS, i, 0, count)
+        cell[k * PADDED + i] = 0.5f * clipped(histogram[k * cells + i], scale + i);
+    PARALLEL_FOR2(k, 0, ORIENTATIONS, i, 0, count) {
+        const float both = histogram[k * cells + i] + histogram[(k + ORIENTATIONS) * cells + i];
+        cell[(DIRECTIONS + k) * PADDED + i] = 0.5f * clipped(both, scale + i);
     }
     PARALLEL_FOR2(corner, 0, 4, i, 0, count) {
         float sum = 0;
         for (int k = 0; k < ORIENTATIONS; ++k) {
             const float both = histogram[k * cells + i] + histogram[(k + ORIENTATIONS) * cells + i];
-            sum += fminf(0.2f, both * scale[corner * GROUP + i]);
+            sum += at_most(0.2f, both * scale[corner * GROUP + i]);
         }
         cell[(DIRECTIONS + ORIENTATIONS + corner) * PADDED + i] = 0.23570226f * sum;  // 1 / sqrt(18)
     }

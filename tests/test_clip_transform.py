@@ -15,6 +15,8 @@ from eruv_dali.errors import EruvError
 from eruv_dali.loader import clip_transform as module
 from eruv_dali.loader.clip_transform import clip_transform
 
+pytestmark = pytest.mark.filterwarnings("ignore:The external source node")  # single frames leave the index unused
+
 MEAN, STD = (0.43, 0.394, 0.376), (0.228, 0.221, 0.217)
 AXES = {"THWC": (0, 1, 2, 3), "TCHW": (0, 3, 1, 2), "CTHW": (3, 0, 1, 2), "HWC": (0, 1, 2), "CHW": (2, 0, 1)}
 TORCH = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

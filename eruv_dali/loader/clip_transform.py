@@ -25,6 +25,11 @@ from eruv_dali.errors import EruvError
 
 # Kernels for one architecture run on its later minor versions (8.0 on 8.6); PTX of the last serves newer GPUs.
 CUDA_ARCHITECTURES = (70, 75, 80, 90)
+CUDA_HEADER_WHEELS = {  # where pip has the headers, for CUDA 12 (13)
+    "cuda_runtime.h": "nvidia-cuda-runtime-cu12 (nvidia-cuda-runtime)",
+    "crt/host_defines.h": "nvidia-cuda-nvcc-cu12 (nvidia-cuda-crt)",
+    "nv/target": "nvidia-cuda-cccl-cu12 (nvidia-cuda-cccl)",
+}
 DALI_DTYPES = {"float32": types.FLOAT, "float16": types.FLOAT16, "bfloat16": types.FLOAT}
 
 
@@ -212,9 +217,9 @@ def _cuda_headers() -> list[Path]:
     wheels = [folder for root in nvidia.submodule_search_locations for folder in sorted(Path(root).glob("*/include"))]
     wheels += [folder / "cccl" for folder in wheels]
     folders = []
-    for header in ("cuda_runtime.h", "crt/host_defines.h", "nv/target"):
+    for header, wheel in CUDA_HEADER_WHEELS.items():
         found = next((folder for folder in wheels if (folder / header).exists()), None)
         if found is None:
-            raise native.NoCompiler(f"CUDA header {header} not found; install the CUDA toolkit")
+            raise native.NoCompiler(f"CUDA header {header} not found; install the CUDA toolkit, or pip install {wheel}")
         folders.append(found)
     return folders

@@ -85,7 +85,7 @@ class RelationLoader:
         trimmed: each video is one action (UCF101): whole videos in place of segments, CV and CD drop out.
         split: "all" videos, or the "train" or "val" part: videos are held out by a hash of their name, so the
             division stays when videos are added.
-        val_fraction: share of the videos held out, at least two.
+        val_fraction: share of the videos held out; at least two, and one of two shots where CV is asked.
         pairs_per_epoch: by default one for each segment.
         seed: other seeds give other pairs.
         shard_id, num_shards: this process's part of every epoch, for several processes.
@@ -113,7 +113,7 @@ class RelationLoader:
         segments = self.dataset.segments
         if trimmed:
             segments = trimmed_segments([video.frames for video in self.dataset.videos])
-        segments = _split_segments(self.dataset, segments, split, val_fraction)
+        segments = _split_segments(self.dataset, segments, split, val_fraction, () if trimmed else relations)
         self.sampler = RelationSampler(
             segments, relations=relations, clip_length=clip_length, crop=crop, frame_size=frame_size, seed=seed,
             trimmed=trimmed,
@@ -190,20 +190,32 @@ class RelationLoader:
         self.close()
 
 
-def _split_segments(dataset: Dataset, segments: np.ndarray, split: str, val_fraction: float) -> np.ndarray:
-    """The segments of the videos in this part."""
+def _split_segments(
+    dataset: Dataset, segments: np.ndarray, split: str, val_fraction: float, relations: Sequence[str]
+) -> np.ndarray:
+    """The segments of the videos in this part.
+
+    Held out are the first videos in the order of their names' hashes: as many as `val_fraction` asks, at least two
+    (CD), and on until one of them has two shots (CV), so that a small data set too can be asked every relation.
+    """
     if split not in SPLITS:
         raise EruvError(f"split {split!r} is not one of {', '.join(SPLITS)}")
     if split == "all":
         return segments
     if not 0 < val_fraction < 1:
         raise EruvError(f"val_fraction {val_fraction} must lie between 0 and 1")
-    share = np.array([int(hashlib.sha256(v.video.encode()).hexdigest()[:12], 16) / 16**12 for v in dataset.videos])
-    with_segments = np.unique(segments["video"])
-    if len(with_segments) < 4:
-        raise EruvError(f"{dataset.folder}: {len(with_segments)} videos are too few to hold two out for validation; "
-                        "prepare at least 4")  # fmt: skip
-    ranked = with_segments[np.argsort(share[with_segments], kind="stable")]
-    held_out = ranked[: max(2, int(np.sum(share[with_segments] < val_fraction)))]
-    is_val = np.isin(segments["video"], held_out)
+    videos = np.unique(segments["video"])
+    if len(videos) < 4:
+        raise EruvError(f"{dataset.folder}: {len(videos)} videos with segments are too few to hold two out for "
+                        "validation; prepare at least 4")
+    hashes = [hashlib.sha256(dataset.videos[video].video.encode()).digest() for video in videos]
+    share = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])
+    ranked = videos[np.argsort(share)]
+    count = max(2, int(np.sum(share < val_fraction)))
+    if "CV" in relations:
+        shots = np.unique(segments[["video", "shot"]])["video"]
+        several = np.isin(ranked, shots[1:][shots[1:] == shots[:-1]])
+        if several.any():
+            count = max(count, int(np.argmax(several)) + 1)
+    is_val = np.isin(segments["video"], ranked[:count])
     return segments[is_val if split == "val" else ~is_val]

@@ -47,7 +47,7 @@ class RelationNet(nn.Module):
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         if clips.ndim != 6 or clips.shape[1] != 2:
             raise EruvError(f"clips of shape {tuple(clips.shape)} are not pairs: expected (B, 2, 3, T, H, W)")
-        # A view where pairs lie side by side in memory, and it keeps channels_last_3d; rows 2b and 2b + 1 are a pair.
-        x_NCTHW = clips.flatten(0, 1)
-        f_ND = self.backbone(x_NCTHW)
-        return self.head(f_ND.reshape(clips.shape[0], -1))
+        # The loader lays all first clips before all second ones, so this is a view, dense and channels_last_3d.
+        x_NCTHW = clips.transpose(0, 1).flatten(0, 1)
+        f_i, f_j = self.backbone(x_NCTHW).chunk(2)
+        return self.head(torch.cat([f_i, f_j], dim=1))

@@ -1,0 +1,126 @@
+"""Pre-train a 3D CNN on raw, unlabelled videos by naming the relation between two clips.
+
+    python -m eruv_dali.pretrain                                          a demonstration on videos drawn on the spot
+    python -m eruv_dali.pretrain --videos my_videos/                      prepares the videos first, then trains
+    python -m eruv_dali.pretrain --config configs/thumos14_c3d.yaml --data my_dataset --out runs/c3d
+    python -m eruv_dali.pretrain --out runs/c3d --resume
+    python -m eruv_dali.pretrain --data my_dataset model.backbone=r3d optim.epochs=50 optim.lr=0.02
+
+Writes a RUN folder: config.yaml, metrics.jsonl, last.pt, best.pt, backbone.pt, result.json.
+"""
+
+import argparse
+import hashlib
+import logging
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from eruv_dali.config import Config, load_config
+from eruv_dali.dataset import Dataset
+from eruv_dali.device import resolve_device
+from eruv_dali.errors import EruvError, run_program
+from eruv_dali.native import data_dir
+from eruv_dali.prepare import prepare
+from eruv_dali.pretrain.demo import render_corpus
+from eruv_dali.pretrain.train import console, pretrain
+
+RUNS = Path("runs")
+
+
+def main() -> None:
+    logging.basicConfig(format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m eruv_dali.pretrain", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser.add_argument("--config", metavar="FILE", help="YAML file; see configs/")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--data", metavar="DATASET", help="folder that eruv_dali.prepare wrote")
+    source.add_argument("--videos", metavar="PATH", nargs="+", help="video files or folders, prepared on the first run")
+    parser.add_argument("--out", metavar="RUN", help="folder to write (default: runs/001, runs/002, …)")
+    parser.add_argument("--resume", action="store_true", help="go on from RUN/last.pt")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, such as optim.epochs=3")
+    args = parser.parse_args()
+    # `--videos a b optim.lr=0.1` lets argparse swallow the overrides.
+    videos = [word for word in args.videos or () if "=" not in word or Path(word).exists()]
+    overrides = args.overrides + [word for word in args.videos or () if word not in videos]
+
+    if args.resume and not args.out:
+        raise EruvError("--resume needs --out RUN, the run to go on with")
+    file, known = args.config, {}
+    if args.resume and file is None:
+        file = Path(args.out) / "config.yaml"
+        if not file.exists():
+            raise EruvError(f"{args.out}: no run to resume here (no config.yaml)")
+    if args.data:
+        known = {"data.dataset": args.data, "data.videos": []}
+    elif videos:
+        known = {"data.videos": videos, "data.dataset": None}
+    config = load_config(file, overrides, **known)
+    demo = not (config.data.dataset or config.data.videos)
+    if demo and file is None:
+        on_gpu = resolve_device(config.device) == "gpu"
+        file = data_dir("configs") / ("demo_gpu.yaml" if on_gpu else "demo.yaml")
+        config = load_config(file, overrides)
+    out = Path(args.out) if args.out else _next_run()
+
+    if demo:
+        dataset = _demo_dataset(config, out)
+    elif config.data.dataset:
+        dataset = Dataset(config.data.dataset)
+    else:
+        dataset = _prepared(config, config.data.videos, _dataset_folder(config, out))
+    result = pretrain(config, dataset, out, resume=args.resume)
+    _print_result(result, out)
+
+
+def _next_run() -> Path:
+    """The first of runs/001, runs/002, … that is free."""
+    taken = [int(path.name) for path in RUNS.glob("*") if path.name.isdigit()]
+    return RUNS / f"{max(taken, default=0) + 1:03d}"
+
+
+def _prepared(config: Config, videos: list[str], folder: Path) -> Dataset:
+    data = config.data
+    return prepare(
+        videos, folder, device=config.device, pack=data.pack, rule=data.rule, threshold=data.threshold,
+        segment_length=data.segment_length, min_length=data.min_length, frame_size=tuple(data.frame_size),
+    )  # fmt: skip
+
+
+def _dataset_folder(config: Config, out: Path) -> Path:
+    """Where videos given by path are prepared: beside the run, under a name that stays, so that the next run finds it."""
+    paths = sorted(str(Path(path).resolve()) for path in config.data.videos)
+    key = hashlib.sha256(repr((paths, config.data.frame_size, config.data.pack)).encode()).hexdigest()[:8]
+    return out.parent / f"dataset_{Path(paths[0]).name}_{key}"
+
+
+def _demo_dataset(config: Config, out: Path) -> Dataset:
+    """Draw the demonstration's videos, unless an earlier run did, and prepare them."""
+    folder = out.parent / "demo_videos"
+    console.print("[bold]demo[/] no videos given: drawing a small untrimmed corpus of our own", highlight=False)
+    columns = [TextColumn("[bold]draw"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"), TimeRemainingColumn()]
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("draw", total=None)
+        render_corpus(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
+    height, width = config.data.frame_size
+    return _prepared(config, [str(folder)], out.parent / f"demo_dataset_{height}x{width}_{config.data.pack}")
+
+
+def _print_result(result: dict, out: Path) -> None:
+    names = {"CS": "same shot", "CV": "same video, other shot", "CD": "other video", "CR": "rotated", "PI": "inverted",
+             "PD": "disordered", "PS": "sped up"}  # fmt: skip
+    table = Table(title=f"Validation accuracy ({result['pairs']} pairs of held-out videos, epoch {result['epoch']})")
+    for column in ("relation", "", "accuracy", "chance"):
+        table.add_column(column, justify="left" if column in ("relation", "") else "right")
+    chance = f"{result['chance']:.1%}"
+    for name, accuracy in result["per_relation"].items():
+        table.add_row(name, names[name], "–" if accuracy is None else f"{accuracy:.1%}", chance)
+    table.add_section()
+    table.add_row("overall", "", f"[bold]{result['accuracy']:.1%}", chance)
+    console.print(table)
+    console.print(f"{out}: backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json", highlight=False)
+
+
+if __name__ == "__main__":
+    run_program(main)
