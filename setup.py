@@ -1,8 +1,8 @@
 """Everything static is in setup.cfg. Here: which CUDA's wheels of DALI and CuPy to ask for.
 
 Installing both CUDA 12 and CUDA 13 DALI wheels breaks both, so exactly one pair is named: CUDA 12 unless
-ERUV_CUDA=13 is set at install time. NVRTC and the CUDA headers come from PyPI too, so that CuPy can compile kernels
-on a machine that has only the NVIDIA driver.
+ERUV_CUDA=13 is set at install time. NVRTC and the CUDA headers come from PyPI too, so that kernels compile on a machine
+that has only the NVIDIA driver, or no GPU at all.
 """
 
 import configparser
@@ -10,10 +10,24 @@ import os
 
 from setuptools import setup
 
+# NVRTC compiles CuPy's kernels; the headers serve it, and DALI's own headers, which our operator is compiled against.
 GPU_WHEELS = {
-    "12": ["nvidia-dali-cuda120>=2.0,<3", "cupy-cuda12x>=14,<15", "nvidia-cuda-nvrtc-cu12", "nvidia-cuda-runtime-cu12"],
-    "13": ["nvidia-dali-cuda130>=2.0,<3", "cupy-cuda13x>=14,<15", "nvidia-cuda-nvrtc>=13,<14",
-           "nvidia-cuda-runtime>=13,<14", "nvidia-cuda-crt>=13,<14"],
+    "12": [
+        "nvidia-dali-cuda120>=2.0,<3",
+        "cupy-cuda12x>=14,<15",
+        "nvidia-cuda-nvrtc-cu12>=12,<13",
+        "nvidia-cuda-runtime-cu12>=12,<13",
+        "nvidia-cuda-nvcc-cu12>=12,<13",
+        "nvidia-cuda-cccl-cu12>=12,<13",
+    ],
+    "13": [
+        "nvidia-dali-cuda130>=2.0,<3",
+        "cupy-cuda13x>=14,<15",
+        "nvidia-cuda-nvrtc>=13,<14",
+        "nvidia-cuda-runtime>=13,<14",
+        "nvidia-cuda-crt>=13,<14",
+        "nvidia-cuda-cccl>=13,<14",
+    ],
 }
 
 cuda = os.environ.get("ERUV_CUDA", "12")

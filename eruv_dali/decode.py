@@ -4,6 +4,7 @@ Frame n of a video is the n-th picture shown, counting from 0, whatever the time
 the same way. Pictures stand upright: a rotation that the file asks players for (phone videos) is applied.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 
 from eruv_dali.videos import NO_PTS, DamagedVideo, UnusableVideo, libav_words, open_video
 
+log = logging.getLogger("eruv_dali")
+
 CHUNK = 128  # frames handed over at a time
 
 
@@ -21,7 +24,7 @@ class Chunk:
     """Consecutive frames of a video.
 
     Attributes:
-        pictures: for each size asked for, (T, height, width, 3) uint8 RGB; the first size's lie on the device.
+        pictures: for each size asked for, (T, height, width, 3) uint8 RGB, NumPy; the first size's may be CuPy.
         pts: (T,) int64 time stamps in the stream's time base, NO_PTS where there is none.
         key: (T,) bool, the frame can be decoded without any other.
         stream: what the file says of itself: fps, width, height (upright), codec, rotation (degrees).
@@ -44,11 +47,25 @@ def decode_pictures(
         UnusableVideo: no frame can be had from the file.
         DamagedVideo: decoding broke off after some good frames; raised after the last of them was yielded.
     """
+    done = 0
     if device == "gpu":
-        from eruv_dali.decode_gpu import decode_pictures_gpu
+        from eruv_dali.decode_dali import NotForDali, decode_with_dali
 
-        yield from decode_pictures_gpu(path, sizes)
-        return
+        try:
+            for chunk in decode_with_dali(path, sizes, device=device):
+                yield chunk
+                done += len(chunk.pts)
+            return
+        except NotForDali as reason:
+            log.info("%s: decoded on the CPU from frame %d on (%s)", path, done, reason)
+    for chunk in _decode_with_pyav(path, sizes, threads):
+        skip = min(done, len(chunk.pts))
+        done -= skip
+        if skip < len(chunk.pts):
+            yield Chunk([p[skip:] for p in chunk.pictures], chunk.pts[skip:], chunk.key[skip:], chunk.stream)
+
+
+def _decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads: int) -> Iterator[Chunk]:
     container, stream = open_video(path, threads=threads)
     count, damage = 0, None
     with container:

@@ -44,9 +44,10 @@ def cache_dir() -> Path:
 
 def find_compiler(name: str) -> str:
     """Path of compiler `name` ("g++" or "nvcc"); $CXX and $NVCC override. Raises NoCompiler when there is none."""
-    wanted = os.environ.get({"g++": "CXX", "nvcc": "NVCC"}[name], name)
+    override = os.environ.get({"g++": "CXX", "nvcc": "NVCC"}[name])
+    wanted = override or name
     found = shutil.which(wanted)
-    if found is None and name == "nvcc":
+    if found is None and name == "nvcc" and not override:
         found = shutil.which("/usr/local/cuda/bin/nvcc")
     if found is None:
         raise NoCompiler(f"{wanted} not found")

@@ -9,7 +9,8 @@ namespace eruv {
 constexpr int kThreads = 256;
 
 template <typename Out>
-__global__ void __launch_bounds__(kThreads) clip_transform_kernel(const FrameTask *tasks, Format format) {
+__global__ void __launch_bounds__(kThreads)
+clip_transform_kernel(const FrameTask *tasks, const __grid_constant__ Format format) {  // indexed where it lies
   __shared__ uint8_t tile[kTile * kTilePitch];
   const FrameTask task = tasks[blockIdx.x];  // x, the axis without a practical limit, counts the frames
   const int top = blockIdx.z * kTile, left = blockIdx.y * kTile;

@@ -1,7 +1,7 @@
 """Videos whose frames carry their own number, so that a test can read from the pixels which frame it was given.
 
-The number stands as 12 horizontal bands, black (0) or white (1), across the whole width of the middle three quarters
-of the picture: whatever 112x112 crop of the 128x171 frame is taken, every band is in it.
+The number stands as 12 horizontal bands, black (0) or white (1), in the middle of the picture, where every 112x112
+crop of the 128x171 frame shows it. The rest is a texture, another one for each shot.
 """
 
 from fractions import Fraction
@@ -13,29 +13,29 @@ import numpy as np
 BITS = 12
 
 
-def numbered_picture(number: int, height: int, width: int, shade: int = 0) -> np.ndarray:
-    """(height, width, 3) uint8: the bands of `number` between a margin whose texture depends on `shade`."""
-    y, x = np.mgrid[0:height, 0:width]
-    checks = ((x // (8 + 4 * shade) + y // (8 + 4 * shade)) % 2).astype(np.uint8)
-    picture = np.stack([60 + 90 * checks, 60 + 40 * checks * (shade % 3), 200 - 30 * (shade % 5) + 0 * checks], 2)
-    picture = picture.astype(np.uint8)
+def numbered_picture(number: int, height: int, width: int, shot: int = 0) -> np.ndarray:
+    """(height, width, 3) uint8: the bands of `number` before a texture that depends on `shot`."""
+    y, x = np.mgrid[0:height, 0:width] / height
+    random = np.random.default_rng(shot)
+    waves = sum(np.sin(random.uniform(4, 40) * x + random.uniform(4, 40) * y + random.uniform(0, 6)) for _ in range(4))
+    colour = random.uniform(20, 60, 3)
+    picture = np.clip(128 + waves[..., None] * colour, 0, 255).astype(np.uint8)
     for bit in range(BITS):
         top = height // 8 + bit * (height * 3 // 4) // BITS
         bottom = height // 8 + (bit + 1) * (height * 3 // 4) // BITS
-        picture[top:bottom] = 235 if number >> bit & 1 else 20
+        picture[top:bottom, width * 3 // 8 : width * 5 // 8] = 235 if number >> bit & 1 else 20
     return picture
 
 
-def read_number(picture: np.ndarray, top: int = 0, frame_height: int = 128) -> int:
-    """The number in a picture that is a crop, `top` rows down, of a frame of `frame_height` rows; any value range."""
-    height = picture.shape[0]
+def read_number(picture: np.ndarray, crop: tuple[int, int] = (0, 0), frame: tuple[int, int] = (128, 171)) -> int:
+    """The number in an upright picture whose top left corner is at `crop` of a frame of size `frame`; 0 to 255."""
     grey = np.asarray(picture, np.float32).mean(2)
+    column = frame[1] // 2 - crop[1]
     number = 0
     for bit in range(BITS):
-        middle = frame_height / 8 + (bit + 0.5) * (frame_height * 3 / 4) / BITS - top
-        assert 0 <= middle < height, "the crop does not hold this band"
-        band = grey[int(middle) - 1 : int(middle) + 2].mean()
-        number |= int(band > 0.5 * (grey.max() + grey.min())) << bit
+        row = int(frame[0] / 8 + (bit + 0.5) * (frame[0] * 3 / 4) / BITS) - crop[0]
+        assert 2 <= row < grey.shape[0] - 2 and 4 <= column < grey.shape[1] - 4, "the crop does not hold this band"
+        number |= int(grey[row - 1 : row + 2, column - 4 : column + 5].mean() > 128) << bit
     return number
 
 

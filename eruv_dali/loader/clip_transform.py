@@ -52,7 +52,8 @@ def clip_transform(
 
     Every output sample is `(x / 255 - mean) / std` of `np.rot90(square, rotation // 90)` for each frame asked for. All
     samples of a batch have one shape, so `out.as_tensor()` is a view; with layout "THWC" its (B, T, H, W, 3) permuted
-    to (B, 3, T, H, W) is channels_last_3d.
+    to (B, 3, T, H, W) is channels_last_3d. Build the pipeline with exec_dynamic=True: without it DALI writes the next
+    batch into the memory of one that is still held.
 
     Args:
         frames: uint8, (F, H, W, 3) when `sequence`, else one frame (H, W, 3); samples may differ in F, H and W. Frames

@@ -29,11 +29,12 @@ def hog(frames_THWC, *, device: str = "cpu", epsilon: float = 0.0):
 
     Source: Felzenszwalb et al., PAMI 2010, as in VLFeat's vl_hog; used for shots by UntrimmedNets (CVPR 2017).
     """
-    return backend(device).hog(as_frames(frames_THWC, device), epsilon)
+    module = backend(device)
+    return module.features(module.histograms(as_frames(frames_THWC, device)), epsilon)
 
 
 def backend(device: str) -> ModuleType:
-    """The module that computes on `device`: each has hog, lag_difference, window_mean and luminance_difference."""
+    """The module that computes on `device`: all have the functions of `hog_numpy`."""
     if device not in DEVICES:
         raise EruvError(f"device {device!r} is unknown here; use one of {', '.join(DEVICES)}")
     if device == "gpu":

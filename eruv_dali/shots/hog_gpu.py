@@ -6,7 +6,7 @@ import cupy
 import numpy as np
 
 from eruv_dali import native
-from eruv_dali.shots.hog_host import GROUP, hog_cells_blocks
+from eruv_dali.shots.hog_host import GROUP, TILE
 from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
 
 FLAGS = ("--std=c++14", "--fmad=false")  # no contraction into fused multiply-adds: host and GPU agree to the bit
@@ -24,17 +24,25 @@ def module() -> cupy.RawModule:
     return cupy.RawModule(code=source(), options=FLAGS)
 
 
-def hog(frames_THWC: cupy.ndarray, epsilon: float = 0.0) -> cupy.ndarray:
+def histograms(frames_THWC: cupy.ndarray) -> tuple[cupy.ndarray, cupy.ndarray]:
+    """(T, H, W, 3) uint8 -> directed histograms (T, 18, H/8, W/8) and the energies of the undirected (T, H/8, W/8)."""
     frames_THWC = cupy.ascontiguousarray(frames_THWC)
     T, H, W, _ = frames_THWC.shape
     cells_y, cells_x = H // CELL, W // CELL
-    histogram = cupy.empty((T, 2 * ORIENTATIONS, cells_y * cells_x), np.float32)
-    energy = cupy.empty((T, cells_y * cells_x), np.float32)
-    features = cupy.empty((T, cells_y, cells_x, FEATURES), np.float32)
-    _run("hog_cells", hog_cells_blocks(T, cells_y, cells_x), frames_THWC, H, W, histogram, energy)
+    histogram = cupy.empty((T, 2 * ORIENTATIONS, cells_y, cells_x), np.float32)
+    energy = cupy.empty((T, cells_y, cells_x), np.float32)
+    tiles = -(-cells_y // TILE[0]) * -(-cells_x // TILE[1])
+    _run("hog_cells", T * tiles, frames_THWC, H, W, histogram, energy)
+    return histogram, energy
+
+
+def features(histograms: tuple[cupy.ndarray, cupy.ndarray], epsilon: float) -> cupy.ndarray:
+    histogram, energy = histograms
+    T, cells_y, cells_x = energy.shape
+    out = cupy.empty((T, cells_y, cells_x, FEATURES), np.float32)
     groups = -(-cells_y * cells_x // GROUP)
-    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, epsilon, features)
-    return features
+    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, epsilon, out)
+    return out
 
 
 def lag_difference(x: cupy.ndarray, lag: int) -> cupy.ndarray:

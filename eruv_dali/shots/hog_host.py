@@ -12,8 +12,8 @@ from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
 # Without contraction into fused multiply-adds the host and the GPU agree to the bit. The last two flags only say that
 # nobody looks at floating-point exceptions and errno: without them sqrt and the comparisons do not vectorise.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
-TILE = (4, 8)  # cells of a hog_cells block and of a hog_features block, as in hog.cu
-GROUP = 32
+TILE = (4, 8)  # cells of a hog_cells block, down and across, as in hog.cu
+GROUP = 32  # cells of a hog_features block
 
 
 @functools.cache
@@ -36,17 +36,25 @@ def available() -> bool:
     return True
 
 
-def hog(frames_THWC: np.ndarray, epsilon: float = 0.0) -> np.ndarray:
+def histograms(frames_THWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T, H, W, 3) uint8 -> directed histograms (T, 18, H/8, W/8) and the energies of the undirected (T, H/8, W/8)."""
     frames_THWC = np.ascontiguousarray(frames_THWC)
     T, H, W, _ = frames_THWC.shape
     cells_y, cells_x = H // CELL, W // CELL
-    histogram = np.empty((T, 2 * ORIENTATIONS, cells_y * cells_x), np.float32)
-    energy = np.empty((T, cells_y * cells_x), np.float32)
-    features = np.empty((T, cells_y, cells_x, FEATURES), np.float32)
-    _run("hog_cells", hog_cells_blocks(T, cells_y, cells_x), frames_THWC, H, W, histogram, energy)
+    histogram = np.empty((T, 2 * ORIENTATIONS, cells_y, cells_x), np.float32)
+    energy = np.empty((T, cells_y, cells_x), np.float32)
+    tiles = -(-cells_y // TILE[0]) * -(-cells_x // TILE[1])
+    _run("hog_cells", T * tiles, frames_THWC, H, W, histogram, energy)
+    return histogram, energy
+
+
+def features(histograms: tuple[np.ndarray, np.ndarray], epsilon: float) -> np.ndarray:
+    histogram, energy = histograms
+    T, cells_y, cells_x = energy.shape
+    out = np.empty((T, cells_y, cells_x, FEATURES), np.float32)
     groups = -(-cells_y * cells_x // GROUP)
-    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, ctypes.c_float(epsilon), features)
-    return features
+    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, ctypes.c_float(epsilon), out)
+    return out
 
 
 def lag_difference(x: np.ndarray, lag: int) -> np.ndarray:
@@ -67,10 +75,6 @@ def luminance_difference(frames_THWC: np.ndarray) -> np.ndarray:
     out = np.empty(max(T - 1, 0), np.float32)
     _run("luminance_difference", len(out), frames_THWC, H * W, out)
     return out
-
-
-def hog_cells_blocks(T: int, cells_y: int, cells_x: int) -> int:
-    return T * -(-cells_y // TILE[0]) * -(-cells_x // TILE[1])
 
 
 def _run(kernel: str, blocks: int, *arguments) -> None:

@@ -8,41 +8,14 @@ import numpy as np
 
 CELL = 8
 ORIENTATIONS = 9
-FEATURES = 31
+FEATURES = 31  # numbers a cell
 
 
-def hog(frames_THWC: np.ndarray, epsilon: float = 0.0) -> np.ndarray:
-    """(T, H, W, 3) uint8 -> (T, H/8, W/8, 31) float32; see `eruv_dali.shots.hog`."""
-    if len(frames_THWC) == 0:
-        _, H, W, _ = frames_THWC.shape
-        return np.empty((0, H // CELL, W // CELL, FEATURES), np.float32)
-    return np.concatenate([_features(_cells(frames_THWC[t : t + 16]), epsilon) for t in range(0, len(frames_THWC), 16)])
-
-
-def lag_difference(x: np.ndarray, lag: int) -> np.ndarray:
-    """Mean |x[t + lag] - x[t]| over everything but time: (T, ...) float32 -> (T - lag,) float32."""
-    gaps = [np.abs(x[t + lag] - x[t]).mean() for t in range(len(x) - lag)]
-    return np.array(gaps, np.float32)
-
-
-def window_mean(x: np.ndarray, window: int) -> np.ndarray:
-    """Mean of `window` successive frames: (T, ...) float32 -> (T - window + 1, ...) float32."""
-    count = max(len(x) - window + 1, 0)
-    total = x[:count].copy()
-    for t in range(1, window):
-        total += x[t : t + count]
-    return total * np.float32(1 / window)
-
-
-def luminance_difference(frames_THWC: np.ndarray) -> np.ndarray:
-    """Mean |Y[t + 1] - Y[t]| in grey levels (Rec. 601): (T, H, W, 3) uint8 -> (T - 1,) float32."""
-    luminance = [(frame.astype(np.int32) @ np.array([77, 150, 29], np.int32)) >> 8 for frame in frames_THWC]
-    return np.array([np.abs(b - a).mean() for a, b in zip(luminance, luminance[1:], strict=False)], np.float32)
-
-
-def _cells(frames_THWC: np.ndarray) -> np.ndarray:
-    """Gradients, shared out bilinearly over the cells: (T, H/8, W/8, 18) directed orientation histograms."""
+def histograms(frames_THWC: np.ndarray) -> np.ndarray:
+    """Gradients, shared out bilinearly over the cells: (T, H, W, 3) uint8 -> (T, H/8, W/8, 18) directed histograms."""
     T, H, W, _ = frames_THWC.shape
+    if T > 16:  # bounds the memory
+        return np.concatenate([histograms(frames_THWC[t : t + 16]) for t in range(0, T, 16)])
     pixels = frames_THWC.astype(np.int32)
     dx, dy = np.zeros_like(pixels), np.zeros_like(pixels)
     inside = np.s_[:, 1:-1, 1:-1]
@@ -72,8 +45,8 @@ def _cells(frames_THWC: np.ndarray) -> np.ndarray:
     return histogram
 
 
-def _features(directed: np.ndarray, epsilon: float) -> np.ndarray:
-    """Normalise by the energy of the four 2 x 2 blocks around a cell and clip at 0.2: (T, h, w, 18) -> (T, h, w, 31)."""
+def features(directed: np.ndarray, epsilon: float) -> np.ndarray:
+    """Normalise by the energy of the four 2 x 2 blocks around a cell, clip at 0.2: (T, h, w, 18) -> (T, h, w, 31)."""
     undirected = directed[..., :ORIENTATIONS] + directed[..., ORIENTATIONS:]
     energy = np.pad((undirected**2).sum(-1), ((0, 0), (1, 1), (1, 1)), "edge")
     blocks = energy[:, :-1, :-1] + energy[:, :-1, 1:] + energy[:, 1:, :-1] + energy[:, 1:, 1:]
@@ -84,3 +57,24 @@ def _features(directed: np.ndarray, epsilon: float) -> np.ndarray:
     clipped = [np.minimum(np.float32(0.2), both * corner) for corner in corners]
     texture = [c[..., 2 * ORIENTATIONS :].sum(-1, keepdims=True) / np.float32(np.sqrt(18)) for c in clipped]
     return np.concatenate([np.float32(0.5) * sum(clipped), *texture], -1)
+
+
+def lag_difference(x: np.ndarray, lag: int) -> np.ndarray:
+    """Mean |x[t + lag] - x[t]| over everything but time: (T, ...) float32 -> (T - lag,) float32."""
+    gaps = [np.abs(x[t + lag] - x[t]).mean() for t in range(len(x) - lag)]
+    return np.array(gaps, np.float32)
+
+
+def window_mean(x: np.ndarray, window: int) -> np.ndarray:
+    """Mean of `window` successive frames: (T, ...) float32 -> (T - window + 1, ...) float32."""
+    count = max(len(x) - window + 1, 0)
+    total = x[:count].copy()
+    for t in range(1, window):
+        total += x[t : t + count]
+    return total * np.float32(1 / window)
+
+
+def luminance_difference(frames_THWC: np.ndarray) -> np.ndarray:
+    """Mean |Y[t + 1] - Y[t]| in grey levels (Rec. 601): (T, H, W, 3) uint8 -> (T - 1,) float32."""
+    luminance = [(frame.astype(np.int32) @ np.array([77, 150, 29], np.int32)) >> 8 for frame in frames_THWC]
+    return np.array([np.abs(b - a).mean() for a, b in zip(luminance, luminance[1:], strict=False)], np.float32)

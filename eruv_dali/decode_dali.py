@@ -1,0 +1,134 @@
+"""Decode whole videos through DALI: on a GPU by NVDEC, several runs of frames side by side.
+
+A video is cut at key frames into runs, each remuxed in memory (`slices`), because DALI's decoder wants small streams
+and an H200 has seven decoding engines to keep busy. What DALI cannot decode rightly is left to PyAV: unknown codecs,
+files whose packets do not tell the order of the pictures, pictures to be turned, and streams that break in the middle.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import nvidia.dali as dali
+from nvidia.dali import fn, types
+
+from eruv_dali.decode import Chunk, describe
+from eruv_dali.slices import DALI_CODECS, FrameIndex, FrameReader
+from eruv_dali.videos import UnusableVideo, open_video
+
+RUNS_AT_ONCE = 8  # an H100 or H200 has 7 NVDEC engines
+RUN_BYTES = 512 << 20  # decoded, at the video's own size; a single group of pictures may be larger
+
+
+class NotForDali(Exception):
+    """DALI cannot be trusted with (the rest of) this video."""
+
+
+def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str) -> Iterator[Chunk]:
+    """Decode every frame of a video as `decode.decode_pictures` does, by DALI on `device` ("gpu" or "cpu").
+
+    On a GPU the first size's pictures are CuPy arrays, the others' NumPy.
+
+    Raises:
+        NotForDali: the frames from here on must be had otherwise; every chunk yielded before is right.
+    """
+    path = Path(path)
+    try:
+        index, facts = _index_from_packets(path, device)
+    except (UnusableVideo, av.error.FFmpegError) as error:
+        raise NotForDali(str(error)) from None
+    runs = _cut_runs(index, facts["width"] * facts["height"] * 3)
+    reader = FrameReader()
+    try:
+        for first in range(0, len(runs), RUNS_AT_ONCE):
+            streams = []
+            for start, end in runs[first : first + RUNS_AT_ONCE]:
+                cut = reader.slice(path, index, np.arange(start, end))
+                if cut is None or cut[1][0] != 0:
+                    raise NotForDali("its packets do not tell the order of its pictures")
+                streams.append(np.frombuffer(cut[0], np.uint8))
+            outputs = _decode(streams, tuple(sizes), device)
+            for place, (start, end) in enumerate(runs[first : first + RUNS_AT_ONCE]):
+                pictures = [output[place] for output in outputs]
+                if len(pictures[0]) < end - start:
+                    raise NotForDali(f"frames {start}..{end - 1}: DALI found {len(pictures[0])}")
+                yield Chunk([picture[: end - start] for picture in pictures], index.pts[start:end],
+                            index.key[start:end], facts)
+    finally:
+        reader.close()
+
+
+def _index_from_packets(path: Path, device: str) -> tuple[FrameIndex, dict]:
+    """The order of the pictures from the packets alone, which takes no decoding; and what the first frame says."""
+    container, stream = open_video(path)
+    with container:
+        facts = describe(stream, next(container.decode(stream)))
+    if facts["codec"] not in DALI_CODECS[device] or facts["rotation"]:
+        raise NotForDali(f"{facts['codec']}, rotated by {facts['rotation']}")
+    container, stream = open_video(path)
+    with container:
+        packets = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]
+    if any(pts is None or discard for pts, _, discard in packets):
+        raise NotForDali("packets without time stamps, or hidden by an edit list")
+    packets.sort()
+    index = FrameIndex(np.array([pts for pts, _, _ in packets]), np.array([key for _, key, _ in packets]))
+    if not index.ordered or not index.key[0]:
+        raise NotForDali("time stamps that repeat, or no key frame at the start")
+    return index, facts
+
+
+def _cut_runs(index: FrameIndex, frame_bytes: int) -> list[tuple[int, int]]:
+    """(start, end) of runs of whole groups of pictures, each as long as RUN_BYTES allows."""
+    longest = max(1, RUN_BYTES // frame_bytes)
+    bounds = [*index.keys.tolist(), len(index.pts)]
+    runs, start = [], 0
+    for group, following in zip(bounds, bounds[1:], strict=False):
+        if following - start > longest and group > start:
+            runs.append((start, group))
+            start = group
+    return [*runs, (start, len(index.pts))]
+
+
+def _decode(streams: list[np.ndarray], sizes: tuple, device: str) -> list[list]:
+    """For each size, the resized pictures of each stream."""
+    pipeline = _pipeline(sizes, device)
+    try:
+        pipeline.feed_input("data", streams)
+        pipeline.schedule_run()
+        outputs = pipeline.outputs()
+    except (RuntimeError, IndexError) as error:
+        _pipeline.cache_clear()  # a pipeline that met an error is dead
+        raise NotForDali(str(error).splitlines()[0]) from None
+    if device == "cpu":
+        return [[np.array(output[place]) for place in range(len(streams))] for output in outputs]
+    import cupy
+
+    described, *kept = outputs
+    return [
+        [cupy.asarray(described[place]) for place in range(len(streams))],
+        *([np.array(output[place]) for place in range(len(streams))] for output in (o.as_cpu() for o in kept)),
+    ]
+
+
+@functools.cache
+def _pipeline(sizes: tuple, device: str) -> dali.Pipeline:
+    device_id = None
+    if device == "gpu":
+        import torch
+
+        device_id = torch.cuda.current_device()
+
+    @dali.pipeline_def(batch_size=RUNS_AT_ONCE, num_threads=RUNS_AT_ONCE if device == "gpu" else 2, device_id=device_id,
+                       exec_dynamic=True, prefetch_queue_depth=1)
+    def pipeline():
+        data = fn.external_source(name="data", no_copy=True, ndim=1, dtype=types.UINT8)
+        frames = fn.decoders.video(data, device="mixed" if device == "gpu" else "cpu")
+        return tuple(
+            fn.resize(frames, size=size, interp_type=types.INTERP_LINEAR, antialias=True) for size in sizes
+        )
+
+    built = pipeline()
+    built.build()
+    return built
