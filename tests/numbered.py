@@ -41,7 +41,7 @@ def read_number(picture: np.ndarray, crop: tuple[int, int] = (0, 0), frame: tupl
 
 def write_video(
     path: Path, *, frames: int = 120, codec: str = "libx264", size: tuple[int, int] = (240, 320), rate: int = 25,
-    options: dict[str, str] | None = None, gop: int = 30, b_frames: int = 0, shots: int = 1, first_number: int = 0,
+    options: dict[str, str] | None = None, gop: int = 30, b_frames: int = 0, shots: int = 1,
     pts: list[int] | None = None, pix_fmt: str | None = None, start_pts: int = 0,
 ) -> Path:  # fmt: skip
     """Write a numbered video; `shots` equal parts differ in texture, so that there are cuts between them."""
@@ -58,7 +58,7 @@ def write_video(
             stream.bit_rate = 4_000_000
         stream.options = options or {}
         for n in range(frames):
-            picture = numbered_picture(first_number + n, height, width, n * shots // frames)
+            picture = numbered_picture(n, height, width, n * shots // frames)
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
             frame.pts = start_pts + (n if pts is None else pts[n])
             frame.time_base = Fraction(1, rate)
@@ -67,6 +67,7 @@ def write_video(
     return path
 
 
+# Long groups of pictures, B-frames, open groups, an edit list, first time stamps off zero, uneven frame rate.
 KINDS = {
     "h264_b.mp4": dict(codec="libx264", b_frames=3, gop=250),
     "h264_open_gop.mkv": dict(codec="libx264", b_frames=3, gop=20, options={"x264-params": "open-gop=1:keyint=20"}),
@@ -78,10 +79,5 @@ KINDS = {
     "mpeg4_b.avi": dict(codec="mpeg4", b_frames=2, gop=12),
     "mjpeg.avi": dict(codec="mjpeg"),
     "mpeg2.ts": dict(codec="mpeg2video", b_frames=2, gop=15),
-    "vfr.mkv": dict(codec="libx264", b_frames=2, gop=50, pts=None),
+    "vfr.mkv": dict(codec="libx264", b_frames=2, gop=50, pts=[n + (n * n) // 7 for n in range(120)]),
 }
-
-
-def variable_pts(frames: int) -> list[int]:
-    """Time stamps with uneven gaps, for a video of variable frame rate."""
-    return list(np.cumsum([1 + (n * 7) % 5 for n in range(frames)]))
