@@ -35,7 +35,7 @@ def make_pipeline(case: str, builtin: bool, args: argparse.Namespace):
     turns = [np.int32(90 * rng.integers(4) if case == "any rotation" else 0) for _ in spans]
 
     @pipeline_def(batch_size=count, num_threads=args.threads, device_id=0 if args.device == "gpu" else None,
-                  exec_dynamic=True)  # fmt: skip
+                  exec_dynamic=True)
     def pipeline():
         frames = fn.external_source(lambda: spans, no_copy=True)
         order, crop_pos, rotation = fn.external_source(lambda: (index, place, turns), num_outputs=3)
@@ -44,7 +44,7 @@ def make_pipeline(case: str, builtin: bool, args: argparse.Namespace):
         return clip_transform(
             frames, index=order, crop_pos=crop_pos, rotation=rotation, crop=CROP, dtype=args.dtype, layout=args.layout,
             mean=(0.43, 0.394, 0.376), std=(0.228, 0.221, 0.217), device=args.device, sequence=True, builtin=builtin,
-        )  # fmt: skip
+        )
 
     built = pipeline()
     built.build()

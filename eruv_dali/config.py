@@ -107,13 +107,13 @@ class Config:
             "model.backbone": ("c3d", "r3d", "r2plus1d"), "model.head": ("mlp", "linear"),
             "optim.name": ("sgd", "adamw"), "optim.schedule": ("plateau", "cosine", "constant"),
             "optim.precision": ("auto", "float32", "bfloat16", "float16"),
-        }  # fmt: skip
+        }
         for key, allowed in choices.items():
             if self[key] not in allowed:
                 raise EruvError(f"{key} = {self[key]!r} is not one of {', '.join(allowed)}")
         positive = ("data.batch_size data.clip_length data.crop data.segment_length data.min_length data.threads "
                     "data.pairs_per_epoch data.val_pairs model.width model.hidden optim.epochs optim.max_steps "
-                    "optim.lr optim.patience log.every_steps")  # fmt: skip
+                    "optim.lr optim.patience log.every_steps")
         for key in positive.split():
             if self[key] is not None and self[key] <= 0:
                 raise EruvError(f"{key} = {self[key]} must be greater than 0")
@@ -186,9 +186,9 @@ def _build(flat: dict[str, Any]) -> Config:
     for key, value in flat.items():
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1, 0.4) or [
-                known for known in fields if known.split(".")[-1] == key.split(".")[-1]]  # fmt: skip
+                known for known in fields if known.split(".")[-1] == key.split(".")[-1]]
             raise EruvError(f"unknown configuration key {key!r}" + (f"; did you mean {near[0]!r}?" if near else
-                            f"; known are {', '.join(fields)}"))  # fmt: skip
+                            f"; known are {', '.join(fields)}"))
         section, _, name = key.rpartition(".")
         target = sections.setdefault(section, {}) if section else top
         target[name] = _checked(key, value, fields[key])
@@ -226,5 +226,5 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
             if value is not None and not isinstance(value, dict):
                 return [_checked(key, each, of) for each in values]
     names = " or ".join("empty" if option is type(None) else getattr(option, "__name__", str(option)) if
-                        typing.get_origin(option) is None else str(option) for option in options)  # fmt: skip
+                        typing.get_origin(option) is None else str(option) for option in options)
     raise EruvError(f"{key} = {value!r} is of the wrong type; expected {names}")

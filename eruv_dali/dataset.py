@@ -32,7 +32,7 @@ FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<
 SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
 
 VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "pack",
-                 "note")  # fmt: skip
+                 "note")
 SHOT_COLUMNS = ("video", "shot", "start", "end", "score")
 SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
 
@@ -101,7 +101,7 @@ class Dataset:
             for row in csv.DictReader(file):
                 frames = int(row["frames"])
                 videos.append(VideoRow(row["video"], Path(row["path"]), frames, row["codec"], int(row["rotation"]),
-                                       row["pack"], first))  # fmt: skip
+                                       row["pack"], first))
                 first += frames
         return videos
 
@@ -112,7 +112,7 @@ class Dataset:
             if tuple(next(rows, ())) != SEGMENT_COLUMNS:
                 raise ValueError(f"segments.csv has other columns than {','.join(SEGMENT_COLUMNS)}")
             cut = [(int(segment), place[video], int(shot), int(start), int(end))
-                   for segment, video, shot, start, end in rows]  # fmt: skip
+                   for segment, video, shot, start, end in rows]
         return np.array(cut, SEGMENT)
 
     def close(self) -> None:
@@ -138,5 +138,5 @@ def read_settings(folder: Path) -> dict | None:
         raise EruvError(f"{file}: cannot be read ({error}); prepare the videos again into a new folder") from None
     if version != FORMAT:
         raise EruvError(f"{file}: DATASET of format {version}, this version reads format {FORMAT}; prepare the videos "
-                        "again into a new folder")  # fmt: skip
+                        "again into a new folder")
     return settings

@@ -64,7 +64,7 @@ def prepare(
     paths: Sequence[str | Path], out: str | Path, *, device: str = "auto", pack: str = "jpeg", rule: str = "robust",
     threshold: float | None = None, segment_length: int = SEGMENT_LENGTH, min_length: int = MIN_LENGTH,
     frame_size: tuple[int, int] = FRAME_SIZE, workers: int | None = None,
-) -> Dataset:  # fmt: skip
+) -> Dataset:
     """Make or bring up to date the DATASET `out` from video files and folders, and open it.
 
     Args:
@@ -111,7 +111,7 @@ def prepare(
         settings = {
             "format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold, "segment_length": segment_length,
             "min_length": min_length,
-        }  # fmt: skip
+        }
         counts = _write_tables(out, videos, settings)
     if not counts["videos"]:
         with open(out / "rejected.csv") as file:
@@ -165,7 +165,7 @@ def _forecast_disk(out: Path, videos: list[Video], scan: Scan) -> None:
     console.print(f"{scan.pack} pack of about {frames:,} frames: about {needed / 1e9:.2f} GB of disk", highlight=False)
     if needed > free:
         raise EruvError(f"{out}: {free / 1e9:.1f} GB free, the pack needs about {needed / 1e9:.1f} GB; "
-                        "choose another disk, --pack jpeg, or --pack none")  # fmt: skip
+                        "choose another disk, --pack jpeg, or --pack none")
 
 
 def _expected_frames(video: Video) -> int:
@@ -183,7 +183,7 @@ def _scan_all(out: Path, videos: list[Video], scan: Scan, device: str, workers: 
     """Scan videos in worker processes, with a progress bar. A worker that dies rejects the video it was on."""
     threads = max(1, (os.cpu_count() or 1) // workers)
     columns = [TextColumn("[bold]prepare"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"),
-               TextColumn("{task.fields[rate]:,.0f} frames/s"), TimeRemainingColumn()]  # fmt: skip
+               TextColumn("{task.fields[rate]:,.0f} frames/s"), TimeRemainingColumn()]
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("prepare", total=len(videos), rate=0.0)
         started, frames = time.monotonic(), 0
@@ -271,7 +271,7 @@ def scan_video(video: Video) -> int:
         frames["offset"] = offset + np.concatenate([[0], np.cumsum(frames["size"][:-1], dtype=np.int64)])
         note.update(pack=file, pack_end=int(offset + frames["size"].sum(dtype=np.int64)))
     curves = {f"curve_{field.name}": getattr(curve, field.name)
-              for curve in [statistics.finish()] for field in fields(curve)}  # fmt: skip
+              for curve in [statistics.finish()] for field in fields(curve)}
     _write_record(out, video, scan, note, {"frames": frames, **curves})
     return len(pts)
 
@@ -296,7 +296,7 @@ def _write_tables(out: Path, videos: list[Video], settings: dict) -> Counter:
             count = len(record["frames"]) if "frames" in record else 0
             if "reason" not in note and count < settings["min_length"]:
                 note["reason"] = f"too short: {count} frames, fewer than {settings['min_length']}" + (
-                    f" ({note['note']})" if "note" in note else "")  # fmt: skip
+                    f" ({note['note']})" if "note" in note else "")
             if "reason" in note:
                 rows["rejected"].append((video.name, note["reason"]))
                 continue
@@ -306,11 +306,11 @@ def _write_tables(out: Path, videos: list[Video], settings: dict) -> Counter:
         path, size, mtime_ns = note["identity"]
         rows["videos"].append((video.name, path, count, note["fps"], note["width"], note["height"], note["codec"],
                                note["rotation"], size, mtime_ns, note.get("pack", ""),
-                               note.get("note", "")))  # fmt: skip
+                               note.get("note", "")))
         rows["shots"] += [(video.name, number, shot.start, shot.end, f"{shot.score:.6f}")
-                          for number, shot in enumerate(shots)]  # fmt: skip
+                          for number, shot in enumerate(shots)]
         cut = cut_segments([(shot.start, shot.end) for shot in shots], length=settings["segment_length"],
-                           min_length=settings["min_length"])  # fmt: skip
+                           min_length=settings["min_length"])
         rows["segments"] += [(len(rows["segments"]) + place, video.name, *piece) for place, piece in enumerate(cut)]
     every_frame = np.concatenate(frames) if frames else np.zeros(0, FRAME)
 
@@ -343,24 +343,24 @@ def _size(text: str) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.prepare", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+", metavar="VIDEO_OR_DIR", help="video files, or folders of them")
     parser.add_argument("--out", required=True, metavar="DATASET", help="folder to write")
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
-                        help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")  # fmt: skip
+                        help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
     parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
     parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own")
     parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH,
-                        help="frames; shorter segments are dropped (default %(default)s)")  # fmt: skip
+                        help="frames; shorter segments are dropped (default %(default)s)")
     parser.add_argument("--frame-size", type=_size, default=FRAME_SIZE, metavar="HxW",
-                        help="size of the frames that clips are cropped from (default 128x171)")  # fmt: skip
+                        help="size of the frames that clips are cropped from (default 128x171)")
     parser.add_argument("--workers", type=int, help="processes (default: one a core; one on a GPU)")
     args = parser.parse_args()
     prepare(args.videos, args.out, device=args.device, pack=args.pack, rule=args.rule, threshold=args.threshold,
             segment_length=args.segment_length, min_length=args.min_length, frame_size=args.frame_size,
-            workers=args.workers)  # fmt: skip
+            workers=args.workers)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class RelationSampler:
     def __init__(
         self, segments: np.ndarray, *, relations: Sequence[str] = RELATIONS, clip_length: int = 16, crop: int = 112,
         frame_size: tuple[int, int] = (128, 171), seed: int = 0, trimmed: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         for relation in relations:
             if relation not in RELATIONS:
                 raise EruvError(f"relation {relation!r} is not one of {', '.join(RELATIONS)}")
@@ -143,7 +143,7 @@ class RelationSampler:
         second = self._clip(
             j, random, rotation=int(random.choice([90, 180, 270])) if relation == "CR" else 0,
             order={"PI": self._inverted, "PD": self._disordered}.get(relation),
-        )  # fmt: skip
+        )
         return PairRequest(relation, (first, second))
 
     def _anchor(self, epoch: int, number: int) -> int:
@@ -186,7 +186,7 @@ class RelationSampler:
         top = int(random.integers(self.frame_size[0] - self.crop + 1))
         left = int(random.integers(self.frame_size[1] - self.crop + 1))
         return ClipRequest(int(segment["video"]), int(segment["shot"]), int(segment["segment"]), frames, rotation,
-                           (top, left), speed)  # fmt: skip
+                           (top, left), speed)
 
     def _inverted(self, random: np.random.Generator) -> np.ndarray:
         return np.arange(self.clip_length)[::-1]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from eruv_dali.decode import rgb_picture
 from eruv_dali.videos import NO_PTS, UnusableVideo, open_video
@@ -80,6 +81,7 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, tuple] = OrderedDict()
+        self._scaler = VideoReformatter()
 
     def close(self) -> None:
         while self._open:
@@ -126,7 +128,7 @@ class FrameReader:
                 continue
             if number > wanted[filled]:
                 return False
-            out[filled] = rgb_picture(frame, *out.shape[1:3])
+            out[filled] = rgb_picture(frame, *out.shape[1:3], self._scaler)
             filled += 1
             if filled == len(wanted):
                 return True

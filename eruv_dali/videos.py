@@ -54,7 +54,7 @@ def find_videos(paths: Sequence[str | Path]) -> list[Video]:
                 path for path in given.rglob("*")
                 if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
                 and not any(part.startswith(".") for part in path.relative_to(given).parts)
-            )  # fmt: skip
+            )
             if not files:
                 raise EruvError(f"{given}: no videos in this folder (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
             named = [(path.relative_to(given).as_posix(), path) for path in files]

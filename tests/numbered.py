@@ -4,6 +4,7 @@ The number stands as 12 horizontal bands, black (0) or white (1), in the middle 
 crop of the 128x171 frame shows it. The rest is a texture, another one for each shot.
 """
 
+import functools
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,16 +16,20 @@ BITS = 12
 
 def numbered_picture(number: int, height: int, width: int, shot: int = 0) -> np.ndarray:
     """(height, width, 3) uint8: the bands of `number` before a texture that depends on `shot`."""
-    y, x = np.mgrid[0:height, 0:width] / height
-    random = np.random.default_rng(shot)
-    waves = sum(np.sin(random.uniform(4, 40) * x + random.uniform(4, 40) * y + random.uniform(0, 6)) for _ in range(4))
-    colour = random.uniform(20, 60, 3)
-    picture = np.clip(128 + waves[..., None] * colour, 0, 255).astype(np.uint8)
+    picture = _texture(height, width, shot).copy()
     for bit in range(BITS):
         top = height // 8 + bit * (height * 3 // 4) // BITS
         bottom = height // 8 + (bit + 1) * (height * 3 // 4) // BITS
         picture[top:bottom, width * 3 // 8 : width * 5 // 8] = 235 if number >> bit & 1 else 20
     return picture
+
+
+@functools.cache
+def _texture(height: int, width: int, shot: int) -> np.ndarray:
+    y, x = np.mgrid[0:height, 0:width] / height
+    random = np.random.default_rng(shot)
+    waves = sum(np.sin(random.uniform(4, 40) * x + random.uniform(4, 40) * y + random.uniform(0, 6)) for _ in range(4))
+    return np.clip(128 + waves[..., None] * random.uniform(20, 60, 3), 0, 255).astype(np.uint8)
 
 
 def read_number(picture: np.ndarray, crop: tuple[int, int] = (0, 0), frame: tuple[int, int] = (128, 171)) -> int:
@@ -43,7 +48,7 @@ def write_video(
     path: Path, *, frames: int = 120, codec: str = "libx264", size: tuple[int, int] = (240, 320), rate: int = 25,
     options: dict[str, str] | None = None, gop: int = 30, b_frames: int = 0, shots: int = 1,
     pts: list[int] | None = None, pix_fmt: str | None = None, start_pts: int = 0,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write a numbered video; `shots` equal parts differ in texture, so that there are cuts between them."""
     height, width = size
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,12 +63,12 @@ def build(source, *, crop, sequence=True, device="cpu", dynamic=True, max_batch=
     """A pipeline of clip_transform alone, fed the batches that `source()` returns."""
 
     @pipeline_def(batch_size=max_batch, num_threads=2, device_id=0 if device == "gpu" else None, exec_dynamic=dynamic,
-                  prefetch_queue_depth=1 if dynamic else 2)  # fmt: skip
+                  prefetch_queue_depth=1 if dynamic else 2)
     def pipeline():
         frames, order, crop_pos, rotation = fn.external_source(source, num_outputs=4)
         order = order if sequence else None
         return clip_transform(frames, index=order, crop_pos=crop_pos, rotation=rotation, crop=crop, device=device,
-                              sequence=sequence, **kwargs)  # fmt: skip
+                              sequence=sequence, **kwargs)
 
     built = pipeline()
     built.build()
@@ -123,7 +123,7 @@ def test_batch_sizes_may_vary(builtin, dynamic):
     batches = [random_batch(rng, batch, 20, 4) for batch in (3, 7, 1, 5, 2, 2, 2)]
     feed = iter(batches)
     pipeline = build(lambda: tuple(map(list, zip(*next(feed), strict=True))), crop=20, dynamic=dynamic, mean=MEAN,
-                     std=STD, builtin=builtin)  # fmt: skip
+                     std=STD, builtin=builtin)
     for samples in batches[:4]:
         (out,) = pipeline.run()
         assert_pixels(torch.from_dlpack(out.as_tensor()), oracle(samples, 20, "THWC"), "float32")
@@ -139,7 +139,7 @@ def test_all_frames_and_constants(builtin, rotation):
     def pipeline():
         source = fn.external_source(lambda: next(batches))
         return clip_transform(source, crop_pos=(2, 7), rotation=rotation, crop=20, device="cpu", sequence=True,
-                              builtin=builtin)  # fmt: skip
+                              builtin=builtin)
 
     built = pipeline()
     built.build()
@@ -164,7 +164,7 @@ def test_a_held_batch_stays_as_it_is(builtin):
     batches = [random_batch(rng, 3, 24, 6) for _ in range(9)]
     feed = iter(batches)
     pipeline = build(lambda: tuple(map(list, zip(*next(feed), strict=True))), crop=24, mean=MEAN, std=STD,
-                     builtin=builtin)  # fmt: skip
+                     builtin=builtin)
     held = [torch.from_dlpack(pipeline.run()[0].as_tensor()) for _ in batches[:7]]
     for clips, samples in zip(held, batches, strict=False):
         assert_pixels(clips, oracle(samples, 24, "THWC"), "float32")
@@ -207,7 +207,7 @@ def test_crops_without_rotation(builtin, place):
         images, crop_pos = fn.external_source(
             lambda: ([frames] * len(crops), [np.array(crop, np.int32) for crop in crops]), num_outputs=2)
         return clip_transform(images, crop_pos=crop_pos, crop=20, layout="HWC", device="cpu", sequence=False,
-                              builtin=builtin)  # fmt: skip
+                              builtin=builtin)
 
     good, bad = pipeline(), pipeline()
     got = torch.from_dlpack(good.run()[0].as_tensor())

@@ -51,13 +51,13 @@ def test_pixels_are_those_of_the_frames_named(datasets, truth, pack):
 @pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
 def test_gpu_delivers_what_the_cpu_delivers(datasets, pack):
     options = dict(batch_size=8, pairs_per_epoch=64, seed=3)
-    with RelationLoader(datasets[pack], device="gpu", **options) as on_gpu:
-        with RelationLoader(datasets[pack], device="cpu", **options) as on_cpu:
-            for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
-                assert gpu.info == cpu.info
-                assert gpu.clips.is_cuda and gpu.clips[:, 0].is_contiguous(memory_format=torch.channels_last_3d)
-                difference = (gpu.clips.cpu() - cpu.clips).abs().mean(dim=(2, 3, 4, 5)) * 255
-                assert difference.max() < 2
+    with (RelationLoader(datasets[pack], device="gpu", **options) as on_gpu,
+          RelationLoader(datasets[pack], device="cpu", **options) as on_cpu):
+        for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
+            assert gpu.info == cpu.info
+            assert gpu.clips.is_cuda and gpu.clips[:, 0].is_contiguous(memory_format=torch.channels_last_3d)
+            difference = (gpu.clips.cpu() - cpu.clips).abs().mean(dim=(2, 3, 4, 5)) * 255
+            assert difference.max() < 2
 
 
 def test_batch_shapes_and_memory(datasets):
@@ -68,7 +68,7 @@ def test_batch_shapes_and_memory(datasets):
     for batch in batches:
         assert batch.clips.shape == (len(batch.info), 2, 3, 16, 112, 112) and batch.clips.dtype == torch.float32
         assert batch.relation.dtype == torch.int64
-        assert 0 <= batch.clips.min() and batch.clips.max() <= 1
+        assert batch.clips.min() >= 0 and batch.clips.max() <= 1
         for k in (0, 1):
             assert batch.clips[:, k].is_contiguous(memory_format=torch.channels_last_3d)
         # Both clips of all pairs go through the network as one tensor, without a copy.
@@ -86,9 +86,8 @@ def test_a_batch_held_stays_as_it_was(datasets, pack):
 def test_dtypes_and_normalisation(datasets, dtype):
     options = dict(batch_size=2, device="cpu", pairs_per_epoch=2)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
-    with RelationLoader(datasets["raw"], **options) as plain, RelationLoader(
-        datasets["raw"], dtype=dtype, mean=mean, std=std, **options
-    ) as scaled:
+    with (RelationLoader(datasets["raw"], **options) as plain,
+          RelationLoader(datasets["raw"], dtype=dtype, mean=mean, std=std, **options) as scaled):
         (want,), (got,) = list(plain), list(scaled)
     assert str(got.clips.dtype) == f"torch.{dtype}".replace("torch.torch", "torch")
     shape = (1, 1, 3, 1, 1, 1)

@@ -29,7 +29,7 @@ STAGES = {
         "stem": (4, 16, 56, 56), "stage1": (4, 16, 56, 56), "stage2": (8, 8, 28, 28), "stage3": (16, 4, 14, 14),
         "stage4": (32, 2, 7, 7),
     },
-}  # fmt: skip
+}
 STAGES["r2plus1d"] = STAGES["r3d"]
 
 
@@ -147,8 +147,9 @@ def test_one_forward_pass_shares_weights_and_gradients_between_both_clips():
 
 
 def test_channels_last_pairs_reach_the_backbone_as_a_view():
-    storage = torch.rand(2, 2, 8, 16, 16, 3)  # the loader's layout: frames of interleaved RGB
-    clips = storage.permute(0, 1, 5, 2, 3, 4)
+    # The loader's layout: three first clips, then their partners; RGB interleaved.
+    storage = torch.rand(2, 3, 8, 16, 16, 3)
+    clips = storage.permute(1, 0, 5, 2, 3, 4)
     net = RelationNet(build_backbone("c3d", width=2), 7).eval()
     seen = []
     net.backbone.register_forward_hook(lambda m, i, out: seen.append(i[0]))

@@ -12,8 +12,8 @@ from eruv_dali.segments import cut_segments
 
 # segment, video, shot, start, end: video 0 has two shots, the first of two segments; video 1 has one shot.
 SEGMENTS = np.array(
-    [(0, 0, 0, 0, 300), (1, 0, 0, 300, 360), (2, 0, 1, 360, 430), (3, 1, 0, 0, 48), (4, 2, 0, 10, 80), (5, 2, 3, 90, 290)],
-    SEGMENT,
+    [(0, 0, 0, 0, 300), (1, 0, 0, 300, 360), (2, 0, 1, 360, 430), (3, 1, 0, 0, 48), (4, 2, 0, 10, 80),
+     (5, 2, 3, 90, 290)], SEGMENT,
 )
 
 
@@ -127,5 +127,6 @@ def test_bad_arguments(segments, options, message):
 
 
 def test_segments():
-    assert cut_segments([(0, 650), (650, 690), (700, 748)]) == [(0, 0, 300), (0, 300, 600), (0, 600, 650), (2, 700, 748)]
+    assert cut_segments([(0, 650), (650, 690), (700, 748)]) == [
+        (0, 0, 300), (0, 300, 600), (0, 600, 650), (2, 700, 748)]
     assert cut_segments([(0, 100)], length=40, min_length=20) == [(0, 0, 40), (0, 40, 80), (0, 80, 100)]

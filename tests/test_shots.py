@@ -15,7 +15,7 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def picture(seed: int, H: int = 192, W: int = 256) -> np.ndarray:
-    """A picture of random overlapping rectangles on a textured ground: (H, W, 3) float32."""
+    """A picture of random rectangles, tall ones for odd seeds, on a textured ground: (H, W, 3) float32."""
     rng = np.random.default_rng(seed)
     image = np.full((H, W, 3), 120, np.float32)
     for size in (4, 8, 16):
@@ -23,7 +23,7 @@ def picture(seed: int, H: int = 192, W: int = 256) -> np.ndarray:
     texture = image - 120
     for _ in range(200):
         y, x = rng.integers(0, H), rng.integers(0, W)
-        h, w = rng.integers(10, H // 4), rng.integers(10, W // 4)
+        h, w = (rng.integers(*limits) for limits in (((6, 24), (10, 90)), ((10, 90), (6, 24)))[seed % 2])
         image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
     return image + texture
 
@@ -124,7 +124,7 @@ def test_frame_size_may_not_change():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_cuts_are_found_to_the_frame(rule):
-    curves = curves_of(film(shot(1, 40), shot(2, 25), shot(3, 60)))
+    curves = curves_of(film(shot(1, 40), shot(2, 25), shot(1, 60)))
     shots = find_shots(curves, rule=rule)
     assert [(s.start, s.end) for s in shots] == [(0, 40), (40, 65), (65, 125)]
     assert shots[0].score == 0 and shots[1].score > 0.06 and shots[2].score > 0.06
@@ -158,17 +158,24 @@ def test_robust_sees_through_flashes():
 
 
 def test_robust_sees_through_a_passing_object():
+    """It covers nearly all of frames 42 and 43 and tumbles, so that neither looks like the other or any before."""
     frames, thing = film(shot(1, 80)), film(shot(2, 1))[0]
-    for t, edge in zip(range(40, 46), (44, 86, 128, 86, 44, 10), strict=True):  # comes from the left, leaves to it
-        frames[t, :, :edge] = thing[:, 128 - edge :]
+    for t, left, right in ((41, 0, 40), (42, 0, 115), (43, 13, 128), (44, 88, 128)):
+        frames[t, :, left:right] = thing[:: 1 if t < 43 else -1, : right - left]
     curves = curves_of(frames)
-    assert len(find_shots(curves, rule="untrimmednets")) > 1  # what the confirmation is for
+    assert (curves.hog > 0.0715).any()
     assert intervals(curves) == [(0, 80)]
 
 
+def test_robust_finds_no_cut_where_every_frame_is_unlike_the_last():
+    curves = curves_of(film(*(shot(seed, 1) for seed in range(40))))
+    assert curves.lags[0][1:].min() > 0.06
+    assert intervals(curves) == [(0, 40)]
+
+
 def test_robust_finds_no_cut_in_a_pan_or_in_grain():
-    assert len(find_shots(curves_of(film(shot(1, 60, speed=1.8), grain=0)))) == 1
-    assert len(find_shots(curves_of(film(np.full((60, 96, 128, 3), 80.0), grain=3)))) == 1
+    assert intervals(curves_of(film(shot(1, 60, speed=1.8), grain=0))) == [(0, 60)]
+    assert intervals(curves_of(film(np.full((60, 96, 128, 3), 80.0), grain=3))) == [(0, 60)]
 
 
 @pytest.mark.parametrize("length", [10, 20, 30])
@@ -268,7 +275,9 @@ def test_known_cuts_of_a_made_film(name, rule, threshold, least):
 
 @pytest.mark.parametrize("name", ["weizmann", "ut_interaction"])
 def test_no_false_cut_in_single_takes(name):
-    paths = sorted((DATA / name).rglob("*.avi"))[::12]
+    every = sorted((DATA / name).rglob("*.avi"))
+    hard = {"24_5_0.avi", "4_1_0.avi", "8_2_0.avi"}  # people walk in on a pavement whose grain codes badly
+    paths = every[::12] + [path for path in every if path.name in hard]
     if not paths:
         pytest.skip(f"videos {name} are not here")
     shots = benchmark()

@@ -97,7 +97,7 @@ def clip_transform(
     return fn.eruv.clip_transform(
         frames, crop_pos=crop_pos, rotation=rotation, crop=crop, dtype=dtype, mean=list(mean), std=list(std),
         layout=layout, **gather,
-    )  # fmt: skip
+    )
 
 
 def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, layout, sequence) -> DataNode:
@@ -125,7 +125,7 @@ def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, la
     clip = fn.crop_mirror_normalize(
         frames, dtype=DALI_DTYPES[dtype], mean=[255 * m for m in mean], std=[255 * s for s in std],
         output_layout=layout.replace("T", "F"), **square,
-    )  # fmt: skip
+    )
     if dtype != "bfloat16":
         return clip
     bits = fn.reinterpret(clip, dtype=types.UINT32)

@@ -42,7 +42,7 @@ class ClipEngine:
             # A depth above 1 makes DALI's first run wait for as many inputs; the dynamic executor takes any number of
             # runs ahead all the same, so the depth is kept here.
             exec_dynamic=True, prefetch_queue_depth=1,
-        )  # fmt: skip
+        )
         if self._packed:
             self._pipeline = packed_pipeline(dataset.pack, clip, **settings)
         else:

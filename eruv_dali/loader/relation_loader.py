@@ -101,7 +101,7 @@ class RelationLoader:
         std: Sequence[float] = (1.0, 1.0, 1.0), relations: Sequence[str] = RELATIONS, trimmed: bool = False,
         split: str = "all", val_fraction: float = 0.1, pairs_per_epoch: int | None = None, seed: int = 0,
         shard_id: int = 0, num_shards: int = 1, threads: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if batch_size < 1:
             raise EruvError(f"batch_size {batch_size} must be at least 1")
         if not 0 <= shard_id < num_shards:
@@ -117,13 +117,13 @@ class RelationLoader:
         self.sampler = RelationSampler(
             segments, relations=relations, clip_length=clip_length, crop=crop, frame_size=frame_size, seed=seed,
             trimmed=trimmed,
-        )  # fmt: skip
+        )
         self.relations = self.sampler.relations
         self.batch_size, self.shard_id, self.num_shards = batch_size, shard_id, num_shards
         self.pairs_per_epoch = pairs_per_epoch or len(self.sampler)
         self.mean, self.std = tuple(mean), tuple(std)
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC",
-                          resolve_device(device))  # fmt: skip
+                          resolve_device(device))
         self.device = clip.device
         self._engine = ClipEngine(self.dataset, clip, max_clips=2 * batch_size, threads=threads or default_threads())
         self.epoch = 0
@@ -177,7 +177,7 @@ class RelationLoader:
         return PairInfo(pair.relation, tuple(
             ClipInfo(self.dataset.videos[clip.video].video, clip.shot, clip.segment, tuple(clip.frames.tolist()),
                      clip.rotation, clip.crop, clip.speed) for clip in pair.clips
-        ))  # fmt: skip
+        ))
 
     def close(self) -> None:
         """Stop the threads, let go of memory and files."""

@@ -32,7 +32,7 @@ RUNS = Path("runs")
 def main() -> None:
     logging.basicConfig(format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.pretrain", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", metavar="FILE", help="YAML file; see configs/")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", metavar="DATASET", help="folder that eruv_dali.prepare wrote")
@@ -85,11 +85,11 @@ def _prepared(config: Config, videos: list[str], folder: Path) -> Dataset:
     return prepare(
         videos, folder, device=config.device, pack=data.pack, rule=data.rule, threshold=data.threshold,
         segment_length=data.segment_length, min_length=data.min_length, frame_size=tuple(data.frame_size),
-    )  # fmt: skip
+    )
 
 
 def _dataset_folder(config: Config, out: Path) -> Path:
-    """Where videos given by path are prepared: beside the run, under a name that stays, so that the next run finds it."""
+    """Where videos given by path are prepared: beside the run, under a name that the next run will find again."""
     paths = sorted(str(Path(path).resolve()) for path in config.data.videos)
     key = hashlib.sha256(repr((paths, config.data.frame_size, config.data.pack)).encode()).hexdigest()[:8]
     return out.parent / f"dataset_{Path(paths[0]).name}_{key}"
@@ -109,7 +109,7 @@ def _demo_dataset(config: Config, out: Path) -> Dataset:
 
 def _print_result(result: dict, out: Path) -> None:
     names = {"CS": "same shot", "CV": "same video, other shot", "CD": "other video", "CR": "rotated", "PI": "inverted",
-             "PD": "disordered", "PS": "sped up"}  # fmt: skip
+             "PD": "disordered", "PS": "sped up"}
     table = Table(title=f"Validation accuracy ({result['pairs']} pairs of held-out videos, epoch {result['epoch']})")
     for column in ("relation", "", "accuracy", "chance"):
         table.add_column(column, justify="left" if column in ("relation", "") else "right")

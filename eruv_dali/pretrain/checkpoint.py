@@ -20,7 +20,7 @@ def save_checkpoint(path: Path, **parts: Any) -> None:
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         },
-    }  # fmt: skip
+    }
     write_aside(path, lambda file: torch.save(state, file))
 
 

@@ -209,9 +209,9 @@ def backdrop(film: Film, shot: Shot) -> np.ndarray:
     elif film.backdrop == "peaks":
         top = (1.4 + 1.4 * tall) * (1 - np.abs(u) / (0.5 * pitch))
         fill(top > Y, near)
-        fill((top > Y) & (Y > 1.0 + 0.3 * np.abs(np.sin(9 * X))), bright)
+        fill((top > Y) & (1.0 + 0.3 * np.abs(np.sin(9 * X)) < Y), bright)
     elif film.backdrop == "bricks":
-        wall = Y < 1.6 + 0.4 * (tall > 0.5)
+        wall = 1.6 + 0.4 * (tall > 0.5) > Y
         row = np.floor(Y * 4)
         fill(wall, near)
         fill(wall & ((Y * 4 % 1 < 0.16) | ((X * 1.6 + 0.5 * (row % 2)) % 1 < 0.08)), bright)
@@ -388,10 +388,10 @@ def cart(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, float]
                 at = stage.at(x - facing * (0.75 + speed * age), 0.35 + 0.5 * age)
                 paint_disc(image, at, (0.06 + 0.22 * age) * z, smoke, alpha=0.9 * (1 - age / puff_life))
         low, high = 0.38, 0.75
-        paint_capsule(image, stage.at(x - 0.5 * facing, high), stage.at(x + 0.1 * facing, high), 0.2 * z, 0.17 * z, glass)
-        paint_capsule(
-            image, stage.at(x - 0.6 * facing, low), stage.at(x + 0.75 * facing, low), 0.24 * z, 0.15 * z, body, stripes=9
-        )
+        back, front = stage.at(x - 0.5 * facing, high), stage.at(x + 0.1 * facing, high)
+        paint_capsule(image, back, front, 0.2 * z, 0.17 * z, glass)
+        back, nose = stage.at(x - 0.6 * facing, low), stage.at(x + 0.75 * facing, low)
+        paint_capsule(image, back, nose, 0.24 * z, 0.15 * z, body, stripes=9)
         for wheel in (-0.45, 0.5):
             turn = facing * way / 0.2
             paint_disc(image, stage.at(x + wheel * facing, 0.2), 0.2 * z, 0.5 * body, spin=turn, spokes=4)
@@ -402,7 +402,7 @@ def cart(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, float]
 DRAWN = {"walker": walker, "ball": ball, "sparks": sparks, "cart": cart}
 
 
-def draw_shot(film: Film, shot: Shot) -> "np.ndarray":
+def draw_shot(film: Film, shot: Shot) -> np.ndarray:
     """All frames of one shot, (frames, HEIGHT, WIDTH, 3) uint8."""
     still = backdrop(film, shot)
     stage = Stage(film, shot)

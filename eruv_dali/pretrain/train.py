@@ -60,7 +60,7 @@ def _loader(config: Config, dataset: Dataset, split: str, precision: torch.dtype
         val_fraction=data.val_fraction, pairs_per_epoch=pairs if split == "train" else data.val_pairs,
         # Held-out pairs are drawn from a seed of their own, the same in every epoch.
         seed=config.seed if split == "train" else config.seed + 1, threads=data.threads,
-    )  # fmt: skip
+    )
     if split == "val" and data.val_pairs is None:
         loader.pairs_per_epoch = max(len(loader.sampler), VAL_PAIRS_PER_RELATION * len(loader.relations))
     return loader
@@ -87,7 +87,7 @@ class _Run:
     """A training run: the network, what trains it, and how far it has come."""
 
     def __init__(self, config: Config, train: RelationLoader, val: RelationLoader, out: Path, device: torch.device,
-                 precision: torch.dtype) -> None:  # fmt: skip
+                 precision: torch.dtype) -> None:
         self.config, self.train_loader, self.val_loader, self.out = config, train, val, out
         self.device, self.precision = device, precision
         model, optim = config.model, config.optim
@@ -96,7 +96,7 @@ class _Run:
         self.net = net.to(device, memory_format=torch.channels_last_3d)
         if optim.name == "sgd":
             self.optimizer = torch.optim.SGD(net.parameters(), optim.lr, momentum=optim.momentum,
-                                             weight_decay=optim.weight_decay, fused=device.type == "cuda" or None)  # fmt: skip
+                                             weight_decay=optim.weight_decay, fused=device.type == "cuda" or None)
         else:
             self.optimizer = torch.optim.AdamW(net.parameters(), optim.lr, weight_decay=optim.weight_decay)
         self.total_steps = min(optim.epochs * len(train), optim.max_steps or math.inf)
@@ -114,9 +114,9 @@ class _Run:
             f"{len(self.val_loader.sampler)} segments (training + held out), {self.total_steps} steps of "
             f"{config.data.batch_size} pairs, {self.device.type}, {str(self.precision).removeprefix('torch.')}",
             highlight=False,
-        )  # fmt: skip
-        columns = [TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
-                   TimeRemainingColumn()]  # fmt: skip
+        )
+        columns = [TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
+                   TextColumn("{task.fields[state]}"), TimeRemainingColumn()]
         with Progress(*columns, console=console) as self.progress:
             self.task = self.progress.add_task("", total=self.total_steps, completed=self.step, state="", epoch="")
             while self.step < self.total_steps:
@@ -176,11 +176,11 @@ class _Run:
         if scores.accuracy > self.best:
             self.best = scores.accuracy
             self.result = {**figures, "chance": 1 / len(scores.relations), "epoch": epoch, "step": self.step,
-                           "pairs": scores.count, "confusion": scores.confusion.tolist()}  # fmt: skip
+                           "pairs": scores.count, "confusion": scores.confusion.tolist()}
             save_checkpoint(self.out / "best.pt", net=self.net.state_dict(), epoch=epoch, **figures)
             save_backbone(self.net.backbone, self.out / "backbone.pt")
         self.progress.console.print(f"epoch {epoch}: validation accuracy {scores.accuracy:.1%}, loss {scores.loss:.3f}",
-                                    highlight=False)  # fmt: skip
+                                    highlight=False)
 
     def _log_steps(self, epoch: int, scores: RelationScores, clock: _Clock) -> None:
         loss = scores.loss
@@ -191,10 +191,10 @@ class _Run:
             "epoch": epoch, "step": self.step, "loss": loss, "accuracy": scores.accuracy,
             "clips_per_second": clock.clips / seconds, "data_wait": clock.waited / seconds,
             "lr": self.optimizer.param_groups[0]["lr"],
-        }  # fmt: skip
+        }
         self._log(line)
         state = (f"loss {loss:.3f} accuracy {scores.accuracy:.0%} {line['clips_per_second']:.0f} clips/s "
-                 f"data wait {line['data_wait']:.0%}")  # fmt: skip
+                 f"data wait {line['data_wait']:.0%}")
         self.progress.update(self.task, completed=self.step, epoch=epoch, state=state)
 
     def _log(self, line: dict) -> None:
@@ -204,7 +204,8 @@ class _Run:
     def _schedule(self):
         optim = self.config.optim
         if optim.schedule == "plateau":
-            return torch.optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, factor=optim.factor, patience=optim.patience)
+            return torch.optim.lr_scheduler.ReduceLROnPlateau(
+                self.optimizer, factor=optim.factor, patience=optim.patience)
 
         def share(step: int) -> float:
             if optim.schedule == "constant":
@@ -222,13 +223,13 @@ class _Run:
             scheduler=self.scheduler.state_dict(), scaler=self.scaler.state_dict(),
             loader=self.train_loader.state_dict(), step=self.step, best=self.best, result=self.result,
             model=vars(self.config.model),
-        )  # fmt: skip
+        )
 
     def load(self, state: dict) -> None:
         """Go on from a checkpoint."""
         if state["model"] != vars(self.config.model):
-            raise EruvError(f"{self.out / 'last.pt'}: of another network ({state['model']}) than the configuration asks "
-                            f"for ({vars(self.config.model)})")  # fmt: skip
+            raise EruvError(f"{self.out / 'last.pt'}: of another network ({state['model']}) than the configuration "
+                            f"asks for ({vars(self.config.model)})")
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

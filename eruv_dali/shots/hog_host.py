@@ -31,7 +31,7 @@ def available() -> bool:
     try:
         library()
     except native.NoCompiler as reason:
-        native.say_once(f"{reason}; shot detection runs in NumPy, some 50 times slower (install g++)")
+        native.say_once(f"{reason}; shot detection runs in NumPy, some 20 times slower (install g++)")
         return False
     return True
 

@@ -1,5 +1,6 @@
 """From frames to curves: what the shot rules need to know of a video, gathered while it is decoded, once."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from eruv_dali.errors import EruvError
 from eruv_dali.shots.hog import as_frames, backend
 
-LAGS = (1, 2, 3, 4, 5, 9)  # a frame is compared with those so many frames before it
+LAGS = (1, 5, 9)  # a frame is compared with those so many frames before it
 WINDOW = 9  # frames averaged on each side of t for the window curve: t+8 .. t+16 against t-16 .. t-8
 SPAN = 24  # from the first frame of one window to the first of the other
 EDGE = 16  # the window curve cannot be computed for so many frames at either end
@@ -26,7 +27,7 @@ class ShotCurves:
 
     hog         (N,) mean |HOG_t - HOG_{t-1}| with VLFeat's HOG: the d_t of the published rules
     luminance   (N,) mean |Y_t - Y_{t-1}| in grey levels; no rule uses it, it is for people to look at
-    lags        (6, N) lags[i, t] = mean |HOG'_t - HOG'_{t-LAGS[i]}|, where HOG' is HOG normalised with EPSILON
+    lags        (3, N) lags[i, t] = mean |HOG'_t - HOG'_{t-LAGS[i]}|, where HOG' is HOG normalised with EPSILON
     window      (N,) mean |mean HOG' of t+8 .. t+16 - mean HOG' of t-16 .. t-8|
     """
 
@@ -113,7 +114,7 @@ class ShotStatistics:
 def _extended(before, new, *, keep: int):
     """The kept and the new entries together, and the last `keep` of them for the next time."""
     if before is not None:
-        module = np if isinstance(new, np.ndarray) else __import__("cupy")
+        module = np if isinstance(new, np.ndarray) else sys.modules["cupy"]
         new = module.concatenate([before, new])
     return new, new[max(len(new) - keep, 0) :].copy()
 

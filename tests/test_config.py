@@ -1,0 +1,75 @@
+"""Configuration files and overrides: what is accepted, what is refused, and in what words."""
+
+import re
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from eruv_dali.config import dump_config, load_config
+from eruv_dali.errors import EruvError
+from eruv_dali.native import data_dir
+from eruv_dali.relations import RELATIONS
+
+
+def test_defaults_are_the_papers():
+    config = load_config()
+    assert config.relations == list(RELATIONS)
+    assert (config.data.clip_length, config.data.crop, config.data.frame_size) == (16, 112, [128, 171])
+    assert (config.optim.lr, config.optim.momentum, config.optim.epochs) == (0.01, 0.9, 300)
+
+
+def test_overrides_and_files(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("model: {backbone: r3d}\noptim:\n  lr: 1e-3\nrelations: [CS, PI]\n")
+    config = load_config(file, ["optim.epochs=3", "relations=CS,CV", "data.val_pairs=null"])
+    assert (config.model.backbone, config.optim.lr, config.optim.epochs) == ("r3d", 0.001, 3)
+    assert config.relations == ["CS", "CV"]
+    assert load_config(None, ["relations=[PI]"]).relations == ["PI"]
+
+
+def test_a_dumped_configuration_loads_as_itself(tmp_path):
+    config = load_config(None, ["optim.lr=0.5", "data.videos=a b.mp4", "data.mean=[0.1,0.2,0.3]"])
+    file = tmp_path / "config.yaml"
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
+
+
+@pytest.mark.parametrize("word, message", [
+    ("optim.epoch=3", "unknown configuration key 'optim.epoch'; did you mean 'optim.epochs'"),
+    ("epochs=3", "did you mean 'optim.epochs'"),
+    ("model.bakbone=r3d", "did you mean 'model.backbone'"),
+    ("optim.lr=fast", "optim.lr = 'fast' is of the wrong type; expected float"),
+    ("optim.epochs=2.5", "optim.epochs = 2.5 is of the wrong type; expected int"),
+    ("data.trimmed=1", "data.trimmed = 1 is of the wrong type; expected bool"),
+    ("model.backbone=vgg", "'vgg' is not one of c3d, r3d, r2plus1d"),
+    ("data.batch_size=0", "data.batch_size = 0 must be greater than 0"),
+    ("data.frame_size=[128]", "a list of 2 numbers"),
+    ("loose", "'loose' is not of the form key=value"),
+])
+def test_mistakes_are_named(word, message):
+    with pytest.raises(EruvError, match="^.*" + re.escape(message)):
+        load_config(None, [word])
+
+
+def test_bad_files(tmp_path):
+    with pytest.raises(EruvError, match="absent.yaml: cannot be read"):
+        load_config(tmp_path / "absent.yaml")
+    file = tmp_path / "bad.yaml"
+    file.write_text("a: [1\n")
+    with pytest.raises(EruvError, match="bad.yaml: not valid YAML"):
+        load_config(file)
+
+
+def test_every_configuration_in_the_folder_is_valid():
+    files = sorted(data_dir("configs").rglob("*.yaml"))
+    names = {file.relative_to(data_dir("configs")).as_posix() for file in files}
+    assert {"demo.yaml", "demo_gpu.yaml", "thumos14_c3d.yaml", "thumos14_r3d.yaml", "thumos14_r2plus1d.yaml",
+            "ucf101.yaml"} <= names
+    assert sum(name.startswith("ablations/") for name in names) == 8
+    for file in files:
+        config = load_config(file)
+        for section, values in yaml.safe_load(file.read_text()).items():
+            if isinstance(values, dict):
+                assert asdict(config)[section].items() >= values.items()
+    assert len({tuple(load_config(f).relations) for f in files if "ablations" in str(f)}) == 8
