@@ -1,0 +1,25 @@
+"""eruv_dali: self-supervised video learning on untrimmed videos (ERUV), fed by DALI.
+
+    from eruv_dali import RelationLoader, RelationNet, build_backbone
+"""
+
+import importlib
+
+_HOMES = {
+    "RELATIONS": "eruv_dali.relations",
+    "RelationLoader": "eruv_dali.loader",
+    "RelationNet": "eruv_dali.models",
+    "build_backbone": "eruv_dali.models",
+    "load_backbone": "eruv_dali.models",
+    "save_backbone": "eruv_dali.models",
+    "Dataset": "eruv_dali.dataset",
+    "EruvError": "eruv_dali.errors",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Import public names when first asked for: DALI and PyTorch take seconds, and not every use needs both."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'eruv_dali' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

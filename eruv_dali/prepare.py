@@ -10,6 +10,7 @@ import argparse
 import fcntl
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -107,6 +108,7 @@ def prepare(
         todo = _forget_stale(out, videos, scan)
         if todo:
             _forecast_disk(out, todo, scan)
+            ShotStatistics(device=device)  # says once, here, where it will have to be slow
             _scan_all(out, todo, scan, device, workers)
         settings = {
             "format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold, "segment_length": segment_length,
@@ -230,6 +232,8 @@ _WORKER: dict = {}  # what a worker process keeps from video to video
 
 
 def _start_worker(out: Path, scan: Scan, device: str, threads: int) -> None:
+    if multiprocessing.parent_process() is not None:
+        logging.getLogger("eruv_dali").setLevel(logging.ERROR)  # the main process has said it
     _WORKER.update(out=out, scan=scan, device=device, threads=threads, writer=PackWriter(out / "pack", scan.pack))
 
 

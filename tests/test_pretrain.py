@@ -14,8 +14,8 @@ from eruv_dali.models import load_backbone
 from eruv_dali.pretrain.train import pretrain
 from eruv_dali.relations import RELATIONS
 
-SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8", "model.width=4",
-         "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2"]
+SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
+         "model.width=4", "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2"]
 
 
 def program(*arguments, folder=None):

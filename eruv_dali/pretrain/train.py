@@ -74,6 +74,15 @@ def _precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
+def _tensorboard(out: Path):
+    """A writer of TensorBoard events, where tensorboard is installed (the extra `log`); otherwise None."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(out)
+
+
 @dataclass
 class _Clock:
     """Where the time of the last steps went."""
@@ -104,6 +113,7 @@ class _Run:
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
         self.step, self.best = 0, -1.0
         self.result: dict = {}
+        self.events = _tensorboard(out) if config.log.tensorboard else None
 
     def train(self) -> dict:
         config = self.config
@@ -200,6 +210,12 @@ class _Run:
     def _log(self, line: dict) -> None:
         with open(self.out / "metrics.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
+        if self.events:
+            kind, figures = ("val", line["val"]) if "val" in line else ("train", line)
+            for name, value in {**figures, **figures.get("per_relation", {})}.items():
+                if isinstance(value, float):
+                    self.events.add_scalar(f"{kind}/{name}", value, line["step"])
+            self.events.flush()
 
     def _schedule(self):
         optim = self.config.optim
