@@ -10,7 +10,8 @@ import torch
 from eruv_dali.config import load_config
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
-from eruv_dali.models import load_backbone
+from eruv_dali.loader import RelationLoader
+from eruv_dali.models import RelationNet, build_backbone, load_backbone
 from eruv_dali.pretrain.train import pretrain
 from eruv_dali.relations import RELATIONS
 
@@ -51,14 +52,20 @@ def test_resumed_it_ends_with_the_weights_of_a_run_never_stopped(datasets, tmp_p
     assert all(torch.equal(a["net"][name], b["net"][name]) for name in a["net"])
 
 
-def test_training_learns(datasets, tmp_path):
-    """Two relations that differ in every frame are told apart after a few steps; at chance the loss stays at 0.69."""
-    options = ["relations=CS,CR", "optim.epochs=1", "data.pairs_per_epoch=256", "data.batch_size=8", "optim.lr=0.003",
-               "optim.name=adamw", "model.backbone=c3d", "model.dropout=0.0"]
-    pretrain(load_config(None, [*SMALL, *options]), Dataset(datasets["raw"]), tmp_path / "run")
-    losses = [json.loads(line)["loss"] for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()
-              if "clips_per_second" in line]
-    assert min(losses) < 0.55
+def test_the_network_learns_a_batch_by_heart(datasets):
+    """Pixels, labels and gradients belong together: a batch seen again and again is soon named without a mistake."""
+    torch.manual_seed(0)
+    with RelationLoader(datasets["raw"], batch_size=8, crop=56, device="cpu", pairs_per_epoch=8) as loader:
+        (batch,) = loader
+    net = RelationNet(build_backbone("c3d", width=4), 7, dropout=0.0)
+    optimizer = torch.optim.AdamW(net.parameters(), 0.005)
+    for _ in range(30):
+        loss = torch.nn.functional.cross_entropy(net(batch.clips), batch.relation)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.2
+    assert torch.equal(net(batch.clips).argmax(1), batch.relation)
 
 
 def test_a_second_run_in_the_same_place_is_refused(datasets, tmp_path):
