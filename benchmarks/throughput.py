@@ -5,7 +5,8 @@
 All contenders deliver the same random clips, 16 frames each, scaled to 128x171, cropped to 112x112, float32, in batches
 of 16. Ours read a DATASET of each pack kind, which is prepared first and not counted; the peers decode the original
 files in a PyTorch DataLoader with one worker a core, each worker keeping its files open. Contenders take turns, so that
-a noisy machine disturbs them alike. Peers that are not installed are left out, and the table says so.
+a noisy machine disturbs them alike. Peers that are not installed, or fail on these videos, are left out, and the table
+says so.
 """
 
 import argparse
@@ -212,8 +213,15 @@ def main() -> None:
 
         figures: dict[str, list] = {name: [] for name in contenders}
         for repeat in range(args.repeats + 1):  # the first warms up and is not counted
-            for name, (batches, count) in contenders.items():
-                figure = measure(batches(random_requests(datasets[0], count, seed=repeat)), count, device)
+            for name, (batches, count) in list(contenders.items()):
+                try:
+                    figure = measure(batches(random_requests(datasets[0], count, seed=repeat)), count, device)
+                except Exception as error:
+                    if name not in PEERS:
+                        raise
+                    missing.append(f"{name} (failed: {str(error).strip().splitlines()[-1]})")
+                    del contenders[name], figures[name]
+                    continue
                 if repeat:
                     figures[name].append(figure)
     report(console, args, device, figures, missing)
@@ -238,11 +246,11 @@ def report(console: Console, args: argparse.Namespace, device: str, figures: dic
                       f"{1000 * row['cpu_seconds_per_clip']:.1f}")
     console.print(table)
     for line in missing:
-        console.print(f"not installed: {line}", highlight=False)
+        console.print(f"left out: {line}", highlight=False, markup=False)
     if args.json:
         setting = {"date": time.strftime("%Y-%m-%d"), "device": device, "cores": default_threads(),
                    "python": platform.python_version(), "torch": torch.__version__, "clips": args.clips,
-                   "repeats": args.repeats, "source": args.videos or args.data}
+                   "repeats": args.repeats, "source": args.videos or args.data, "left_out": missing}
         Path(args.json).write_text(json.dumps({**setting, "rows": rows}, indent=1) + "\n")
 
 

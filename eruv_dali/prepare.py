@@ -123,7 +123,7 @@ def prepare(
     console.print(
         f"{out}: {counts['videos']} videos, {counts['frames']} frames, {counts['shots']} shots, {counts['segments']} "
         f"segments, {counts['rejected']} rejected; {len(todo)} scanned in {time.monotonic() - started:.1f} s",
-        highlight=False,
+        highlight=False, markup=False,
     )
     return Dataset(out)
 

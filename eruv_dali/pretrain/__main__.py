@@ -119,7 +119,8 @@ def _print_result(result: dict, out: Path) -> None:
     table.add_section()
     table.add_row("overall", "", f"[bold]{result['accuracy']:.1%}", chance)
     console.print(table)
-    console.print(f"{out}: backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json", highlight=False)
+    console.print(f"{out}: backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json", highlight=False,
+                  markup=False)
 
 
 if __name__ == "__main__":
