@@ -21,8 +21,12 @@ CHUNK = 128  # frames handed over at a time
 
 # swscale's bilinear filter widens with the reduction, so it averages (anti-aliases) when it makes pictures smaller: the
 # same meaning as DALI's INTERP_LINEAR with antialias and PyTorch's bilinear with antialias=True. Without the other two
-# flags some widths take a short cut that darkens every pixel by 1 to 2 levels.
-SCALING = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+# flags some widths take a short cut that darkens every pixel by 1 to 2 levels; PyAV 17, the last one for Python 3.10,
+# does not offer them.
+ACCURATE = hasattr(Interpolation, "ACCURATE_RND")
+SCALING = Interpolation.BILINEAR
+if ACCURATE:
+    SCALING = SCALING | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 @dataclass(frozen=True)

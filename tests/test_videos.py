@@ -8,7 +8,7 @@ import pytest
 import torch
 from numbered import KINDS, read_number, write_video
 
-from eruv_dali.decode import decode_pictures, rgb_picture
+from eruv_dali.decode import ACCURATE, decode_pictures, rgb_picture
 from eruv_dali.decode_dali import NotForDali, decode_with_dali
 from eruv_dali.errors import EruvError
 from eruv_dali.slices import FrameIndex, FrameNotFound, FrameReader
@@ -79,7 +79,7 @@ def test_dali_decodes_the_same_frames_as_pyav(videos, name):
     for k in (0, 1):
         by_dali = np.concatenate([chunk.pictures[k] for chunk in chunks])
         assert by_dali.shape == pictures[k].shape
-        assert np.abs(by_dali.astype(int) - pictures[k]).mean((1, 2, 3)).max() < 1
+        assert np.abs(by_dali.astype(int) - pictures[k]).mean((1, 2, 3)).max() < (1 if ACCURATE else 3)
     assert np.array_equal(np.concatenate([chunk.pts for chunk in chunks]), index.pts)
     assert np.array_equal(np.concatenate([chunk.key for chunk in chunks]), index.key)
     assert chunks[0].stream == facts
