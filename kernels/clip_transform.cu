@@ -1,23 +1,11 @@
 // CUDA backend of fn.eruv.clip_transform: one launch for the whole batch, a block per tile of an output frame.
 
+#include "clip_transform_kernel.h"
 #include "clip_transform_op.h"
 #include "dali/core/cuda_error.h"
 #include "dali/kernels/dynamic_scratchpad.h"
 
 namespace eruv {
-
-constexpr int kThreads = 256;
-
-template <typename Out>
-__global__ void __launch_bounds__(kThreads)
-clip_transform_kernel(const FrameTask *tasks, const __grid_constant__ Format format) {  // indexed where it lies
-  __shared__ uint8_t tile[kTile * kTilePitch];
-  const FrameTask task = tasks[blockIdx.x];  // x, the axis without a practical limit, counts the frames
-  const int top = blockIdx.z * kTile, left = blockIdx.y * kTile;
-  load_tile(task, format.crop, top, left, threadIdx.x, kThreads, tile);
-  __syncthreads();
-  store_tile<Out>(task, format, top, left, threadIdx.x, kThreads, tile);
-}
 
 class ClipTransformGPU : public ClipTransformOp<dali::GPUBackend> {
  public:

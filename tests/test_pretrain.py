@@ -102,12 +102,13 @@ def test_the_program_prints_accuracy_beside_chance(datasets, tmp_path):
     (["--videos", "{none}/absent"], "no such file or folder"),
     (["--data", "{data}", "optim.epoch=1"], "unknown configuration key 'optim.epoch'; did you mean 'optim.epochs'"),
     (["--data", "{data}", "device=gpu"], "device 'gpu'"),
+    (["--device", "gpu"], "device 'gpu'"),
     (["--resume"], "--resume needs --out"),
     (["--out", "{none}", "--resume"], "no run to resume here"),
     (["--config", "{none}/c.yaml"], "c.yaml: cannot be read"),
 ])
 def test_one_clear_line_and_exit_code_2(datasets, tmp_path, arguments, message):
-    if "device=gpu" in arguments and torch.cuda.is_available():
+    if {"gpu", "device=gpu"} & set(arguments) and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     done = program(*[argument.format(none=tmp_path, data=datasets["raw"]) for argument in arguments], folder=tmp_path)
     assert done.returncode == 2

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from eruv_dali.config import Config, load_config
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import resolve_device
+from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
@@ -37,6 +37,7 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--data", metavar="DATASET", help="folder that eruv_dali.prepare wrote")
     source.add_argument("--videos", metavar="PATH", nargs="+", help="video files or folders, prepared on the first run")
+    parser.add_argument("--device", choices=DEVICES, help="the same as device=…")
     parser.add_argument("--out", metavar="RUN", help="folder to write (default: runs/001, runs/002, …)")
     parser.add_argument("--resume", action="store_true", help="go on from RUN/last.pt")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, such as optim.epochs=3")
@@ -56,12 +57,14 @@ def main() -> None:
         known = {"data.dataset": args.data, "data.videos": []}
     elif videos:
         known = {"data.videos": videos, "data.dataset": None}
+    if args.device:
+        known["device"] = args.device
     config = load_config(file, overrides, **known)
     demo = not (config.data.dataset or config.data.videos)
     if demo and file is None:
         on_gpu = resolve_device(config.device) == "gpu"
         file = data_dir("configs") / ("demo_gpu.yaml" if on_gpu else "demo.yaml")
-        config = load_config(file, overrides)
+        config = load_config(file, overrides, **known)
     out = Path(args.out) if args.out else _next_run()
 
     if demo:

@@ -1,0 +1,21 @@
+// The CUDA kernel of clip_transform, apart from DALI, so that NVRTC too can compile it.
+#pragma once
+
+#include "clip_transform.h"
+
+namespace eruv {
+
+constexpr int kThreads = 256;
+
+template <typename Out>
+__global__ void __launch_bounds__(kThreads)
+clip_transform_kernel(const FrameTask *tasks, const __grid_constant__ Format format) {  // indexed where it lies
+  __shared__ uint8_t tile[kTile * kTilePitch];
+  const FrameTask task = tasks[blockIdx.x];  // x, the axis without a practical limit, counts the frames
+  const int top = blockIdx.z * kTile, left = blockIdx.y * kTile;
+  load_tile(task, format.crop, top, left, threadIdx.x, kThreads, tile);
+  __syncthreads();
+  store_tile<Out>(task, format, top, left, threadIdx.x, kThreads, tile);
+}
+
+}  // namespace eruv
