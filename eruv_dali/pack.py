@@ -18,7 +18,7 @@ PACK_KINDS = ("none", "jpeg", "raw")
 
 # 4:4:4 keeps the colour of small pictures and costs less than the quality 4:2:0 would need for the same error.
 # Measured on the resized frames of real videos: see benchmarks/results/pack_quality.json.
-JPEG_QUALITY = 90
+JPEG_QUALITY = 92
 JPEG_SUBSAMPLING = 0  # 4:4:4
 
 FILE_BYTES = 4 << 30  # a new file is begun beyond this size

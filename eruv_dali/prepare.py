@@ -47,7 +47,7 @@ from eruv_dali.videos import DamagedVideo, UnusableVideo, Video, find_videos, op
 
 HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
 FRAME_SIZE = (128, 171)  # height, width of the frames that clips are cropped from (the paper's)
-JPEG_FRAME_BYTES = 0.37  # of a packed JPEG frame, per pixel: for the forecast of disk space
+JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the forecast of disk space
 
 console = Console(stderr=True)
 
@@ -352,7 +352,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, metavar="DATASET", help="folder to write")
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
-                        help="keep a decode-once copy of the frames (default jpeg: about 8 KB a frame)")
+                        help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
     parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
     parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own")
     parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
