@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nvrtc import compile_for
 
 from eruv_dali import native
 from eruv_dali.errors import EruvError
@@ -185,21 +186,9 @@ def test_cupy_is_not_imported_for_the_cpu():
 @pytest.mark.parametrize("architecture", [70, 80, 90])
 def test_kernels_compile_for_the_gpu(architecture):
     pytest.importorskip("cupy")
-    from cupy_backends.cuda.libs import nvrtc
-
     from eruv_dali.shots import hog_gpu
 
-    try:
-        if nvrtc.getVersion() >= (13, 0) and architecture < 75:
-            pytest.skip("CUDA 13 no longer compiles for this architecture")
-    except RuntimeError as missing:
-        pytest.skip(f"no NVRTC library: {missing}")
-    program = nvrtc.createProgram(hog_gpu.source(), "hog.cu", (), ())
-    try:
-        nvrtc.compileProgram(program, (*hog_gpu.FLAGS, f"-arch=sm_{architecture}"))
-    except nvrtc.NVRTCError:
-        pytest.fail(nvrtc.getProgramLog(program))
-    binary = nvrtc.getCUBIN(program)
+    binary = compile_for(architecture, hog_gpu.source(), hog_gpu.FLAGS)
     for kernel in (b"hog_cells", b"hog_features", b"lag_difference", b"window_mean", b"luminance_difference"):
         assert kernel in binary
 
