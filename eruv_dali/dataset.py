@@ -91,6 +91,9 @@ class Dataset:
         row = self.videos[video]
         return self._frames[row.first : row.first + row.frames]
 
+    def check(self) -> None:
+        """Make sure of the videos."""
+
     def _index(self, video: int) -> FrameIndex:
         frames = self.frames_of(video)
         return FrameIndex(np.array(frames["pts"]), np.array(frames["key"]))

@@ -62,7 +62,7 @@ def _loader(config: Config, dataset: Dataset, split: str, precision: torch.dtype
         seed=config.seed if split == "train" else config.seed + 1, threads=data.threads,
     )
     if split == "val" and data.val_pairs is None:
-        loader.pairs_per_epoch = max(len(loader.sampler), VAL_PAIRS_PER_RELATION * len(loader.relations))
+        loader.items = max(len(loader.sampler), VAL_PAIRS_PER_RELATION * len(loader.relations))
     return loader
 
 
