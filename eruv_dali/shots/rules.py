@@ -37,11 +37,21 @@ MEDIAN_REACH = 12  # frames on either side
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames start .. end-1 of one shot, and the strength of the transition that opens it (0 for the first)."""
+    """Frames start .. end-1 of one shot.
+
+    score: strength of the transition that opens it, 0 where the video itself opens it
+    transition_start: first frame of that transition, which ends at `start`; equal to `start` for a cut
+    """
 
     start: int
     end: int
     score: float
+    transition_start: int
+
+    @property
+    def transition(self) -> str:
+        """What opens the shot: "cut", "gradual" (a dissolve or a fade), or "" for the beginning of the video."""
+        return "" if self.start == 0 else "cut" if self.transition_start == self.start else "gradual"
 
 
 @dataclass(frozen=True)
@@ -82,12 +92,18 @@ def find_shots(
         raise EruvError(f"min_shot {min_shot} must be at least 1 frame")
     if len(curves) == 0:
         return []
-    shots, start, score = [], 0, 0.0
-    for transition in _strongest(_RULES[rule](curves, threshold), min_shot):
-        shots.append(Shot(start, transition.start, score))
-        start, score = transition.end, transition.score
-    shots.append(Shot(start, len(curves), score))
-    return [shot for shot in shots if shot.end - shot.start >= min_shot] or [Shot(0, len(curves), 0.0)]
+    shots, opening = [], Transition(0, 0, 0.0)
+    for transition in [*_strongest(_RULES[rule](curves, threshold), min_shot), Transition(len(curves), 0, 0.0)]:
+        shots.append(Shot(opening.end, transition.start, opening.score, opening.start))
+        opening = transition
+    return [shot for shot in shots if shot.end - shot.start >= min_shot] or [Shot(0, len(curves), 0.0, 0)]
+
+
+def cut_curve(curves: ShotCurves, *, rule: str = "robust") -> tuple[np.ndarray, float]:
+    """What `rule` compares with its threshold to find cuts: (N,) float32, and the threshold it takes by default."""
+    if rule == "robust":
+        return (cut_evidence(curves) if len(curves) > 1 else curves.hog), CUT_THRESHOLD
+    return curves.hog, PUBLISHED_THRESHOLD
 
 
 def threshold_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
