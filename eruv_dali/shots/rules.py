@@ -71,7 +71,8 @@ def find_shots(
     Args:
         curves: from `ShotStatistics.finish()`.
         rule: "robust"; "untrimmednets" or "threshold" as published (they find no gradual transitions).
-        threshold: replaces the rule's own for cuts: 0.0715, for robust 0.06.
+        threshold: replaces the rule's own for cuts: 0.0715, for robust 0.06; with robust the one for gradual
+            transitions is raised or lowered in proportion, so that it is one knob for how much is found.
         min_shot: fewest frames of a shot; None is 8 for robust and 1, which is no limit, for the published rules.
             Of transitions too close together the strongest stand. A piece shorter than this that a transition leaves
             at the beginning or the end of the video belongs to no shot.
@@ -132,7 +133,7 @@ def robust_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
     highest = _around(cut, MIN_SHOT - 1).max(-1)
     cuts = np.flatnonzero((cut > limit) & (cut == highest)).tolist()
     gradual = gradual_evidence(curves)
-    strong = gradual > GRADUAL_THRESHOLD
+    strong = gradual > GRADUAL_THRESHOLD * limit / CUT_THRESHOLD
     for t in cuts:
         strong[max(t - GRADUAL_CLEAR, 0) : t + GRADUAL_CLEAR + 1] = False
     runs = np.flatnonzero(np.diff(strong, prepend=False, append=False)).reshape(-1, 2).tolist()
