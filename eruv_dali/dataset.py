@@ -2,14 +2,16 @@
 
     dataset.json     format version, frame size, pack kind, and the settings that made the rest
     videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,pack,note
-    shots.csv        video,shot,start,end,score
+    shots.csv        video,shot,start,end,score,start_time,end_time,transition,transition_start,transition_end
     segments.csv     segment,video,shot,start,end
     rejected.csv     video,reason
     frames.npy       one FRAME record a frame, the videos of videos.csv one after the other; memory-mapped
     pack/            the decode-once copy of the frames, if one was asked for
     records/         what `prepare` found in each video, one file a video: its memory between runs
 
-Frames count from 0, `end` is exclusive, `video` is the path relative to the folder that was given to `prepare`.
+Frames count from 0, `end` is exclusive, `video` is the path relative to the folder that was given to `prepare`. Times
+are seconds on the clock of players. `transition` is what opens a shot: "cut", "gradual" (its frames transition_start to
+transition_end-1 belong to no shot), or nothing where the video begins.
 """
 
 import csv
@@ -33,7 +35,8 @@ SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("sta
 
 VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "pack",
                  "note")
-SHOT_COLUMNS = ("video", "shot", "start", "end", "score")
+SHOT_COLUMNS = ("video", "shot", "start", "end", "score", "start_time", "end_time", "transition", "transition_start",
+                "transition_end")
 SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
 
 

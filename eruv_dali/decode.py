@@ -107,12 +107,16 @@ def _decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], thread
 
 
 def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> dict:
-    """What a file says of its video: frames per second, size as shown, codec, rotation in degrees (0, 90, 180, 270)."""
+    """What a file says of its video: frames per second, size as shown, codec, rotation in degrees (0, 90, 180, 270).
+
+    And its clock: time stamps count in units of `time_base` seconds, and the file begins at second `start_time` of it.
+    """
     turns = _turns(frame)
     width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
     rate = stream.average_rate or stream.guessed_rate
     return {"fps": f"{float(rate):.6g}" if rate else "", "width": width, "height": height,
-            "codec": stream.codec_context.codec.canonical_name, "rotation": 90 * turns}
+            "codec": stream.codec_context.codec.canonical_name, "rotation": 90 * turns,
+            "time_base": str(stream.time_base or 0), "start_time": (stream.container.start_time or 0) / 1e6}
 
 
 def rgb_picture(

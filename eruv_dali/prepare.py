@@ -2,30 +2,37 @@
 
     python -m eruv_dali.prepare my_videos/ --out my_dataset --pack jpeg
 
-Run it again on the same DATASET and it does only what is new or changed; killed at any moment, it goes on from where
-it was. Each video is one transaction: a file in DATASET/records. The tables are made from the records at the end.
+As a shot detector alone, with an edit list and a web page for every video:
+
+    python -m eruv_dali.prepare my_videos/ --out my_dataset --pack none --export edl html
+    python -m eruv_dali.prepare my_videos/ --out my_dataset --pack none --export edl html --threshold 0.08
+
+The second run decodes nothing: the differences between frames are kept. Run it again on the same DATASET and it does
+only what is new or changed; killed at any moment, it goes on from where it was. Each video is one transaction: a file
+in DATASET/records. The tables are made from the records at the end.
+
+    DATASET/videos.csv, shots.csv, segments.csv, rejected.csv (with the reason)      columns: see eruv_dali/dataset.py
+    DATASET/stats/VIDEO.csv       with --stats: how much every frame differs from the one before it
+    DATASET/export/VIDEO.FORMAT   with --export
 """
 
 import argparse
 import fcntl
-import hashlib
+import functools
 import json
-import logging
-import multiprocessing
 import os
 import shutil
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from eruv_dali.dataset import (
     FORMAT,
@@ -36,35 +43,31 @@ from eruv_dali.dataset import (
     Dataset,
     read_settings,
 )
-from eruv_dali.decode import decode_pictures
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_aside, write_csv, write_text
-from eruv_dali.pack import PACK_KINDS, PackWriter, trim_pack
+from eruv_dali.pack import PACK_KINDS, trim_pack
+from eruv_dali.records import VERSION, identity, read_note, read_record, record_path, write_record
+from eruv_dali.scan import Job, Probe, Scan, Scanner
 from eruv_dali.segments import MIN_LENGTH, SEGMENT_LENGTH, cut_segments
-from eruv_dali.shots import RULES, ShotCurves, ShotStatistics, find_shots
-from eruv_dali.videos import DamagedVideo, UnusableVideo, Video, find_videos, open_video
+from eruv_dali.shots import RULES, ShotStatistics, find_shots
+from eruv_dali.shots.export import EXPORTS, write_export, write_stats
+from eruv_dali.videos import Video, find_videos
+from eruv_dali.workers import Done, Lost, Workers
+from eruv_dali.workers import Progress as Told
 
-HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
 FRAME_SIZE = (128, 171)  # height, width of the frames that clips are cropped from (the paper's)
 JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the forecast of disk space
+TIME_LIMIT = 120.0  # seconds; the slowest frames seen (2560 x 1600 AV1 on one core) take a tenth of a second
 
 console = Console(stderr=True)
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What decides how a video is decoded; a record made with other settings is made again."""
-
-    frame_height: int
-    frame_width: int
-    pack: str
 
 
 def prepare(
     paths: Sequence[str | Path], out: str | Path, *, device: str = "auto", pack: str = "jpeg", rule: str = "robust",
     threshold: float | None = None, segment_length: int = SEGMENT_LENGTH, min_length: int = MIN_LENGTH,
-    frame_size: tuple[int, int] = FRAME_SIZE, workers: int | None = None,
+    frame_size: tuple[int, int] = FRAME_SIZE, workers: int | None = None, time_limit: float = TIME_LIMIT,
+    stats: bool = False, export: Sequence[str] = (),
 ) -> Dataset:
     """Make or bring up to date the DATASET `out` from video files and folders, and open it.
 
@@ -78,6 +81,9 @@ def prepare(
         segment_length, min_length: in frames; longer shots are cut, shorter pieces dropped.
         frame_size: height and width of the frames that clips will be cropped from.
         workers: processes; by default one a core (one on a GPU).
+        time_limit: seconds that a video may take over its next frames before it is given up.
+        stats: write stats/VIDEO.csv, the differences between frames that the rules work on.
+        export: formats of `shots.export.EXPORTS` in which to write each video's shots to export/.
 
     Raises:
         EruvError: bad arguments, no videos, not one usable video, or another run is at work on `out`.
@@ -87,10 +93,19 @@ def prepare(
         raise EruvError(f"pack {pack!r} is not one of {', '.join(PACK_KINDS)}")
     if rule not in RULES:
         raise EruvError(f"rule {rule!r} is not one of {', '.join(RULES)}")
+    if threshold is not None and not threshold > 0:
+        raise EruvError(f"threshold {threshold} must be greater than 0")
     if min(frame_size) < 8:
         raise EruvError(f"frame size {frame_size[0]}x{frame_size[1]} is too small; give at least 8x8")
     if not 1 <= min_length <= segment_length:
         raise EruvError(f"min_length {min_length} must lie between 1 and segment_length {segment_length}")
+    if workers is not None and workers < 1:
+        raise EruvError(f"workers {workers} must be at least 1")
+    if not time_limit > 0:
+        raise EruvError(f"time limit {time_limit} must be greater than 0 seconds")
+    for kind in export:
+        if kind not in EXPORTS:
+            raise EruvError(f"export {kind!r} is not one of {', '.join(EXPORTS)}")
     workers = workers or (1 if device == "gpu" else os.cpu_count() or 1)
     videos = find_videos(paths)
     out = Path(out)
@@ -107,41 +122,31 @@ def prepare(
         started = time.monotonic()
         todo = _forget_stale(out, videos, scan)
         if todo:
-            _forecast_disk(out, todo, scan)
-            ShotStatistics(device=device)  # says once, here, where it will have to be slow
-            _scan_all(out, todo, scan, device, workers)
+            ShotStatistics(device=device)  # compiles the kernels once, or says here where it will have to be slow
+            _scan_all(out, todo, scan, device, min(workers, len(todo)), time_limit)
+        seconds = time.monotonic() - started
         settings = {
             "format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold, "segment_length": segment_length,
             "min_length": min_length,
         }
-        counts = _write_tables(out, videos, settings)
-    if not counts["videos"]:
-        with open(out / "rejected.csv") as file:
-            first = file.read().splitlines()[1]
-        name, reason = first.split(",", 1)
-        raise EruvError(f"none of the {len(videos)} videos can be used; {name}: {reason} (all in {out}/rejected.csv)")
-    console.print(
-        f"{out}: {counts['videos']} videos, {counts['frames']} frames, {counts['shots']} shots, {counts['segments']} "
-        f"segments, {counts['rejected']} rejected; {len(todo)} scanned in {time.monotonic() - started:.1f} s",
-        highlight=False, markup=False,
-    )
-    return Dataset(out)
-
-
-def record_path(out: Path, video: Video) -> Path:
-    """Where the record of a video lies; its name says nothing of the video's, which may hold any character."""
-    return out / "records" / f"{hashlib.sha256(video.name.encode()).hexdigest()[:32]}.npz"
+        totals = _write_tables(out, videos, settings, stats, export)
+        if not totals.videos:
+            raise EruvError(f"none of the {len(videos)} videos can be used; {totals.first_rejected} "
+                            f"(all in {out}/rejected.csv)")
+        _summarise(out, totals, len(todo), seconds)
+        return Dataset(out)
 
 
 def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
     """Delete records that no longer hold (video gone, changed, or other settings); return the videos to scan."""
-    wanted = {record_path(out, video): video for video in videos}
+    wanted = {record_path(out, video.name): video for video in videos}
     used: dict[str, int] = {}
     current = set()
     for path in (out / "records").glob("*.npz"):
-        note = _read_note(path)
+        note = read_note(path)
         video = wanted.get(path)
-        if video is None or note["scan"] != asdict(scan) or note["identity"] != _identity(video):
+        good = video is not None and note.get("version") == VERSION and note["scan"] == asdict(scan)
+        if not good or note["identity"] != identity(video):
             path.unlink()
             continue
         current.add(path)
@@ -151,17 +156,50 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
     return [video for path, video in wanted.items() if path not in current]
 
 
-def _identity(video: Video) -> list:
-    """What tells that a file is still the one that was scanned."""
-    status = video.path.stat()
-    return [str(video.path.resolve()), status.st_size, status.st_mtime_ns]
+def _scan_all(out: Path, videos: list[Video], scan: Scan, device: str, workers: int, time_limit: float) -> None:
+    """Scan videos in worker processes, with a progress bar. One that hangs or crashes the decoder costs itself alone.
+
+    What such a video gave before it did so is scanned again, that far and no further, and used.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    make = functools.partial(Scanner, out, scan, device, threads)
+    columns = [TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.fields[done]}/{task.fields[all]} "
+               "videos, {task.fields[rate]:,.0f} frames/s,"), TimeRemainingColumn(), TextColumn("left")]
+    with Workers(make, count=workers, patience=time_limit) as pool, Progress(*columns, console=console) as bar:
+        line = bar.add_task("prepare", total=None, done=0, all=len(videos), rate=0.0)
+        expected = {event.task.video: event.result if isinstance(event, Done) else 0
+                    for event in pool.run(deque(map(Probe, videos))) if not isinstance(event, Told)}
+        _check_disk(out, sum(expected.values()), scan)
+        seen, done, started = dict.fromkeys(videos, 0), 0, time.monotonic()
+        jobs = deque(Job(video) for video in videos)
+        for event in pool.run(jobs):
+            video = event.task.video
+            if isinstance(event, Told):
+                seen[video] = event.value
+            elif isinstance(event, Done):
+                seen[video] = expected[video] = event.result
+                done += 1
+            elif seen[video] and event.task.limit is None:
+                jobs.append(Job(video, seen[video], f"{_trouble(event, time_limit)} after frame {seen[video] - 1}; "
+                                                    "the frames before it are used"))
+            else:
+                note = {"identity": identity(video), "scan": asdict(scan), "reason": _trouble(event, time_limit)}
+                write_record(out, video, note)
+                seen[video] = expected[video] = 0
+                done += 1
+            frames = sum(seen.values())
+            total = sum(max(expected[video], seen[video]) for video in videos)
+            bar.update(line, completed=frames, total=total, done=done, rate=frames / (time.monotonic() - started))
 
 
-def _forecast_disk(out: Path, videos: list[Video], scan: Scan) -> None:
+def _trouble(lost: Lost, time_limit: float) -> str:
+    return f"decoding gave nothing for {time_limit:g} s" if lost.hung else "decoding crashed the decoder"
+
+
+def _check_disk(out: Path, frames: int, scan: Scan) -> None:
     """Say what the pack will take on the disk, and refuse when it is plainly more than there is."""
     if scan.pack == "none":
         return
-    frames = sum(_expected_frames(video) for video in videos)
     frame_bytes = scan.frame_height * scan.frame_width * (3 if scan.pack == "raw" else JPEG_FRAME_BYTES)
     needed, free = frames * frame_bytes, shutil.disk_usage(out).free
     console.print(f"{scan.pack} pack of about {frames:,} frames: about {needed / 1e9:.2f} GB of disk", highlight=False)
@@ -170,152 +208,58 @@ def _forecast_disk(out: Path, videos: list[Video], scan: Scan) -> None:
                         "choose another disk, --pack jpeg, or --pack none")
 
 
-def _expected_frames(video: Video) -> int:
-    """What the container says; 0 where it says nothing."""
-    try:
-        container, stream = open_video(video.path)
-    except UnusableVideo:
-        return 0
-    with container:
-        seconds = (container.duration or 0) / 1e6
-        return stream.frames or round(seconds * float(stream.average_rate or 0))
+@dataclass
+class Totals:
+    """What a DATASET holds, for the summary."""
+
+    videos: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    shots: int = 0
+    gradual: int = 0
+    segments: int = 0
+    rejected: int = 0
+    damaged: int = 0
+    first_rejected: str = ""
 
 
-def _scan_all(out: Path, videos: list[Video], scan: Scan, device: str, workers: int) -> None:
-    """Scan videos in worker processes, with a progress bar. A worker that dies rejects the video it was on."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    columns = [TextColumn("[bold]prepare"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"),
-               TextColumn("{task.fields[rate]:,.0f} frames/s"), TimeRemainingColumn()]
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("prepare", total=len(videos), rate=0.0)
-        started, frames = time.monotonic(), 0
-        for count in _scan_each(out, videos, scan, device, workers, threads):
-            frames += count
-            progress.update(task, advance=1, rate=frames / (time.monotonic() - started))
-
-
-def _scan_each(
-    out: Path, videos: list[Video], scan: Scan, device: str, workers: int, threads: int
-) -> Iterator[int]:
-    """Scan each video, yield how many frames it had."""
-    if workers == 1:
-        _start_worker(out, scan, device, threads)
-        for video in videos:
-            yield scan_video(video)
-        _WORKER["writer"].close()
-        return
-    # A forked child of a process that runs threads (DALI, torch) may hang, so the workers start afresh.
-    context = multiprocessing.get_context("spawn")
-    left = list(videos)
-    while left:
-        with ProcessPoolExecutor(workers, context, _start_worker, (out, scan, device, threads)) as pool:
-            jobs = {pool.submit(scan_video, video): video for video in left}
-            try:
-                for job in as_completed(jobs):
-                    yield job.result()
-                return
-            except BrokenProcessPool:
-                pass
-        left = [video for video in left if not record_path(out, video).exists()]
-        # A decoder crashed the process. Which video it was on is not known, so the rest go one by one.
-        for video in left:
-            with ProcessPoolExecutor(1, context, _start_worker, (out, scan, device, threads)) as pool:
-                try:
-                    yield pool.submit(scan_video, video).result()
-                except BrokenProcessPool:
-                    _write_record(out, video, scan, {"reason": "decoding it crashed the decoder"}, {})
-                    yield 0
-        return
-
-
-_WORKER: dict = {}  # what a worker process keeps from video to video
-
-
-def _start_worker(out: Path, scan: Scan, device: str, threads: int) -> None:
-    if multiprocessing.parent_process() is not None:
-        logging.getLogger("eruv_dali").setLevel(logging.ERROR)  # the main process has said it
-    _WORKER.update(out=out, scan=scan, device=device, threads=threads, writer=PackWriter(out / "pack", scan.pack))
-
-
-def scan_video(video: Video) -> int:
-    """Decode one video and write its record: curves for the shot rules, an index of its frames, its part of the pack.
-
-    Returns the number of frames. A video that cannot be used gets a record that says why.
-    """
-    out, scan, writer = _WORKER["out"], _WORKER["scan"], _WORKER["writer"]
-    packing = scan.pack != "none"
-    file, offset = writer.begin_video() if packing else ("", 0)
-    statistics = ShotStatistics(device=_WORKER["device"])
-    stamps, keys, sizes, note = [], [], [], {}
-    picture_sizes = [HOG_SIZE] + [(scan.frame_height, scan.frame_width)] * packing
-    try:
-        for chunk in decode_pictures(video.path, picture_sizes, device=_WORKER["device"], threads=_WORKER["threads"]):
-            statistics.add(chunk.pictures[0])
-            stamps.append(chunk.pts)
-            keys.append(chunk.key)
-            note = note or dict(chunk.stream)
-            if packing:
-                sizes += [writer.add(picture) for picture in chunk.pictures[1]]
-    except UnusableVideo as error:
-        if packing:
-            writer.drop_video(offset)
-        _write_record(out, video, scan, {"reason": str(error)}, {})
-        return 0
-    except DamagedVideo as error:
-        note["note"] = f"{error}; the frames before it are used"
-    except OSError as error:
-        raise EruvError(f"{out}: cannot write the pack ({error.strerror}); free some space and run again") from None
-
-    pts = np.concatenate(stamps)
-    frames = np.zeros(len(pts), FRAME)
-    frames["pts"], frames["key"] = pts, np.concatenate(keys)
-    if packing:
-        writer.end_video()
-        frames["size"], frames["crc"] = np.array(sizes, np.uint32).T
-        frames["offset"] = offset + np.concatenate([[0], np.cumsum(frames["size"][:-1], dtype=np.int64)])
-        note.update(pack=file, pack_end=int(offset + frames["size"].sum(dtype=np.int64)))
-    curves = {f"curve_{field.name}": getattr(curve, field.name)
-              for curve in [statistics.finish()] for field in fields(curve)}
-    _write_record(out, video, scan, note, {"frames": frames, **curves})
-    return len(pts)
-
-
-def _write_record(out: Path, video: Video, scan: Scan, note: dict, arrays: dict[str, np.ndarray]) -> None:
-    note = {"video": video.name, "scan": asdict(scan), "identity": _identity(video), **note}
-    write_aside(record_path(out, video), lambda file: np.savez(file, note=np.array(json.dumps(note)), **arrays))
-
-
-def _read_note(path: Path) -> dict:
-    with np.load(path) as record:
-        return json.loads(str(record["note"]))
-
-
-def _write_tables(out: Path, videos: list[Video], settings: dict) -> Counter:
+def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, export: Sequence[str]) -> Totals:
     """Make the tables and frames.npy from the records. dataset.json comes last: with it, all the rest is there."""
     rows = {"videos": [], "shots": [], "segments": [], "rejected": []}
-    frames = []
+    frames, totals = [], Totals()
+    for name in ("stats", "export"):  # made anew: what stood there may be of another rule
+        shutil.rmtree(out / name, ignore_errors=True)
     for video in videos:
-        with np.load(record_path(out, video)) as record:
-            note = json.loads(str(record["note"]))
-            count = len(record["frames"]) if "frames" in record else 0
-            if "reason" not in note and count < settings["min_length"]:
-                note["reason"] = f"too short: {count} frames, fewer than {settings['min_length']}" + (
-                    f" ({note['note']})" if "note" in note else "")
-            if "reason" in note:
-                rows["rejected"].append((video.name, note["reason"]))
-                continue
-            frames.append(record["frames"])
-            curves = ShotCurves(**{field.name: record[f"curve_{field.name}"] for field in fields(ShotCurves)})
-        shots = find_shots(curves, rule=settings["rule"], threshold=settings["threshold"])
+        record = read_record(record_path(out, video.name))
+        note, count = record.note, len(record.frames)
+        if "reason" not in note and count < settings["min_length"]:
+            note["reason"] = f"too short: {count} frames, fewer than {settings['min_length']}" + (
+                f" ({note['note']})" if "note" in note else "")
+        if "reason" in note:
+            rows["rejected"].append((video.name, note["reason"]))
+            continue
+        frames.append(record.frames)
+        shots = find_shots(record.curves, rule=settings["rule"], threshold=settings["threshold"])
+        times = record.times()
         path, size, mtime_ns = note["identity"]
         rows["videos"].append((video.name, path, count, note["fps"], note["width"], note["height"], note["codec"],
-                               note["rotation"], size, mtime_ns, note.get("pack", ""),
-                               note.get("note", "")))
-        rows["shots"] += [(video.name, number, shot.start, shot.end, f"{shot.score:.6f}")
-                          for number, shot in enumerate(shots)]
+                               note["rotation"], size, mtime_ns, note.get("pack", ""), note.get("note", "")))
+        rows["shots"] += [
+            (video.name, number, shot.start, shot.end, f"{shot.score:.6f}", f"{times[shot.start]:.6f}",
+             f"{times[shot.end]:.6f}", shot.transition,
+             *((shot.transition_start, shot.start) if shot.transition else ("", "")))
+            for number, shot in enumerate(shots)
+        ]
         cut = cut_segments([(shot.start, shot.end) for shot in shots], length=settings["segment_length"],
                            min_length=settings["min_length"])
         rows["segments"] += [(len(rows["segments"]) + place, video.name, *piece) for place, piece in enumerate(cut)]
+        totals.seconds += float(times[-1] - times[0])
+        totals.gradual += sum(shot.transition == "gradual" for shot in shots)
+        totals.damaged += "note" in note
+        if stats:
+            write_stats(out / "stats" / f"{video.name}.csv", record)
+        for kind in export:
+            write_export(out / "export" / f"{video.name}.{kind}", kind, record, shots, out / "pack")
     every_frame = np.concatenate(frames) if frames else np.zeros(0, FRAME)
 
     write_csv(out / "videos.csv", VIDEO_COLUMNS, rows["videos"])
@@ -324,7 +268,33 @@ def _write_tables(out: Path, videos: list[Video], settings: dict) -> Counter:
     write_csv(out / "rejected.csv", ("video", "reason"), rows["rejected"])
     write_aside(out / "frames.npy", lambda file: np.save(file, every_frame))
     write_text(out / "dataset.json", json.dumps(settings, indent=1) + "\n")
-    return Counter({**{name: len(table) for name, table in rows.items()}, "frames": len(every_frame)})
+    for name, table in rows.items():
+        setattr(totals, name, len(table))
+    totals.frames = len(every_frame)
+    if rows["rejected"]:
+        totals.first_rejected = ": ".join(rows["rejected"][0])
+    return totals
+
+
+def _summarise(out: Path, totals: Totals, scanned: int, seconds: float) -> None:
+    """Say what the DATASET holds now."""
+    disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    table = Table(title=str(out), show_header=False, title_justify="left")
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column()
+    damaged = f"{totals.damaged} damaged, used up to there: see note in videos.csv" if totals.damaged else ""
+    for name, value, remark in (
+        ("videos", f"{totals.videos:,}", damaged),
+        ("hours", f"{totals.seconds / 3600:,.2f}", f"{totals.frames:,} frames"),
+        ("shots", f"{totals.shots:,}", f"{totals.gradual:,} after a gradual transition"),
+        ("segments", f"{totals.segments:,}", ""),
+        ("rejected", f"{totals.rejected:,}", f"see {out}/rejected.csv" if totals.rejected else ""),
+        ("disk", f"{disk / 1e6:,.1f} MB", ""),
+        ("scanned", f"{scanned:,}", f"in {seconds:.1f} s" if scanned else "nothing was new or changed"),
+    ):
+        table.add_row(name, value, remark)
+    console.print(table)
 
 
 @contextmanager
@@ -354,17 +324,23 @@ def main() -> None:
     parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
                         help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
     parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
-    parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own")
+    parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own (%s); higher finds less"
+                        % "robust 0.06, the others 0.0715")
     parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH,
                         help="frames; shorter segments are dropped (default %(default)s)")
     parser.add_argument("--frame-size", type=_size, default=FRAME_SIZE, metavar="HxW",
                         help="size of the frames that clips are cropped from (default 128x171)")
     parser.add_argument("--workers", type=int, help="processes (default: one a core; one on a GPU)")
+    parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, metavar="SECONDS",
+                        help="a video that gives no new frames for so long is given up (default %(default)g)")
+    parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv")
+    parser.add_argument("--export", nargs="+", default=[], choices=EXPORTS,
+                        help="write each video's shots to export/VIDEO.FORMAT")
     args = parser.parse_args()
     prepare(args.videos, args.out, device=args.device, pack=args.pack, rule=args.rule, threshold=args.threshold,
             segment_length=args.segment_length, min_length=args.min_length, frame_size=args.frame_size,
-            workers=args.workers)
+            workers=args.workers, time_limit=args.time_limit, stats=args.stats, export=args.export)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,46 @@ def test_bad_videos_among_good_ones_are_rejected_with_a_reason(tmp_path):
     assert "cannot be opened" in reasons["text.mp4"] and "cannot be opened" in reasons["empty.avi"]
 
 
+HANG_OR_CRASH = """
+import os, time
+import eruv_dali.scan as scan
+decode = scan.decode_pictures
+
+def decode_pictures(path, *arguments, **options):
+    for chunk in decode(path, *arguments, **options):
+        yield chunk
+        if path.name == "hangs.mp4":
+            time.sleep(1000)
+        if path.name == "crashes.mp4":
+            os._exit(1)
+
+scan.decode_pictures = decode_pictures
+"""
+
+
+@pytest.mark.parametrize("pack", ["none", "jpeg"])
+def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_path, monkeypatch, pack):
+    films, out = tmp_path / "films", tmp_path / "dataset"
+    for name in ("a", "crashes", "hangs", "z"):
+        write_video(films / f"{name}.mp4", frames=200, size=(64, 96))
+    os.mkfifo(films / "pipe.mp4")  # whoever opens it waits for ever
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HANG_OR_CRASH)  # the worker processes start with this
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    prepare([films, films / "pipe.mp4"], out, device="cpu", pack=pack, workers=2, time_limit=2)
+    rows = {row["video"]: (row["frames"], row["note"]) for row in table(out, "videos.csv")}
+    assert rows["a.mp4"] == rows["z.mp4"] == ("200", "")
+    assert rows["hangs.mp4"] == ("128", "decoding gave nothing for 2 s after frame 127; the frames before it are used")
+    assert rows["crashes.mp4"] == ("128", "decoding crashed the decoder after frame 127; the frames before it are used")
+    assert [tuple(row.values()) for row in table(out, "rejected.csv")] == [
+        ("pipe.mp4", "decoding gave nothing for 2 s")]
+    dataset = Dataset(out)
+    for number, video in enumerate(dataset.videos if pack == "jpeg" else []):
+        for frame in dataset.frames_of(number)[::40]:
+            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            assert zlib.crc32(data) == frame["crc"]
+
+
 def test_hostile_files(real_videos, tmp_path):
     dataset = prepare([real_videos / "odd"], tmp_path / "dataset", device="cpu", pack="none", min_length=1)
     reasons = {row["video"]: row["reason"] for row in table(dataset.folder, "rejected.csv")}
@@ -162,7 +202,8 @@ def test_one_clear_line_and_exit_code_2(tmp_path, arguments, message):
     places = dict(empty=tmp_path / "empty", text=tmp_path / "notes.txt", short=tmp_path / "short.mp4")
     if "gpu" in arguments and not gpu_problem():
         pytest.skip("there is a GPU here")
-    done = run(*[argument.format(**places) for argument in arguments], "--out", tmp_path / "out", "--workers", 1)
+    done = run(*[argument.format(**places) for argument in arguments], "--out", tmp_path / "out", "--workers", 1,
+               *(() if "gpu" in arguments else ("--device", "cpu")))
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
 

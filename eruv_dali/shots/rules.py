@@ -37,11 +37,21 @@ MEDIAN_REACH = 12  # frames on either side
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames start .. end-1 of one shot, and the strength of the transition that opens it (0 for the first)."""
+    """Frames start .. end-1 of one shot.
+
+    score: strength of the transition that opens it, 0 where the video itself opens it
+    transition_start: first frame of that transition, which ends at `start`; equal to `start` for a cut
+    """
 
     start: int
     end: int
     score: float
+    transition_start: int
+
+    @property
+    def transition(self) -> str:
+        """What opens the shot: "cut", "gradual" (a dissolve or a fade), or "" for the beginning of the video."""
+        return "" if self.start == 0 else "cut" if self.transition_start == self.start else "gradual"
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,8 @@ def find_shots(
     Args:
         curves: from `ShotStatistics.finish()`.
         rule: "robust"; "untrimmednets" or "threshold" as published (they find no gradual transitions).
-        threshold: replaces the rule's own for cuts: 0.0715, for robust 0.06.
+        threshold: replaces the rule's own for cuts: 0.0715, for robust 0.06; with robust the one for gradual
+            transitions is raised or lowered in proportion, so that it is one knob for how much is found.
         min_shot: fewest frames of a shot; None is 8 for robust and 1, which is no limit, for the published rules.
             Of transitions too close together the strongest stand. A piece shorter than this that a transition leaves
             at the beginning or the end of the video belongs to no shot.
@@ -82,12 +93,18 @@ def find_shots(
         raise EruvError(f"min_shot {min_shot} must be at least 1 frame")
     if len(curves) == 0:
         return []
-    shots, start, score = [], 0, 0.0
-    for transition in _strongest(_RULES[rule](curves, threshold), min_shot):
-        shots.append(Shot(start, transition.start, score))
-        start, score = transition.end, transition.score
-    shots.append(Shot(start, len(curves), score))
-    return [shot for shot in shots if shot.end - shot.start >= min_shot] or [Shot(0, len(curves), 0.0)]
+    shots, opening = [], Transition(0, 0, 0.0)
+    for transition in [*_strongest(_RULES[rule](curves, threshold), min_shot), Transition(len(curves), 0, 0.0)]:
+        shots.append(Shot(opening.end, transition.start, opening.score, opening.start))
+        opening = transition
+    return [shot for shot in shots if shot.end - shot.start >= min_shot] or [Shot(0, len(curves), 0.0, 0)]
+
+
+def cut_curve(curves: ShotCurves, *, rule: str = "robust") -> tuple[np.ndarray, float]:
+    """What `rule` compares with its threshold to find cuts: (N,) float32, and the threshold it takes by default."""
+    if rule == "robust":
+        return (cut_evidence(curves) if len(curves) > 1 else curves.hog), CUT_THRESHOLD
+    return curves.hog, PUBLISHED_THRESHOLD
 
 
 def threshold_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
@@ -116,7 +133,7 @@ def robust_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
     highest = _around(cut, MIN_SHOT - 1).max(-1)
     cuts = np.flatnonzero((cut > limit) & (cut == highest)).tolist()
     gradual = gradual_evidence(curves)
-    strong = gradual > GRADUAL_THRESHOLD
+    strong = gradual > GRADUAL_THRESHOLD * limit / CUT_THRESHOLD
     for t in cuts:
         strong[max(t - GRADUAL_CLEAR, 0) : t + GRADUAL_CLEAR + 1] = False
     runs = np.flatnonzero(np.diff(strong, prepend=False, append=False)).reshape(-1, 2).tolist()

@@ -1,0 +1,117 @@
+"""Scan: decode one video once and write its record, and its part of the pack. What `prepare`'s worker processes do."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eruv_dali.dataset import FRAME
+from eruv_dali.decode import decode_pictures
+from eruv_dali.errors import EruvError
+from eruv_dali.pack import PackWriter
+from eruv_dali.records import identity, write_record
+from eruv_dali.shots import ShotStatistics
+from eruv_dali.videos import DamagedVideo, UnusableVideo, Video, open_video
+
+HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What decides how a video is decoded; a record made with other settings is made again."""
+
+    frame_height: int
+    frame_width: int
+    pack: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Ask how many frames a video will have."""
+
+    video: Video
+
+
+@dataclass(frozen=True)
+class Job:
+    """Scan a video; only its first `limit` frames when decoding went wrong behind them (`trouble` says how)."""
+
+    video: Video
+    limit: int | None = None
+    trouble: str = ""
+
+
+class Scanner:
+    """Lives in a worker process; keeps its pack file open from video to video."""
+
+    def __init__(self, out: Path, scan: Scan, device: str, threads: int) -> None:
+        self.out, self.scan, self.device, self.threads = out, scan, device, threads
+        self.writer = PackWriter(out / "pack", scan.pack)
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def __call__(self, task: Probe | Job, tell: Callable[[int], None]) -> int:
+        """Probe: the number of frames to expect. Job: the number scanned, the record written; tells it on the way."""
+        if isinstance(task, Probe):
+            return expected_frames(task.video)
+        try:
+            return self.scan_video(task, tell)
+        except OSError as error:
+            raise EruvError(f"{self.out}: cannot be written ({error.strerror}); free some space and run again"
+                            ) from None
+
+    def scan_video(self, job: Job, tell: Callable[[int], None]) -> int:
+        """Decode one video and write its record: curves for the shot rules, an index of its frames, its pack part.
+
+        Returns the number of frames, 0 when the video cannot be used and its record says why.
+        """
+        writer, packing = self.writer, self.scan.pack != "none"
+        file, offset = writer.begin_video() if packing else ("", 0)
+        statistics = ShotStatistics(device=self.device)
+        stamps, keys, sizes, count = [], [], [], 0
+        note = {"identity": identity(job.video), "scan": asdict(self.scan)}
+        picture_sizes = [HOG_SIZE] + [(self.scan.frame_height, self.scan.frame_width)] * packing
+        try:
+            for chunk in decode_pictures(job.video.path, picture_sizes, device=self.device, threads=self.threads):
+                take = len(chunk.pts) if job.limit is None else job.limit - count
+                statistics.add(chunk.pictures[0][:take])
+                stamps.append(chunk.pts[:take])
+                keys.append(chunk.key[:take])
+                note |= chunk.stream
+                if packing:
+                    sizes += [writer.add(picture) for picture in chunk.pictures[1][:take]]
+                count += len(stamps[-1])
+                tell(count)
+                if count == job.limit:
+                    note["note"] = job.trouble
+                    break
+        except UnusableVideo as error:
+            if packing:
+                writer.drop_video(offset)
+            write_record(self.out, job.video, note | {"reason": str(error)})
+            return 0
+        except DamagedVideo as error:
+            note["note"] = f"{error}; the frames before it are used"
+
+        frames = np.zeros(count, FRAME)
+        frames["pts"], frames["key"] = np.concatenate(stamps), np.concatenate(keys)
+        if packing:
+            writer.end_video()
+            frames["size"], frames["crc"] = np.array(sizes, np.uint32).T
+            frames["offset"] = offset + np.concatenate([[0], np.cumsum(frames["size"][:-1], dtype=np.int64)])
+            note |= {"pack": file, "pack_end": int(offset + frames["size"].sum(dtype=np.int64))}
+        write_record(self.out, job.video, note, frames, statistics.finish())
+        return count
+
+
+def expected_frames(video: Video) -> int:
+    """What the container says; 0 where it says nothing."""
+    try:
+        container, stream = open_video(video.path)
+    except UnusableVideo:
+        return 0
+    with container:
+        seconds = (container.duration or 0) / 1e6
+        return max(0, stream.frames or round(seconds * float(stream.average_rate or 0)))

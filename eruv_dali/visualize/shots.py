@@ -1,0 +1,273 @@
+"""Shots to look at: the difference curve with its cuts, and the first, middle and last frame of each shot.
+
+An HTML page holds its pictures within itself and can be sent to somebody; a PNG shows one video.
+"""
+
+import base64
+import html
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from eruv_dali.dataset import Dataset, read_settings
+from eruv_dali.errors import EruvError
+from eruv_dali.files import write_aside, write_text
+from eruv_dali.pack import PackReader
+from eruv_dali.records import Record, read_record, record_path
+from eruv_dali.shots import Shot, cut_curve, find_shots
+from eruv_dali.shots.rules import CUT_MEDIAN
+from eruv_dali.slices import FrameIndex, FrameNotFound, FrameReader
+
+WIDTH = 1440  # pixels of a PNG and of the curves
+ROW_FRAMES = 2000  # frames in one row of the curve; a longer video takes several rows
+ROW_HEIGHT = 170
+THUMB_HEIGHT = 96
+MARGIN = 12
+
+PAPER, INK, FAINT, GRID = (255, 255, 255), (32, 36, 44), (120, 128, 140), (228, 231, 236)
+PLAIN, EVIDENCE, CUT, GRADUAL = (150, 175, 205), (30, 90, 170), (200, 40, 40), (250, 205, 120)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What there is to draw of one video; `threshold` None is the rule's own."""
+
+    record: Record
+    shots: list[Shot]
+    pack: Path
+    rule: str = "robust"
+    threshold: float | None = None
+
+
+def draw_shots(
+    dataset: Path, out: Path, *, names: list[str] | None = None, rule: str | None = None, threshold: float | None = None
+) -> None:
+    """Draw the shots of a DATASET's videos (all, or those named) into an .html page, or of one into a .png picture.
+
+    `rule` and `threshold` stand in for those the DATASET was made with.
+
+    Raises:
+        EruvError: no DATASET, no such video, another kind of file, or a video whose frames cannot be read any more.
+    """
+    if out.suffix not in (".html", ".png"):
+        raise EruvError(f"{out}: name a file that ends in .html or .png")
+    known = [video.video for video in Dataset(dataset).videos]
+    for name in names or []:
+        if name not in known:
+            raise EruvError(f"video {name!r} is not in {dataset}/videos.csv (there are {len(known)}, the first is "
+                            f"{known[0]!r})")
+    names = names or known
+    if out.suffix == ".png" and len(names) > 1:
+        raise EruvError(f"a PNG shows one video and {len(names)} are asked for; name one with --video, or write .html")
+    settings = read_settings(dataset)
+    if rule is None:
+        rule, threshold = settings["rule"], threshold if threshold is not None else settings["threshold"]
+    drawings = []
+    for name in names:
+        record = read_record(record_path(dataset, name))
+        shots = find_shots(record.curves, rule=rule, threshold=threshold)
+        drawings.append(Drawing(record, shots, dataset / "pack", rule, threshold))
+    if out.suffix == ".html":
+        write_text(out, html_page(drawings))
+    else:
+        write_aside(out, lambda file: png_sheet(drawings[0]).save(file, "PNG", optimize=True))
+
+
+def html_page(drawings: list[Drawing]) -> str:
+    """A page of every drawing, its pictures embedded."""
+    parts = [_HEAD]
+    for drawing in drawings:
+        name = html.escape(drawing.record.note["video"])
+        parts.append(f"<section><h1>{name}</h1><p>{html.escape(facts(drawing))}</p>")
+        parts += [f'<img class="curve" src="{_embedded(row, "PNG")}" alt="difference curve of {name}">'
+                  for row in curve_rows(drawing)]
+        parts.append('<div class="sheet">')
+        for number, (shot, pictures) in enumerate(zip(drawing.shots, shot_pictures(drawing), strict=True)):
+            images = "".join(f'<img src="{_embedded(Image.fromarray(picture), "JPEG")}" alt="frame {frame}">'
+                             for frame, picture in zip(frames_shown(shot), pictures, strict=True))
+            where, when, opened = (html.escape(line) for line in caption(drawing.record, shot))
+            parts.append(f'<figure class="{shot.transition}"><div>{images}</div><figcaption><b>{number}</b> {where}'
+                         f"<br>{when}<br>{opened}</figcaption></figure>")
+        parts.append("</div></section>")
+    return "\n".join([*parts, "</body></html>\n"])
+
+
+def png_sheet(drawing: Drawing) -> Image.Image:
+    """The same as one picture: title, curve, contact sheet."""
+    rows, pictures = curve_rows(drawing), shot_pictures(drawing)
+    thumb = pictures[0][0].shape[1]
+    cell_width, cell_height = max(3 * thumb + 4, 250) + MARGIN, THUMB_HEIGHT + 58
+    columns = max(1, (WIDTH - MARGIN) // cell_width)
+    top = 58
+    height = top + len(rows) * (ROW_HEIGHT + 8) + -(-len(drawing.shots) // columns) * cell_height + MARGIN
+    sheet = Image.new("RGB", (WIDTH, height), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, 8), drawing.record.note["video"], INK, ImageFont.load_default(20))
+    draw.text((MARGIN, 34), facts(drawing), FAINT, ImageFont.load_default(13))
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += ROW_HEIGHT + 8
+    for number, (shot, three) in enumerate(zip(drawing.shots, pictures, strict=True)):
+        x = MARGIN + number % columns * cell_width
+        y = top + number // columns * cell_height
+        for place, picture in enumerate(three):
+            sheet.paste(Image.fromarray(picture), (x + place * (thumb + 2), y))
+        colour = {"cut": CUT, "gradual": (190, 120, 0)}.get(shot.transition, FAINT)
+        for line, (text, ink) in enumerate(zip(caption(drawing.record, shot), (INK, FAINT, colour), strict=True)):
+            text = f"{number}   {text}" if line == 0 else text
+            draw.text((x, y + THUMB_HEIGHT + 2 + 15 * line), text, ink, ImageFont.load_default(12))
+    return sheet
+
+
+def curve_rows(drawing: Drawing) -> list[Image.Image]:
+    """The difference curve as pictures of ROW_FRAMES frames each, all to one scale."""
+    curves = drawing.record.curves
+    evidence, limit = cut_curve(curves, rule=drawing.rule)
+    limit = drawing.threshold or limit
+    highest = max(float(curves.hog.max(initial=0)), 1.5 * limit)
+    N = len(curves)
+    rows = max(1, round(N / ROW_FRAMES))
+    span = -(-N // rows)
+    return [_curve_row(drawing, evidence, limit, highest, start, min(start + span, N), span, start == 0)
+            for start in range(0, N, span)]
+
+
+def _curve_row(
+    drawing: Drawing, evidence: np.ndarray, limit: float, highest: float, start: int, end: int, span: int, legend: bool
+) -> Image.Image:
+    image = Image.new("RGB", (WIDTH, ROW_HEIGHT), PAPER)
+    draw = ImageDraw.Draw(image)
+    small = ImageFont.load_default(11)
+    left, right, top, bottom = 48, WIDTH - MARGIN, 22, ROW_HEIGHT - 20
+
+    def x(frame: float) -> float:
+        return left + (frame - start) * (right - left) / span
+
+    def y(value: float) -> float:
+        return bottom - min(max(value, 0.0), highest) * (bottom - top) / highest
+
+    for shot in drawing.shots:  # what lies under the curve
+        a, b = max(shot.transition_start, start), min(shot.start, end)
+        if shot.transition == "gradual" and a < b:
+            draw.rectangle((x(a), top, x(b), bottom), GRADUAL)
+    step = next(step for step in (10, 20, 50, 100, 200, 500, 1000) if span / step <= 22 or step == 1000)
+    for frame in range(-(-start // step) * step, end, step):
+        draw.line((x(frame), top, x(frame), bottom), GRID)
+        draw.text((x(frame), bottom + 3), str(frame), FAINT, small, anchor="ma")
+    for value in (0.0, highest / 2, highest):
+        draw.text((left - 6, y(value)), f"{value:.2f}", FAINT, small, anchor="rm")
+    draw.line((left, bottom, right, bottom), FAINT)
+    for values, colour in ((drawing.record.curves.hog, PLAIN), (evidence, EVIDENCE)):
+        points = [(x(frame), y(float(values[frame]))) for frame in range(start, end)]
+        if len(points) > 1:
+            draw.line(points, colour, 1)
+    for dash in range(left, right, 8):
+        draw.line((dash, y(limit), dash + 4, y(limit)), FAINT)
+    for shot in drawing.shots:  # cuts are marked above the curve, so that they hide none of it
+        if shot.transition == "cut" and start <= shot.start < end:
+            draw.polygon([(x(shot.start) - 4, top - 8), (x(shot.start) + 4, top - 8), (x(shot.start), top - 1)], CUT)
+            draw.line((x(shot.start), top, x(shot.start), top + 5), CUT)
+    if legend:
+        plain, robust = "mean |HOG difference| to the frame before", drawing.rule == "robust"
+        beyond = f"beyond {CUT_MEDIAN} of the median around it, flashes seen through"
+        words = [(plain, PLAIN)] * robust + [
+            (beyond if robust else plain, EVIDENCE), (f"threshold {limit:g} (dashed)", FAINT),
+            ("▼ cut", CUT), ("gradual transition (shaded)", (190, 120, 0))]
+        at = left
+        for text, colour in words:
+            if text.startswith("▼"):
+                draw.polygon([(at, 4), (at + 8, 4), (at + 4, 11)], colour)
+                text, at = text[2:], at + 12
+            draw.text((at, 1), text, colour, small)
+            at += draw.textlength(text, small) + 22
+    return image
+
+
+def facts(drawing: Drawing) -> str:
+    """One line about the video and what was found in it."""
+    note, shots = drawing.record.note, drawing.shots
+    times = drawing.record.times()
+    gradual = sum(shot.transition == "gradual" for shot in shots)
+    rule = drawing.rule if drawing.threshold is None else f"{drawing.rule} at {drawing.threshold:g}"
+    damage = f"; {note['note']}" if "note" in note else ""
+    return (f"{len(drawing.record.frames)} frames, {clock(times[-1] - times[0])}, {note['width']}x{note['height']} "
+            f"{note['codec']}; {len(shots)} shots, {gradual} after a gradual transition; rule {rule}{damage}")
+
+
+def caption(record: Record, shot: Shot) -> tuple[str, str, str]:
+    """Three lines under a shot: its frames, its times, and how it opens."""
+    times = record.times()
+    if shot.transition == "gradual":
+        opened = f"gradual {shot.transition_start} to {shot.start - 1}, score {shot.score:.3f}"
+    else:
+        opened = f"cut, score {shot.score:.3f}" if shot.transition else "beginning"
+    return (f"frames {shot.start} to {shot.end - 1} ({shot.end - shot.start})",
+            f"{clock(times[shot.start])} to {clock(times[shot.end])}", opened)
+
+
+def clock(seconds: float) -> str:
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}.{thousandths:03d}"
+
+
+def frames_shown(shot: Shot) -> tuple[int, int, int]:
+    return shot.start, (shot.start + shot.end - 1) // 2, shot.end - 1
+
+
+def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
+    """First, middle and last frame of each shot, (THUMB_HEIGHT, width, 3) uint8, from the pack or the video itself.
+
+    Raises:
+        EruvError: the file is gone or has changed.
+    """
+    record, note = drawing.record, drawing.record.note
+    width = min(max(round(THUMB_HEIGHT * note["width"] / note["height"]), 16), 4 * THUMB_HEIGHT)
+    wanted = sorted({frame for shot in drawing.shots for frame in frames_shown(shot)})
+    if note.get("pack"):
+        size = (note["scan"]["frame_height"], note["scan"]["frame_width"])
+        found = [_unpacked(drawing, frame, size).resize((width, THUMB_HEIGHT)) for frame in wanted]
+        pictures = dict(zip(wanted, map(np.asarray, found), strict=True))
+    else:
+        reader, index = FrameReader(), FrameIndex(record.frames["pts"], record.frames["key"])
+        try:
+            found = reader.read(Path(note["identity"][0]), index, wanted, THUMB_HEIGHT, width)
+        except FrameNotFound as error:
+            raise EruvError(str(error)) from None
+        finally:
+            reader.close()
+        pictures = dict(zip(wanted, found, strict=True))
+    return [[pictures[frame] for frame in frames_shown(shot)] for shot in drawing.shots]
+
+
+def _unpacked(drawing: Drawing, frame: int, size: tuple[int, int]) -> Image.Image:
+    row = drawing.record.frames[frame]
+    packed = PackReader(drawing.pack).bytes_at(drawing.record.note["pack"], int(row["offset"]), int(row["size"]))
+    if drawing.record.note["scan"]["pack"] == "raw":
+        return Image.fromarray(packed.reshape(*size, 3))
+    return Image.open(io.BytesIO(packed))
+
+
+def _embedded(image: Image.Image, kind: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=85, optimize=True)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Shots</title><style>
+body { font: 14px/1.4 system-ui, sans-serif; color: #20242c; margin: 1.5rem; }
+h1 { font-size: 1.25rem; margin: 1.5rem 0 0; overflow-wrap: anywhere; }
+p { color: #646c78; margin: .2rem 0 .8rem; }
+img.curve { display: block; width: 100%; max-width: 1440px; }
+.sheet { display: flex; flex-wrap: wrap; gap: 14px; margin-top: 1rem; }
+figure { margin: 0; border-top: 3px solid #ccd1d9; padding-top: 4px; }
+figure.cut { border-color: #c82828; }
+figure.gradual { border-color: #facd78; }
+figure div { display: flex; gap: 2px; }
+figure img { display: block; height: 96px; }
+figcaption { font-size: 12px; color: #646c78; font-variant-numeric: tabular-nums; }
+figcaption b { color: #20242c; }
+</style></head><body>"""

@@ -1,0 +1,202 @@
+"""Worker processes that a bad item cannot stop: one that hangs or dies costs only the item it was on.
+
+Video decoders are C libraries: neither an exception nor a signal handler gets through one that hangs, so the only time
+limit that holds is to end its process from outside. A worker is a fresh interpreter (a forked child of a process that
+runs threads, as DALI's and PyTorch's do, may hang by itself) and dies with the process that started it, however that
+one ends.
+
+    tasks = deque(videos)
+    with Workers(functools.partial(Scanner, out), count=4, patience=120) as workers:
+        for event in workers.run(tasks):      # Progress, Done or Lost; tasks may be appended meanwhile
+            ...
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any
+
+from eruv_dali.errors import EruvError
+
+START_PATIENCE = 300  # seconds for a worker to import its modules, and on a GPU to wake the device
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A worker told how far it is with a task."""
+
+    task: Any
+    value: Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task's result."""
+
+    task: Any
+    result: Any
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker of this task was quiet for too long and was killed (hung), or its process ended of itself."""
+
+    task: Any
+    hung: bool
+
+
+class Workers:
+    """`count` processes, each with a `work = make()` of its own, called as `work(task, tell)`; `tell(x)` is Progress.
+
+    Args:
+        make: picklable; makes the function (closed at the end with `work.close()`). Tasks and results are pickled too.
+        patience: seconds without a word (Progress or Done) after which the worker of a task is killed.
+    """
+
+    def __init__(self, make: Callable[[], Callable], *, count: int, patience: float) -> None:
+        self._make, self._count, self._patience = make, count, patience
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers:
+            worker.end(kill=worker.task is not None)
+        self._workers.clear()
+
+    def run(self, tasks: deque) -> Iterator[Progress | Done | Lost]:
+        """Work on the tasks until none is left. What a task raises is raised here."""
+        while True:
+            idle = [worker for worker in self._workers if worker.task is None]
+            while tasks and (idle or len(self._workers) < self._count):
+                if not idle:
+                    idle.append(_Worker(self._make))
+                    self._workers.append(idle[-1])
+                idle.pop().give(tasks.popleft(), self._patience)
+            busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
+            if not busy:
+                return
+            soonest = min(worker.deadline for worker in busy.values())
+            for ready in connection.wait(list(busy), timeout=max(0.0, soonest - time.monotonic())):
+                yield from self._heard(busy[ready])
+            for worker in busy.values():
+                late = worker in self._workers and worker.task is not None and worker.deadline <= time.monotonic()
+                if late and not worker.connection.poll():
+                    yield self._lose(worker, hung=True)
+
+    def _heard(self, worker: "_Worker") -> Iterator[Progress | Done | Lost]:
+        try:
+            kind, value = worker.connection.recv()
+        except (EOFError, OSError):
+            yield self._lose(worker, hung=False)
+            return
+        worker.awake, worker.deadline = True, time.monotonic() + self._patience
+        task = worker.task
+        if kind == "told":
+            yield Progress(task, value)
+        elif kind == "done":
+            worker.task = None
+            yield Done(task, value)
+        elif kind == "raised":
+            worker.task = None
+            raise value
+
+    def _lose(self, worker: "_Worker", *, hung: bool) -> Lost:
+        self._workers.remove(worker)
+        worker.end(kill=True)
+        if not worker.awake:
+            raise EruvError(f"a worker process did not start (exit code {worker.process.returncode}; its message, if "
+                            "any, stands above)")
+        return Lost(worker.task, hung)
+
+
+class _Worker:
+    def __init__(self, make: Callable[[], Callable]) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "eruv_dali.workers", str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.DEVNULL,
+            )
+        self.connection = connection.Connection(ours.detach())
+        self.awake = False
+        self.task, self.deadline = None, 0.0
+        self._send(make)
+
+    def give(self, task: Any, patience: float) -> None:
+        self.task = task
+        self.deadline = time.monotonic() + (patience if self.awake else max(patience, START_PATIENCE))
+        self._send(task)
+
+    def _send(self, item: Any) -> None:
+        with contextlib.suppress(OSError):  # it has died; the reader of its answers finds that out
+            self.connection.send(item)
+
+    def end(self, *, kill: bool) -> None:
+        """End the process: at once, or when it has put its things in order."""
+        if kill:
+            self.process.kill()
+        self.connection.close()  # an idle worker ends when it reads this
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _serve(descriptor: int, parent: int) -> None:
+    """A worker's life: read how to work, then work on what comes until the other side closes."""
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
+    pipe = connection.Connection(descriptor)
+    try:
+        work = pipe.recv()()
+        pipe.send(("awake", None))
+        while True:
+            try:
+                task = pipe.recv()
+            except EOFError:
+                break
+            try:
+                answer = "done", work(task, lambda value: pipe.send(("told", value)))
+            except Exception as error:
+                answer = "raised", _portable(error)
+            pipe.send(answer)
+        work.close()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # nobody wants the answer any more
+
+
+def _portable(error: Exception) -> Exception:
+    """The exception as it can cross to the parent."""
+    if isinstance(error, EruvError):
+        return error
+    return RuntimeError("in a worker process:\n" + "".join(traceback.format_exception(error)))
+
+
+def _die_with(parent: int) -> None:
+    """Have the system kill this process when its parent ends, even by SIGKILL and even in the middle of a decoder."""
+    PR_SET_PDEATHSIG = 1
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    # Run under its own name, so that what is pickled here is known by it there.
+    from eruv_dali import workers
+
+    workers._serve(int(sys.argv[1]), int(sys.argv[2]))
