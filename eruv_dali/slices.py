@@ -187,7 +187,17 @@ class FrameReader:
         before = index.keys[index.keys <= wanted[0]]
         if not index.ordered or len(before) == 0:
             return None
-        start_pts, last_pts = index.pts[before[-1]], index.pts[wanted[-1]]
+        try:
+            return self._cut(path, index, wanted, before[-1])
+        except (av.error.FFmpegError, UnusableVideo):
+            self._forget(path)  # `read` will find out what of it can be had, or say why nothing
+            return None
+
+    def _cut(
+        self, path: Path, index: FrameIndex, wanted: np.ndarray, first: int
+    ) -> tuple[bytes, np.ndarray] | None:
+        """Cut from key frame `first` on."""
+        start_pts, last_pts = index.pts[first], index.pts[wanted[-1]]
         container, stream = self._container(path)
         container.seek(int(start_pts), stream=stream, backward=True)
         packets, top = [], None
@@ -209,7 +219,7 @@ class FrameReader:
         position = np.searchsorted(shown, index.pts[wanted])
         if len(shown) <= position[-1] or not np.array_equal(shown[position], index.pts[wanted]):
             return None
-        frames = index.pts[before[-1] : wanted[-1] + 1]
+        frames = index.pts[first : wanted[-1] + 1]
         if not np.array_equal(shown[: len(frames)], frames):
             return None  # a packet without a frame of its own, or the reverse: counting would go wrong
         return _mux(stream, packets, shown), position.astype(np.int32)

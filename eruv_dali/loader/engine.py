@@ -1,6 +1,5 @@
 """The engine under both loaders: lists of clip requests in, dense batches of clips out, some batches ahead."""
 
-import contextlib
 import logging
 import os
 import time
@@ -83,7 +82,7 @@ class ClipEngine:
     def submit(self, requests: Sequence[ClipRequest]) -> None:
         """Start loading a batch of clips."""
         self._waiting.append(Batch(list(requests), [self.source.begin(request) for request in requests]))
-        self._advance_if_sound()
+        self._advance()
 
     def collect(self) -> torch.Tensor:
         """The oldest batch: (N, …) with each clip in the memory order of `clip.layout`.
@@ -95,10 +94,7 @@ class ClipEngine:
         started = time.perf_counter()
         try:
             while True:
-                if self._running:
-                    self._advance_if_sound()
-                else:
-                    self._advance(at_least=1)
+                self._advance(wait=True)
                 try:
                     (clips,) = self._pipeline.outputs()
                 except RuntimeError as error:
@@ -106,7 +102,7 @@ class ClipEngine:
                 else:
                     break
             self._running.popleft()
-            self._advance_if_sound()
+            self._advance()
         finally:
             self.waited += time.perf_counter() - started
         tensor = torch.from_dlpack(clips.as_tensor())
@@ -140,20 +136,24 @@ class ClipEngine:
         self._pipeline = None
         self.source.close()
 
-    def _advance_if_sound(self) -> None:
-        """Give DALI what is ready; a batch that cannot be read is left for the `collect` whose turn it is."""
-        with contextlib.suppress(UnreadableClips):
-            self._advance()
+    def _advance(self, wait: bool = False) -> None:
+        """Give DALI the next batches that are ready, and if it is idle wait for one.
 
-    def _advance(self, at_least: int = 0) -> None:
-        """Give DALI the next batches: those that are ready, and in any case until it works on `at_least`."""
+        A batch that cannot be read stays where it is until it is its turn to be waited for.
+        """
         while self._waiting and len(self._running) < IN_DALI:
             batch = self._waiting[0]
-            if len(self._running) >= at_least and not all(map(self.source.ready, batch.begun)):
+            needed = wait and not self._running
+            if not needed and not all(map(self.source.ready, batch.begun)):
                 return
-            batch.inputs = self.source.inputs(batch.begun)
-            if batch.suspect:
-                self._find_culprits(batch)
+            try:
+                batch.inputs = self.source.inputs(batch.begun)
+                if batch.suspect:
+                    self._find_culprits(batch)
+            except UnreadableClips:
+                if needed:
+                    raise
+                return
             try:
                 for name, value in batch.inputs.items():
                     self._pipeline.feed_input(name, value)

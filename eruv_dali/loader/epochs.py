@@ -172,10 +172,8 @@ class EpochLoader:
         for position, unreadable in error.clips.items():
             place = position % count
             places.add(place)
-            video = items[place].clips[position // count].video
-            self._quarantine.add(video, unreadable.frames)
-            log.warning("%s, frames %s: %s; another clip takes its place", self.videos.videos[video].path,
-                        f"{unreadable.frames.min()}..{unreadable.frames.max()}", unreadable.reason)
+            self._quarantine.add(items[place].clips[position // count].video, unreadable.frames)
+            log.warning("%s; another clip takes its place", unreadable.reason)
         for place in places:
             items[place] = self._draw(numbers[place], first=1)
             for k in range(self._clips_per_item):

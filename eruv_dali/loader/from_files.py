@@ -131,7 +131,8 @@ class FileSource:
             log.warning("%s: DALI cannot decode it, PyAV does from now on (%s)",
                         self.videos.videos[request.video].path, reason)
             return None
-        return Unreadable(request.frames, reason)
+        path, frames = self.videos.videos[request.video].path, np.unique(request.frames)
+        return Unreadable(frames, f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({reason})")
 
     def drop(self) -> None:
         """Forget the clips that no thread has begun."""

@@ -85,6 +85,7 @@ class RelationLoader(EpochLoader):
         if pairs_per_epoch is not None and pairs_per_epoch < 1:
             raise EruvError(f"pairs_per_epoch {pairs_per_epoch} must be at least 1")
         videos = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        videos.check()
         frame_size = (videos.frame_height, videos.frame_width)
         segments = trimmed_segments([video.frames for video in videos.videos]) if trimmed else videos.segments
         segments = _split_segments(videos, segments, split, val_fraction, () if trimmed else relations)
@@ -92,7 +93,6 @@ class RelationLoader(EpochLoader):
             segments, relations=relations, clip_length=clip_length, crop=crop, frame_size=frame_size, seed=seed,
             trimmed=trimmed,
         )
-        videos.check()
         self.relations = self.sampler.relations
         self.mean, self.std = tuple(mean), tuple(std)
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC",
