@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +24,7 @@ LAYOUTS = {"CTHW": "THWC", "TCHW": "TCHW"}
 CLIP = np.dtype([("video", "<i4"), ("shot", "<i4"), ("segment", "<i4"), ("start", "<i8"), ("label", "<i8")])
 
 
-@dataclass(frozen=True)
-class ClipBatch:
+class ClipBatch(NamedTuple):
     """A batch of B clips.
 
     Attributes:

@@ -4,8 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,8 +21,7 @@ log = logging.getLogger("eruv_dali")
 MOST_ATTEMPTS = 100  # at replacing one item, before the videos are called unusable
 
 
-@dataclass(frozen=True)
-class ClipInfo:
+class ClipInfo(NamedTuple):
     """Where a clip came from.
 
     Attributes:
@@ -134,9 +132,12 @@ class EpochLoader:
             self._engine.submit([item.clips[k] for k in range(self._clips_per_item) for item in items])
             if len(ahead) > self._engine.ahead:
                 yield self._deliver(*ahead.popleft())
-        while ahead:
+        while len(ahead) > 1:
             yield self._deliver(*ahead.popleft())
+        last = [self._deliver(*ahead.popleft())] if ahead else []
+        # The epoch is over when its last batch is handed out: who knows its length never asks for one more.
         self.epoch, self._position = self.epoch + 1, 0
+        yield from last
 
     def _item(self, epoch: int, number: int, attempt: int) -> Any:
         """Item `number` of an epoch; `attempt` 1, 2, … are others to put in its place. It has `clips`."""

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,16 +19,14 @@ from eruv_dali.relations import RELATIONS, PairRequest, RelationSampler, trimmed
 SPLITS = ("all", "train", "val")
 
 
-@dataclass(frozen=True)
-class PairInfo:
+class PairInfo(NamedTuple):
     """Where a pair came from, and the name of its relation."""
 
     relation: str
     clips: tuple[ClipInfo, ClipInfo]
 
 
-@dataclass(frozen=True)
-class RelationBatch:
+class RelationBatch(NamedTuple):
     """A batch of B pairs.
 
     Attributes:
