@@ -18,6 +18,7 @@ table says so.
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -217,7 +218,8 @@ def processes() -> list[int]:
     """This process and its children."""
     found = [os.getpid()]
     for task in Path("/proc/self/task").iterdir():
-        found += map(int, (task / "children").read_text().split())
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found += map(int, (task / "children").read_text().split())
     return found
 
 

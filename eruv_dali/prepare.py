@@ -23,7 +23,6 @@ import json
 import os
 import shutil
 import time
-import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +50,7 @@ from eruv_dali.files import write_aside, write_csv, write_text
 from eruv_dali.pack import PACK_KINDS, PackReader, first_damaged, trim_pack
 from eruv_dali.records import VERSION, identity, read_note, read_record, record_path, write_record
 from eruv_dali.scan import Job, Probe, Scan, Scanner
-from eruv_dali.seal import SEAL, Seal, write_seal
+from eruv_dali.seal import SEAL, Seal, seal_dataset
 from eruv_dali.segments import MIN_LENGTH, SEGMENT_LENGTH, cut_segments
 from eruv_dali.shots import RULES, ShotStatistics, find_shots
 from eruv_dali.shots.export import EXPORTS, write_export, write_stats
@@ -294,8 +293,7 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
     for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
         write_aside(out / name, lambda file, array=array: np.save(file, array))
-    write_seal(out, {name: zlib.crc32((out / name).read_bytes()) for name in ("frames.npy", "segments.npy",
-                                                                             "segments.csv")})
+    seal_dataset(out)
     write_text(out / "dataset.json", json.dumps(settings, indent=1) + "\n")
     for name, table in rows.items():
         setattr(totals, name, len(table))

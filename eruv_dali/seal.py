@@ -15,12 +15,14 @@ from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 
 SEAL = "seal.json"
+SUMMED = ("frames.npy", "segments.npy", "segments.csv")
 
 
-def write_seal(folder: Path, checksums: dict[str, int]) -> None:
-    """Note how the files of a DATASET are now: the pack, and those of which the CRC-32 is given here."""
+def seal_dataset(folder: Path) -> None:
+    """Note how the big files of a DATASET are now. The pack's checksums stand frame by frame in frames.npy."""
     pack = sorted(path.relative_to(folder).as_posix() for path in (folder / "pack").glob("*.bin"))
-    files = {file: {"mark": _mark(folder / file), "crc": checksums.get(file)} for file in [*checksums, *pack]}
+    files = {file: {"mark": _mark(folder / file), "crc": _checksum(folder / file)} for file in SUMMED}
+    files |= {file: {"mark": _mark(folder / file), "crc": None} for file in pack}
     write_text(folder / SEAL, json.dumps(files, indent=1) + "\n")
 
 
@@ -57,7 +59,7 @@ class Seal:
         if known is None or path.stat().st_size != known["mark"][0]:
             return f"has {path.stat().st_size} bytes, prepare left {known['mark'][0] if known else 'none'}"
         if damage is None:
-            found = "" if zlib.crc32(path.read_bytes()) == known["crc"] else "its checksum is wrong"
+            found = "" if _checksum(path) == known["crc"] else "its checksum is wrong"
         else:
             found = damage()
         if not found:
@@ -65,6 +67,14 @@ class Seal:
             with contextlib.suppress(OSError):  # who may only read this DATASET checks it each time
                 write_text(self.folder / SEAL, json.dumps(self.files, indent=1) + "\n")
         return found
+
+
+def _checksum(path: Path) -> int:
+    crc = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 24):
+            crc = zlib.crc32(block, crc)
+    return crc
 
 
 def _mark(path: Path) -> list[int]:
