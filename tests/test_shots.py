@@ -187,6 +187,23 @@ def test_a_dissolve_is_an_interval_of_its_own(length):
     assert first.end < second.start and second.score > 0
 
 
+@pytest.mark.parametrize("hold", [0, 1, 6])
+def test_a_fade_through_black_is_an_interval_from_end_to_end(hold):
+    a, b = shot(1, 75), shot(2, 80)
+    black = np.zeros_like(a[:1])
+    frames = film(a[:60], dissolve(a[60:], black, 15), np.repeat(black, hold, 0), dissolve(black, b[:20], 20), b[20:])
+    first, second = find_shots(curves_of(frames))
+    assert abs(first.end - 60) <= 2 and -3 <= second.start - (95 + hold) <= 2
+    assert (second.transition, second.transition_start) == ("gradual", first.end)
+
+
+def test_a_cut_beside_a_change_of_light_stays_a_cut():
+    a, b = shot(1, 60), shot(2, 60)
+    dimmed = b * np.concatenate([np.full(5, 0.3), np.linspace(0.3, 1, 20), np.ones(35)])[:, None, None, None]
+    shots = find_shots(curves_of(film(a, dimmed)))
+    assert [(s.start, s.end, s.transition) for s in shots] == [(0, 60, ""), (60, 120, "cut")]
+
+
 def test_minimum_shot_length_is_kept_and_the_strongest_stand():
     curves = flat_curves(200, f40=0.1, f50=0.3, f61=0.2, f120=0.2)
     assert intervals(curves, min_shot=10) == [(0, 40), (40, 50), (50, 61), (61, 120), (120, 200)]
