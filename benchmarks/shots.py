@@ -52,6 +52,7 @@ from eruv_dali.videos import DamagedVideo, UnusableVideo
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg"}
 TOLERANCE = 2
+CONSOLE = Console(width=None if sys.stdout.isatty() else 160)
 
 # What --cross-validate chooses from; and by what each constant is varied alone.
 GRID = {
@@ -275,7 +276,7 @@ def measure_speed(paths: Sequence[Path], names: Sequence[str], *, rounds: int, d
         ratios[name] = {peer: float(np.median(np.divide(values, speeds[peer]))) for peer in names if peer in PEERS}
         table.add_row(name, *(f"{f(values):.0f}" for f in (np.median, min, max)),
                       *(f"{ratio:.2f}" for ratio in ratios[name].values()))
-    Console().print(table)
+    CONSOLE.print(table)
     return {"device": device, "frames": frames, "videos": len(paths), "frames_per_second": speeds, "ratios": ratios}
 
 
@@ -321,19 +322,20 @@ def cross_validate(paths: Sequence[Path], args: argparse.Namespace) -> dict:
                       *map(str, choices[best].values()))
     table.add_section()
     table.add_row("all", f"{whole[0]:.3f}", f"{f1(*unseen):.3f}", *map(str, ours.values()), style="bold")
-    Console().print(table)
+    CONSOLE.print(table)
 
     alone, table = {}, Table(title="F1 over all videos with one constant changed")
     for column in ("constant", *(f"x {factor}" for factor in VARIED)):
         table.add_column(column)
-    for name in (*GRID, "GRADUAL_ELSEWHERE", "GRADUAL_CLEAR", "MEDIAN_REACH"):
+    for name in (*GRID, "GRADUAL_ELSEWHERE", "GRADUAL_CLEAR", "MEDIAN_REACH", "FADE_DROP", "FADE_CONTRAST_START",
+                 "FADE_CONTRAST_END", "FADE_RATE", "FADE_JUMP"):
         value = getattr(rules, name)
         alone[name] = {}
         for factor in VARIED:
             other = max(1, round(value * factor)) if isinstance(value, int) else value * factor
             alone[name][factor] = f1(*sum(result({name: other}, video) for video in scored))
         table.add_row(f"{name} = {value}", *(f"{figure:.3f}" for figure in alone[name].values()))
-    Console().print(table)
+    CONSOLE.print(table)
     return {"f1": float(whole[0]), "f1_held_out": f1(*unseen), "held_out": held_out, "alone": alone,
             "grid": {"choices": len(choices), "f1_min": float(whole.min()), "f1_median": float(np.median(whole)),
                      "f1_max": float(whole.max())}}
@@ -379,7 +381,7 @@ def show(videos: dict, totals: dict) -> None:
             table.add_row(label, "", *[f"{total[part]}/{total[whole]}" for total in totals.values()])
         table.add_row("false", "", *[str(total["false"]) for total in totals.values()])
     table.add_row("frames/s", "", *[f"{total['frames_per_second']:.0f}" for total in totals.values()])
-    Console().print(table)
+    CONSOLE.print(table)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,26 @@ def test_each_event_is_matched_once():
     assert score(events, [12, 72]) == (2, 0)
     assert score(events, [7, 13, 48, 73]) == (0, 4)
     assert score(events, [9, 10, 55, 60]) == (2, 2)
+
+
+def test_the_benchmark_scores_what_is_known_of_a_video(videos, tmp_path):
+    shots = benchmark()
+    path = videos / "long" / "a.mp4"
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"videos": {str(path): {"cuts": [167, 334, 400]}}}))
+    options = dict(videos=[videos], device="cpu")
+    arguments = Namespace(**options, truth=truth, single_take=False)
+    known = shots.measure_accuracy([path], ["robust", "threshold=9"], arguments)
+    assert known["totals"]["robust"]["f1"] == pytest.approx(0.8) and known["totals"]["threshold=9"]["f1"] == 0
+    take = shots.measure_accuracy([path], ["robust"], Namespace(**options, truth=None, single_take=True))
+    assert (take["totals"]["robust"]["false"], take["totals"]["robust"]["hits"]) == (2, 0)
+
+
+def test_other_constants_hold_only_for_a_while():
+    shots, curves = benchmark(), flat_curves(100, f50=0.2)
+    with shots.constants(CUT_THRESHOLD=0.3, GRADUAL_THRESHOLD=9.0):
+        assert len(find_shots(curves)) == 1
+    assert len(find_shots(curves)) == 2
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,8 @@ def fade_interval(curves: ShotCurves, t: int, cuts: Sequence[int] = ()) -> tuple
     if over - begun <= 6:
         return t, t
     steps = np.concatenate([curves.luminance[begun : t - 1], curves.luminance[t + 2 : over]])
-    if len(steps) < 4 or curves.luminance[t - 1 : t + 2].max() > FADE_JUMP * np.median(steps[steps > FADE_STILL]):
+    steps = steps[steps > FADE_STILL]
+    if len(steps) < 4 or curves.luminance[t - 1 : t + 2].max() > FADE_JUMP * np.median(steps):
         return t, t
     return begun, over
 
