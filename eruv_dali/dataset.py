@@ -1,12 +1,13 @@
 """A DATASET: the folder that `prepare` writes and the loaders read.
 
     dataset.json     format version, frame size, pack kind, and the settings that made the rest
-    videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,pack,note
+    videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,note
     shots.csv        video,shot,start,end,score,start_time,end_time,transition,transition_start,transition_end
     segments.csv     segment,video,shot,start,end
     rejected.csv     video,reason
     segments.npy     segments.csv again, quick to read
     seal.json        how prepare left the big files, see eruv_dali/seal.py
+    packs.json       the pack file that holds each video's frames (which one is chance, so it stands in no table)
     frames.npy       one FRAME record a frame, the videos of videos.csv one after the other; memory-mapped
     pack/            the decode-once copy of the frames, if one was asked for
     records/         what `prepare` found in each video, one file a video: its memory between runs
@@ -32,15 +33,14 @@ from eruv_dali.slices import FrameIndex
 
 log = logging.getLogger("eruv_dali")
 
-FORMAT = 1
+FORMAT = 2
 
 # What is kept of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
 FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<u4"), ("key", "?")])
 
 SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
 
-VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "pack",
-                 "note")
+VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "note")
 SHOT_COLUMNS = ("video", "shot", "start", "end", "score", "start_time", "end_time", "transition", "transition_start",
                 "transition_end")
 SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
@@ -148,11 +148,12 @@ class Dataset:
 
     def _read_videos(self) -> list[VideoRow]:
         videos, first = [], 0
+        packs = json.loads((self.folder / "packs.json").read_text())
         with open(self.folder / "videos.csv", newline="") as file:
-            for row in csv.DictReader(file):
+            for row, pack in zip(csv.DictReader(file), packs, strict=True):
                 frames = int(row["frames"])
                 videos.append(VideoRow(row["video"], Path(row["path"]), frames, row["codec"], int(row["rotation"]),
-                                       row["pack"], first, int(row["size"]), int(row["mtime_ns"])))
+                                       pack, first, int(row["size"]), int(row["mtime_ns"])))
                 first += frames
         return videos
 

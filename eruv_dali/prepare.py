@@ -143,7 +143,7 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
     """Delete records that no longer hold (video gone, changed, or other settings); return the videos to scan."""
     wanted = {record_path(out, video.name): video for video in videos}
     used: dict[str, int] = {}
-    current = set()
+    current, stale = set(), []
     suspect = _suspect_packs(out)
     packed = PackReader(out / "pack")
     for path in (out / "records").glob("*.npz"):
@@ -153,14 +153,19 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
         if not good or note["identity"] != identity(video) or (
             note.get("pack") in suspect and _pack_lost(packed, note, read_record(path).frames)
         ):
-            path.unlink()
+            stale.append(path)
             continue
         current.add(path)
         if note.get("pack"):
             used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
     packed.close()
+    todo = [video for path, video in wanted.items() if path not in current]
+    if stale or todo:
+        (out / "dataset.json").unlink(missing_ok=True)  # killed from here on, it is no DATASET until run again
+    for path in stale:
+        path.unlink()
     trim_pack(out / "pack", used)
-    return [video for path, video in wanted.items() if path not in current]
+    return todo
 
 
 def _suspect_packs(out: Path) -> set[str]:
@@ -249,7 +254,7 @@ class Totals:
 def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, export: Sequence[str]) -> Totals:
     """Make the tables and frames.npy from the records. dataset.json comes last: with it, all the rest is there."""
     rows = {"videos": [], "shots": [], "segments": [], "rejected": []}
-    frames, totals = [], Totals()
+    frames, packs, totals = [], [], Totals()
     for name in ("stats", "export"):  # made anew: what stood there may be of another rule
         shutil.rmtree(out / name, ignore_errors=True)
     for video in videos:
@@ -266,7 +271,8 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
         times = record.times()
         path, size, mtime_ns = note["identity"]
         rows["videos"].append((video.name, path, count, note["fps"], note["width"], note["height"], note["codec"],
-                               note["rotation"], size, mtime_ns, note.get("pack", ""), note.get("note", "")))
+                               note["rotation"], size, mtime_ns, note.get("note", "")))
+        packs.append(note.get("pack", ""))
         rows["shots"] += [
             (video.name, number, shot.start, shot.end, f"{shot.score:.6f}", f"{times[shot.start]:.6f}",
              f"{times[shot.end]:.6f}", shot.transition,
@@ -289,6 +295,7 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
     write_csv(out / "shots.csv", SHOT_COLUMNS, rows["shots"])
     write_csv(out / "segments.csv", SEGMENT_COLUMNS, rows["segments"])
     write_csv(out / "rejected.csv", ("video", "reason"), rows["rejected"])
+    write_text(out / "packs.json", json.dumps(packs) + "\n")
     place = {row[0]: number for number, row in enumerate(rows["videos"])}
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
     for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
@@ -351,8 +358,8 @@ def main() -> None:
     parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
                         help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
     parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
-    parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own (%s); higher finds less"
-                        % "robust 0.06, the others 0.0715")
+    parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own"
+                        " (robust 0.06, the others 0.0715); higher finds less")
     parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH,
                         help="frames; shorter segments are dropped (default %(default)s)")

@@ -58,10 +58,8 @@ class Seal:
         known = self.files.get(file)
         if known is None or path.stat().st_size != known["mark"][0]:
             return f"has {path.stat().st_size} bytes, prepare left {known['mark'][0] if known else 'none'}"
-        if damage is None:
-            found = "" if _checksum(path) == known["crc"] else "its checksum is wrong"
-        else:
-            found = damage()
+        summed = "" if damage or _checksum(path) == known["crc"] else "its checksum is wrong"
+        found = damage() if damage else summed
         if not found:
             known["mark"] = _mark(path)
             with contextlib.suppress(OSError):  # who may only read this DATASET checks it each time

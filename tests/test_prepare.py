@@ -109,12 +109,7 @@ def test_killed_and_run_again_it_ends_the_same(videos, datasets, tmp_path, secon
     done = run(videos, "--out", out, "--device", "cpu", "--workers", "2")
     assert done.returncode == 0, done.stderr
 
-    def without_pack_file(folder):  # which of the workers' files a video went to is a matter of chance
-        rows = table(folder, "videos.csv")
-        return [{key: value for key, value in row.items() if key != "pack"} for row in rows]
-
-    assert without_pack_file(out) == without_pack_file(datasets["jpeg"])
-    for name in TABLES[1:]:
+    for name in TABLES:
         assert (out / name).read_bytes() == (datasets["jpeg"] / name).read_bytes()
     dataset = Dataset(out)
     for number, video in enumerate(dataset.videos):
@@ -212,9 +207,9 @@ def test_dataset_of_another_version(datasets, tmp_path):
     out = tmp_path / "dataset"
     out.mkdir()
     settings = (datasets["none"] / "dataset.json").read_text()
-    (out / "dataset.json").write_text(settings.replace('"format": 1', '"format": 99'))
+    (out / "dataset.json").write_text(settings.replace('"format": 2', '"format": 99'))
     (out / "records").mkdir()
-    with pytest.raises(EruvError, match="format 99, this version reads format 1"):
+    with pytest.raises(EruvError, match="format 99, this version reads format 2"):
         Dataset(out)
     with pytest.raises(EruvError, match="format 99"):
         prepare([__file__], out, device="cpu")

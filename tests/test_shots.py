@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,23 @@ def test_a_dissolve_is_an_interval_of_its_own(length):
     assert first.end < second.start and second.score > 0
 
 
+@pytest.mark.parametrize("hold", [0, 1, 6])
+def test_a_fade_through_black_is_an_interval_from_end_to_end(hold):
+    a, b = shot(1, 75), shot(2, 80)
+    black = np.zeros_like(a[:1])
+    frames = film(a[:60], dissolve(a[60:], black, 15), np.repeat(black, hold, 0), dissolve(black, b[:20], 20), b[20:])
+    first, second = find_shots(curves_of(frames))
+    assert abs(first.end - 60) <= 2 and -3 <= second.start - (95 + hold) <= 2
+    assert (second.transition, second.transition_start) == ("gradual", first.end)
+
+
+def test_a_cut_beside_a_change_of_light_stays_a_cut():
+    a, b = shot(1, 60), shot(2, 60)
+    dimmed = b * np.concatenate([np.full(5, 0.3), np.linspace(0.3, 1, 20), np.ones(35)])[:, None, None, None]
+    shots = find_shots(curves_of(film(a, dimmed)))
+    assert [(s.start, s.end, s.transition) for s in shots] == [(0, 60, ""), (60, 120, "cut")]
+
+
 def test_minimum_shot_length_is_kept_and_the_strongest_stand():
     curves = flat_curves(200, f40=0.1, f50=0.3, f61=0.2, f120=0.2)
     assert intervals(curves, min_shot=10) == [(0, 40), (40, 50), (50, 61), (61, 120), (120, 200)]
@@ -252,6 +270,26 @@ def test_each_event_is_matched_once():
     assert score(events, [12, 72]) == (2, 0)
     assert score(events, [7, 13, 48, 73]) == (0, 4)
     assert score(events, [9, 10, 55, 60]) == (2, 2)
+
+
+def test_the_benchmark_scores_what_is_known_of_a_video(videos, tmp_path):
+    shots = benchmark()
+    path = videos / "long" / "a.mp4"
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"videos": {str(path): {"cuts": [167, 334, 400]}}}))
+    options = dict(videos=[videos], device="cpu")
+    arguments = Namespace(**options, truth=truth, single_take=False)
+    known = shots.measure_accuracy([path], ["robust", "threshold=9"], arguments)
+    assert known["totals"]["robust"]["f1"] == pytest.approx(0.8) and known["totals"]["threshold=9"]["f1"] == 0
+    take = shots.measure_accuracy([path], ["robust"], Namespace(**options, truth=None, single_take=True))
+    assert (take["totals"]["robust"]["false"], take["totals"]["robust"]["hits"]) == (2, 0)
+
+
+def test_other_constants_hold_only_for_a_while():
+    shots, curves = benchmark(), flat_curves(100, f50=0.2)
+    with shots.constants(CUT_THRESHOLD=0.3, GRADUAL_THRESHOLD=9.0):
+        assert len(find_shots(curves)) == 1
+    assert len(find_shots(curves)) == 2
 
 
 @pytest.mark.parametrize(

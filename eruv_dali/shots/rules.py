@@ -3,6 +3,7 @@
 Every rule works on `ShotCurves` alone, so another rule or threshold needs no second decoding.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,17 @@ GRADUAL_MEDIAN = 0.9
 GRADUAL_ELSEWHERE = 20
 GRADUAL_RUN = 6  # frames in a row above the threshold
 GRADUAL_CLEAR = 16  # frames from a cut: nearer than this the windows hold the cut itself
+# Where the luminance shows the ends of a fade or dissolve (see `_light_edge`). Of the frames within the 65 gradual
+# transitions found in those 8 videos 71 % were left in the shots without this, 15 % with it, at the same F1; one cut of
+# 244 is taken for a fade. DROP, CONTRAST or REACH a seventh larger or smaller: F1 within 0.004, frames left 14 to 17 %.
+FADE_REACH = 40  # frames to either side
+FADE_DROP = 0.7  # the end is where the luminance step falls below this part of what it was
+FADE_CONTRAST_START = 1.4  # ... and stays that many times smaller: a doubt about the start costs some frames of the old
+FADE_CONTRAST_END = 2.0  # shot, one about the end moves the beginning of the new one
+FADE_RATE = 0.5  # grey levels a frame; slower is motion or noise
+FADE_STILL = 0.15  # grey levels a frame; less is the black between the halves of a fade
+FADE_HOLD = 16  # frames of black at most
+FADE_JUMP = 2.0  # a cut's own luminance step is larger, in steps of its neighbourhood; else it lies in a fade
 MEDIAN_REACH = 12  # frames on either side
 
 
@@ -138,8 +150,8 @@ def robust_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
         strong[max(t - GRADUAL_CLEAR, 0) : t + GRADUAL_CLEAR + 1] = False
     runs = np.flatnonzero(np.diff(strong, prepend=False, append=False)).reshape(-1, 2).tolist()
     peaks = [start + int(gradual[start:end].argmax()) for start, end in runs if end - start >= GRADUAL_RUN]
-    return [Transition(t, t, float(cut[t])) for t in cuts] + [
-        Transition(*gradual_interval(curves, t), float(gradual[t])) for t in peaks
+    return [Transition(*fade_interval(curves, t, cuts), float(cut[t])) for t in cuts] + [
+        Transition(*gradual_interval(curves, t, cuts), float(gradual[t])) for t in peaks
     ]
 
 
@@ -177,11 +189,13 @@ def gradual_evidence(curves: ShotCurves) -> np.ndarray:
     return evidence
 
 
-def gradual_interval(curves: ShotCurves, t: int) -> tuple[int, int]:
+def gradual_interval(curves: ShotCurves, t: int, cuts: Sequence[int] = ()) -> tuple[int, int]:
     """First frame after the old shot and first frame of the new one, of the gradual transition around t.
 
-    Within it five frames make about as large a difference everywhere; outside they make less. Where that lasts no
-    longer than for a cut (which five such differences span), it is one that stayed below the cut threshold.
+    Where the luminance says when it begins or ends (`_light_edge`), it is believed: in a fade HOG, which does not care
+    for contrast, sees only the darkest part change. Otherwise: within a transition five frames make about as large a
+    difference of HOG everywhere; outside they make less. Where that lasts no longer than for a cut (which five such
+    differences span), it is one that stayed below the cut threshold.
     """
     change = np.append(curves.lags[LAGS.index(5)][2:], [0, 0])  # between t-3 and t+2
     near = slice(max(t - 8, 0), t + 9)
@@ -193,9 +207,54 @@ def gradual_interval(curves: ShotCurves, t: int) -> tuple[int, int]:
     while end < min(t + 24, len(curves) - 1) and change[end] > level:
         end += 1
     if end - start <= 6:
-        cut = start + int(curves.lags[0][start : end + 1].argmax())
-        return cut, cut
-    return start, end - 1  # change[t] is about the moment between t-1 and t
+        return fade_interval(curves, start + int(curves.lags[0][start : end + 1].argmax()), cuts)
+    begun, over = _light_edges(curves, t, cuts)
+    end -= 1  # change[t] is about the moment between t-1 and t
+    return min(start, t) if begun is None else begun, max(end, t) if over is None else over
+
+
+def fade_interval(curves: ShotCurves, t: int, cuts: Sequence[int] = ()) -> tuple[int, int]:
+    """The same of a cut at t that may be the darkest moment of a fade, where one picture's structure gives way.
+
+    A true cut is a jump of the luminance too. In a fade the luminance changes as much before it or after it.
+    """
+    begun, over = (t if edge is None else edge for edge in _light_edges(curves, t, cuts))
+    if over - begun <= 6:
+        return t, t
+    steps = np.concatenate([curves.luminance[begun : t - 1], curves.luminance[t + 2 : over]])
+    steps = steps[steps > FADE_STILL]
+    if len(steps) < 4 or curves.luminance[t - 1 : t + 2].max() > FADE_JUMP * np.median(steps):
+        return t, t
+    return begun, over
+
+
+def _light_edges(curves: ShotCurves, t: int, cuts: Sequence[int]) -> tuple[int | None, int | None]:
+    """First frame of the transition around t and first frame after it, as far as the luminance tells either."""
+    first = max([t - FADE_REACH, 1, *(cut + 1 for cut in cuts if cut < t)])
+    last = min([t + FADE_REACH, len(curves) - 1, *(cut - 1 for cut in cuts if cut > t)])
+    begun = _light_edge(curves.luminance[first : t + 1][::-1], FADE_CONTRAST_START)
+    over = _light_edge(curves.luminance[t : last + 1], FADE_CONTRAST_END)
+    return None if begun is None else t - begun + 1, None if over is None else t + over
+
+
+def _light_edge(steps: np.ndarray, contrast: float) -> int | None:
+    """How many luminance steps from here on belong to a transition, or None where it has no clear end.
+
+    While a picture fades or dissolves, the luminance moves at a steady rate; at the end the rate drops at once. What
+    stands still in between is the black (or white) in the middle.
+    """
+    since = at = 0
+    while at + 1 < len(steps):
+        rate = np.median(steps[max(at - 5, since) : at]) if at - since >= 3 else 0.0
+        if max(steps[at], steps[at + 1]) < FADE_DROP * rate:
+            moving = np.flatnonzero(steps[at : at + FADE_HOLD] > FADE_STILL)
+            if len(moving) and moving[0] > 0 and steps[at + moving[0]] > 0.2 * rate:
+                since = at = at + int(moving[0])
+                continue
+            outside = np.median(steps[at : at + 6])
+            return at if rate > contrast * outside and rate > FADE_RATE else None
+        at += 1
+    return None
 
 
 _RULES = {"robust": robust_rule, "untrimmednets": untrimmednets_rule, "threshold": threshold_rule}

@@ -26,7 +26,7 @@ class ShotCurves:
     Where a comparison would reach beyond the video the entry is 0.
 
     hog         (N,) mean |HOG_t - HOG_{t-1}| with VLFeat's HOG: the d_t of the published rules
-    luminance   (N,) mean |Y_t - Y_{t-1}| in grey levels; no rule uses it, it is for people to look at
+    luminance   (N,) mean |Y_t - Y_{t-1}| in grey levels; tells where fades begin and end
     lags        (3, N) lags[i, t] = mean |HOG'_t - HOG'_{t-LAGS[i]}|, where HOG' is HOG normalised with EPSILON
     window      (N,) mean |mean HOG' of t+8 .. t+16 - mean HOG' of t-16 .. t-8|
     """

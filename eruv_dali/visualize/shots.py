@@ -141,7 +141,7 @@ def _curve_row(
     image = Image.new("RGB", (WIDTH, ROW_HEIGHT), PAPER)
     draw = ImageDraw.Draw(image)
     small = ImageFont.load_default(11)
-    left, right, top, bottom = 48, WIDTH - MARGIN, 22, ROW_HEIGHT - 20
+    left, right, top, bottom = 48, WIDTH - MARGIN, 26, ROW_HEIGHT - 20
 
     def x(frame: float) -> float:
         return left + (frame - start) * (right - left) / span
