@@ -9,6 +9,7 @@ Two ways out of a file:
   for DALI's decoder (which seeks linearly, so it must never be given a whole long file).
 """
 
+import contextlib
 import io
 import time
 from collections import OrderedDict, deque
@@ -95,13 +96,15 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, tuple] = OrderedDict()
+        self._primed: set[Path] = set()
         self._scaler = VideoReformatter()
         self.seconds = {"read": 0.0, "demux": 0.0, "decode": 0.0}
         self.bytes = 0
 
     def close(self) -> None:
+        """Close the files."""
         while self._open:
-            self._open.popitem()[1][0].close()
+            self._forget(next(iter(self._open)))
 
     def read(self, path: Path, index: FrameIndex, wanted: Sequence[int], height: int, width: int) -> np.ndarray:
         """Decode frames `wanted` (ascending, no repeats) with PyAV: (len(wanted), height, width, 3) uint8 RGB.
@@ -140,6 +143,7 @@ class FrameReader:
             self._forget(path)  # only a fresh container is sure to begin at its first packet
         container, stream = self._container(path)
         if start is not None:
+            self._prime(path)
             container.seek(int(index.pts[start]), stream=stream, backward=True)
         self.seconds["read"] += time.perf_counter() - opened
         codec = stream.codec_context
@@ -164,6 +168,19 @@ class FrameReader:
                     self.seconds["decode"] += time.perf_counter() - started
                     return
             self.seconds["decode"] += time.perf_counter() - started
+
+    def _prime(self, path: Path) -> None:
+        """Show the decoder the first packet of an H.264 file, once.
+
+        There, and only there, x264 leaves its version, and libav decodes the 4:4:4 of old versions, which had a fault,
+        by their own rule: a decoder that was let in later gives noise.
+        """
+        container, stream = self._open[path]
+        if path in self._primed or stream.codec_context.name != "h264":
+            return
+        self._primed.add(path)
+        with contextlib.suppress(av.error.FFmpegError):  # damage there need not hurt the rest
+            next(container.demux(stream)).decode()
 
     def _packets(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator:
         """The packets from where the container stands, timed; the last one is empty and empties the decoder."""
@@ -230,12 +247,13 @@ class FrameReader:
         else:
             self._open[path] = open_video(path)
             while len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)[1][0].close()
+                self._forget(next(iter(self._open)))
         return self._open[path]
 
     def _forget(self, path: Path) -> None:
         if path in self._open:
             self._open.pop(path)[0].close()
+            self._primed.discard(path)
 
 
 def _mux(stream: av.video.stream.VideoStream, packets: list[av.Packet], shown: np.ndarray) -> bytes:

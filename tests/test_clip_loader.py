@@ -82,6 +82,8 @@ def test_a_folder_is_cut_into_clips_and_labelled_by_its_folders(videos, tmp_path
                  for info, label in zip(batch.info, batch.label.tolist(), strict=True)]
     assert found == [(name, start, label) for name, label in (("jump/a.mp4", 0), ("jump/b.mp4", 0), ("run/c.mp4", 1))
                      for start in (0, 31, 62)]
+    with ClipLoader([tmp_path / "run", tmp_path / "jump" / "b.mp4"], device="cpu") as loader:
+        assert sorted({info.video for batch in loader for info in batch.info}) == ["b.mp4", "c.mp4"]
 
 
 @pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])

@@ -11,6 +11,7 @@ import torch
 from numbered import read_number, write_video
 
 from eruv_dali import ClipLoader, Dataset, EruvError, RelationLoader
+from eruv_dali.loader import clip_transform as operator
 from eruv_dali.loader.from_files import Slice
 from eruv_dali.prepare import prepare
 
@@ -172,6 +173,19 @@ def test_fifty_loaders_leave_no_thread_and_no_file(datasets, pack):
         one()
     after = held()
     assert all(b <= a + 2 for a, b in zip(before, after, strict=True)), (before, after)
+
+
+@pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_without_a_compiler_the_pixels_are_the_same(datasets, pack, dtype, monkeypatch):
+    options = dict(batch_size=4, device="cpu", pairs_per_epoch=24, seed=6, dtype=dtype)
+    with RelationLoader(datasets[pack], **options) as loader:
+        want = list(loader)
+    monkeypatch.setattr(operator, "load_operator", lambda device: False)
+    with RelationLoader(datasets[pack], **options) as loader:
+        for expected, batch in zip(want, loader, strict=True):
+            assert batch.info == expected.info and batch.clips.stride() == expected.clips.stride()
+            assert (batch.clips.float() - expected.clips.float()).abs().max() * 255 <= 1
 
 
 def test_two_loaders_at_once(datasets):

@@ -12,7 +12,7 @@ from eruv_dali.decode import ACCURATE, decode_pictures, rgb_picture
 from eruv_dali.decode_dali import NotForDali, decode_with_dali
 from eruv_dali.errors import EruvError
 from eruv_dali.slices import FrameIndex, FrameNotFound, FrameReader
-from eruv_dali.videos import DamagedVideo, UnusableVideo, find_videos
+from eruv_dali.videos import VIDEO_SUFFIXES, DamagedVideo, UnusableVideo, find_videos
 
 SIZE = (128, 171)
 
@@ -48,6 +48,25 @@ def test_random_access_gives_the_very_frames(videos, name):
             assert np.array_equal(np.array(frames)[cut[1]], pictures[wanted])
     assert sliced or name == "mpeg2.ts", "no slice was ever cut"
     reader.close()
+
+
+@pytest.mark.parametrize("folder", ["untrimmed", "odd", "clips"])
+def test_a_reader_that_knows_nothing_of_a_real_file_reads_its_middle_right(real_videos, folder):
+    """The first thing that a new reader does is to seek; each file once, from a key frame if it has several."""
+    tried = 0
+    for path in sorted((real_videos / folder).rglob("*.*")):
+        if path.suffix.lower() not in VIDEO_SUFFIXES or path.stat().st_size > 1e6:
+            continue
+        try:
+            (pictures,), index, _ = decode(path)
+        except (DamagedVideo, UnusableVideo):
+            continue
+        keys = index.keys[(index.keys > 0) & (index.keys < len(pictures) - 4)]
+        first = keys[len(keys) // 2] if len(keys) else len(pictures) // 2
+        wanted = np.arange(first, min(first + 4, len(pictures)))
+        assert np.array_equal(FrameReader().read(path, index, wanted, *SIZE), pictures[wanted]), path.name
+        tried += 1
+    assert tried > 5
 
 
 def test_slices_start_at_the_nearest_key_frame(videos):

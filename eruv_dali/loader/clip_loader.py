@@ -58,7 +58,7 @@ class ClipLoader(EpochLoader):
 
     Args:
         source: what to load.
-            A folder (or file) of videos: each is cut into clips, end to end.
+            A folder of videos, a video file, or a list of such: each video is cut into clips, end to end.
             A prepared DATASET: its segments are, so that no clip reaches over a cut; from its pack if it has one.
             A list of (path, start_frame, label): those clips. With `dataset`, path is the name of a video in there.
             From a folder or DATASET the label is the place of the video's topmost folder in `loader.classes`.
@@ -85,7 +85,7 @@ class ClipLoader(EpochLoader):
     """
 
     def __init__(
-        self, source: str | Path | Dataset | Sequence[tuple[str | Path, int, int]], *, batch_size: int = 8,
+        self, source: str | Path | Dataset | Sequence[str | Path | tuple[str | Path, int, int]], *, batch_size: int = 8,
         clip_length: int = 16, stride: int = 1, crop: int = 112, random_crop: bool = False, shuffle: bool = False,
         layout: str = "CTHW", dtype: str | torch.dtype = "float32", mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0), device: str = "auto", dataset: str | Path | Dataset | None = None,
@@ -98,7 +98,8 @@ class ClipLoader(EpochLoader):
         if layout not in LAYOUTS:
             raise EruvError(f"layout {layout!r} is not one of {', '.join(LAYOUTS)}")
         span = (clip_length - 1) * stride + 1
-        listed = not isinstance(source, (str, Path, Dataset))
+        one = isinstance(source, (str, Path, Dataset))
+        listed = not one and not (len(source) and all(isinstance(item, (str, Path)) for item in source))
         if dataset is not None and not listed:
             raise EruvError("dataset is for a list of clips; a DATASET to load whole is given as the source")
         if listed:
@@ -182,14 +183,15 @@ def _listed(
 
 
 def _whole(
-    source: str | Path | Dataset, span: int, frame_size: tuple[int, int], threads: int
+    source: str | Path | Dataset | Sequence[str | Path], span: int, frame_size: tuple[int, int], threads: int
 ) -> tuple[Dataset | IndexedVideos, np.ndarray, tuple[str, ...]]:
-    """Videos, (N,) CLIP, end to end, and the classes, of a folder of videos or a DATASET."""
-    if isinstance(source, Dataset) or (Path(source) / "dataset.json").exists():
-        videos = source if isinstance(source, Dataset) else Dataset(source)
+    """Videos, (N,) CLIP, end to end, and the classes, of videos or a DATASET."""
+    paths = [source] if isinstance(source, (str, Path)) else source
+    if isinstance(source, Dataset) or (Path(paths[0]) / "dataset.json").exists():
+        videos = source if isinstance(source, Dataset) else Dataset(paths[0])
         pieces = videos.segments
     else:
-        videos = IndexedVideos(find_videos([source]), frame_size, threads)
+        videos = IndexedVideos(find_videos(paths), frame_size, threads)
         pieces = np.zeros(len(videos.videos), [*CLIP.descr[:3], ("start", "<i8"), ("end", "<i8")])
         pieces["video"] = np.arange(len(pieces))
         pieces["shot"] = pieces["segment"] = -1
