@@ -1,12 +1,13 @@
 """eruv_dali: self-supervised video learning on untrimmed videos (ERUV), fed by DALI.
 
-    from eruv_dali import RelationLoader, RelationNet, build_backbone
+    from eruv_dali import ClipLoader, RelationLoader, RelationNet, build_backbone
 """
 
 import importlib
 
 _HOMES = {
     "RELATIONS": "eruv_dali.relations",
+    "ClipLoader": "eruv_dali.loader",
     "RelationLoader": "eruv_dali.loader",
     "RelationNet": "eruv_dali.models",
     "build_backbone": "eruv_dali.models",

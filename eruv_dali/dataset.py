@@ -6,6 +6,8 @@
     segments.csv     segment,video,shot,start,end
     rejected.csv     video,reason
     packs.json       the pack file that holds each video's frames (which one is chance, so it stands in no table)
+    segments.npy     segments.csv again, quick to read
+    seal.json        how prepare left the big files, see eruv_dali/seal.py
     frames.npy       one FRAME record a frame, the videos of videos.csv one after the other; memory-mapped
     pack/            the decode-once copy of the frames, if one was asked for
     records/         what `prepare` found in each video, one file a video: its memory between runs
@@ -17,6 +19,7 @@ transition_end-1 belong to no shot), or nothing where the video begins.
 
 import csv
 import json
+import logging
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,8 +27,11 @@ from pathlib import Path
 import numpy as np
 
 from eruv_dali.errors import EruvError
-from eruv_dali.pack import PackReader
+from eruv_dali.pack import PackReader, first_damaged
+from eruv_dali.seal import Seal
 from eruv_dali.slices import FrameIndex
+
+log = logging.getLogger("eruv_dali")
 
 FORMAT = 2
 
@@ -51,6 +57,8 @@ class VideoRow:
     rotation: int
     pack: str
     first: int
+    size: int = 0
+    mtime_ns: int = 0
 
 
 class Dataset:
@@ -74,6 +82,9 @@ class Dataset:
             raise EruvError(f"{self.folder}: no DATASET here (no dataset.json); make one with eruv_dali.prepare")
         self.frame_height, self.frame_width = settings["frame_height"], settings["frame_width"]
         self.pack = settings["pack"]
+        self._seal = Seal(self.folder)
+        if wrong := self._seal.whole("frames.npy"):
+            raise EruvError(f"{self.folder}/frames.npy: {wrong}; run prepare on this DATASET again")
         try:
             self.videos = self._read_videos()
             self.segments = self._read_segments()
@@ -94,6 +105,43 @@ class Dataset:
         row = self.videos[video]
         return self._frames[row.first : row.first + row.frames]
 
+    def check(self) -> None:
+        """Make sure that clips can be had: of the pack, if there is one, and that the videos are those prepared.
+
+        Originals that are gone matter only where there is no pack.
+
+        Raises:
+            EruvError: a file that is missing, has changed or is damaged, by name.
+        """
+        gone, changed = [], []
+        for video in self.videos:
+            try:
+                status = video.path.stat()
+            except OSError:
+                gone.append(video)
+                continue
+            if (status.st_size, status.st_mtime_ns) != (video.size, video.mtime_ns):
+                changed.append(video)
+        if changed:
+            share = f"{len(changed)} of {len(self.videos)}"
+            raise EruvError(f"{changed[0].path}: has changed since prepare ({share} have); run prepare on "
+                            f"{self.folder} again")
+        if self.pack == "none":
+            if gone:
+                raise EruvError(f"{gone[0].path}: is missing ({len(gone)} of {len(self.videos)} videos are); bring it "
+                                f"back, or run prepare on {self.folder} again")
+            return
+        for file in sorted({video.pack for video in self.videos}):
+            if wrong := self._seal.whole(f"pack/{file}", lambda file=file: self._pack_damage(file)):
+                raise EruvError(f"{self.folder}/pack/{file}: {wrong}; run prepare on this DATASET again")
+
+    def _pack_damage(self, file: str) -> str:
+        log.warning("%s/pack/%s: was copied or touched since prepare; checking it, once", self.folder, file)
+        for number, video in enumerate(self.videos):
+            if video.pack == file and (frame := first_damaged(self.packed, file, self.frames_of(number))) is not None:
+                return f"its checksum is wrong at frame {frame} of {video.video}"
+        return ""
+
     def _index(self, video: int) -> FrameIndex:
         frames = self.frames_of(video)
         return FrameIndex(np.array(frames["pts"]), np.array(frames["key"]))
@@ -105,11 +153,14 @@ class Dataset:
             for row, pack in zip(csv.DictReader(file), packs, strict=True):
                 frames = int(row["frames"])
                 videos.append(VideoRow(row["video"], Path(row["path"]), frames, row["codec"], int(row["rotation"]),
-                                       pack, first))
+                                       pack, first, int(row["size"]), int(row["mtime_ns"])))
                 first += frames
         return videos
 
     def _read_segments(self) -> np.ndarray:
+        if self._seal.untouched("segments.npy") and not self._seal.whole("segments.csv"):
+            return np.load(self.folder / "segments.npy")
+        # The table is the word; people may have taken lines out of it.
         place = {video.video: position for position, video in enumerate(self.videos)}
         with open(self.folder / "segments.csv", newline="") as file:
             rows = csv.reader(file)

@@ -90,6 +90,14 @@ def trim_pack(folder: Path, used: dict[str, int]) -> None:
             os.truncate(file, used[file.name])
 
 
+def first_damaged(packed: "PackReader", file: str, frames: np.ndarray) -> int | None:
+    """The first of these FRAME records whose bytes are not those that were written, or None."""
+    for number, (_, offset, size, crc, _) in enumerate(frames.tolist()):
+        if zlib.crc32(packed.bytes_at(file, offset, size)) != crc:
+            return number
+    return None
+
+
 class PackReader:
     """Memory-maps pack files; `bytes_at` gives views of them, without a copy."""
 

@@ -37,6 +37,7 @@ from rich.table import Table
 from eruv_dali.dataset import (
     FORMAT,
     FRAME,
+    SEGMENT,
     SEGMENT_COLUMNS,
     SHOT_COLUMNS,
     VIDEO_COLUMNS,
@@ -46,9 +47,10 @@ from eruv_dali.dataset import (
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_aside, write_csv, write_text
-from eruv_dali.pack import PACK_KINDS, trim_pack
+from eruv_dali.pack import PACK_KINDS, PackReader, first_damaged, trim_pack
 from eruv_dali.records import VERSION, identity, read_note, read_record, record_path, write_record
 from eruv_dali.scan import Job, Probe, Scan, Scanner
+from eruv_dali.seal import SEAL, Seal, seal_dataset
 from eruv_dali.segments import MIN_LENGTH, SEGMENT_LENGTH, cut_segments
 from eruv_dali.shots import RULES, ShotStatistics, find_shots
 from eruv_dali.shots.export import EXPORTS, write_export, write_stats
@@ -142,16 +144,21 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
     wanted = {record_path(out, video.name): video for video in videos}
     used: dict[str, int] = {}
     current, stale = set(), []
+    suspect = _suspect_packs(out)
+    packed = PackReader(out / "pack")
     for path in (out / "records").glob("*.npz"):
         note = read_note(path)
         video = wanted.get(path)
         good = video is not None and note.get("version") == VERSION and note["scan"] == asdict(scan)
-        if not good or note["identity"] != identity(video):
+        if not good or note["identity"] != identity(video) or (
+            note.get("pack") in suspect and _pack_lost(packed, note, read_record(path).frames)
+        ):
             stale.append(path)
             continue
         current.add(path)
         if note.get("pack"):
             used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
+    packed.close()
     todo = [video for path, video in wanted.items() if path not in current]
     if stale or todo:
         (out / "dataset.json").unlink(missing_ok=True)  # killed from here on, it is no DATASET until run again
@@ -159,6 +166,22 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
         path.unlink()
     trim_pack(out / "pack", used)
     return todo
+
+
+def _suspect_packs(out: Path) -> set[str]:
+    """Pack files that have been written to since they were sealed, or are gone."""
+    if not (out / SEAL).exists():
+        return set()  # the first run was cut short: what a record names was made durable before the record
+    seal = Seal(out)
+    return {Path(file).name for file in seal.files if file.startswith("pack/") and not seal.untouched(file)}
+
+
+def _pack_lost(packed: PackReader, note: dict, frames: np.ndarray) -> bool:
+    """The pack no longer holds this video as it was written."""
+    file = packed.folder / note["pack"]
+    if not file.exists() or file.stat().st_size < note["pack_end"]:
+        return True
+    return first_damaged(packed, note["pack"], frames) is not None
 
 
 def _scan_all(out: Path, videos: list[Video], scan: Scan, device: str, workers: int, time_limit: float) -> None:
@@ -273,7 +296,11 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
     write_csv(out / "segments.csv", SEGMENT_COLUMNS, rows["segments"])
     write_csv(out / "rejected.csv", ("video", "reason"), rows["rejected"])
     write_text(out / "packs.json", json.dumps(packs) + "\n")
-    write_aside(out / "frames.npy", lambda file: np.save(file, every_frame))
+    place = {row[0]: number for number, row in enumerate(rows["videos"])}
+    segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
+    for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
+        write_aside(out / name, lambda file, array=array: np.save(file, array))
+    seal_dataset(out)
     write_text(out / "dataset.json", json.dumps(settings, indent=1) + "\n")
     for name, table in rows.items():
         setattr(totals, name, len(table))

@@ -125,13 +125,18 @@ class RelationSampler:
         """Pairs in an epoch: one for each segment."""
         return len(self.segments)
 
-    def pair(self, epoch: int, number: int) -> PairRequest:
-        """Pair `number` of an epoch. Numbers beyond the epoch's length are further passes over the segments."""
-        random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[number, 0, 0, 0]))
+    def pair(self, epoch: int, number: int, attempt: int = 0) -> PairRequest:
+        """Pair `number` of an epoch. Numbers beyond the epoch's length are further passes over the segments.
+
+        Where that pair cannot be had, `attempt` 1, 2, … are others of the same relation, drawn from all segments.
+        """
+        random = self._random(epoch, number)
         relation = self.relations[random.integers(len(self.relations))]
         places, allowed = self._can[relation]
         i = self._anchor(epoch, number)
-        if not allowed[i]:
+        if attempt:
+            random = self._random(epoch, number, attempt)
+        if attempt or not allowed[i]:
             i = int(random.choice(places))
         j = i
         if relation in ("CS", "CV", "CD"):
@@ -151,9 +156,13 @@ class RelationSampler:
         turn, place = divmod(number, len(self))
         key = (epoch, turn)
         if self._order[0] != key:
-            random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[turn, 0, 0, 1]))
+            random = self._random(epoch, turn, purpose=1)
             self._order = (key, random.permutation(len(self)))
         return int(self._order[1][place])
+
+    def _random(self, epoch: int, number: int, attempt: int = 0, purpose: int = 0) -> np.random.Generator:
+        """A stream of its own for each pair; drawing counts up the first word, so streams never meet."""
+        return np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, number, attempt, purpose]))
 
     def _partner(self, relation: str, i: int, random: np.random.Generator) -> int:
         """The segment of clip j for the relations between two originals."""

@@ -10,8 +10,9 @@ Two ways out of a file:
 """
 
 import io
-from collections import OrderedDict
-from collections.abc import Sequence
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -22,16 +23,24 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from eruv_dali.decode import rgb_picture
-from eruv_dali.videos import NO_PTS, UnusableVideo, open_video
+from eruv_dali.videos import NO_PTS, UnusableVideo, libav_words, open_video
 
 # DALI's CPU decoder takes these; its GPU decoder (NVDEC) takes more. Hopper's NVDEC has no AV1.
 DALI_CODECS = {"cpu": ("vp8", "vp9", "mjpeg"), "gpu": ("vp8", "vp9", "mjpeg", "h264", "hevc", "mpeg4")}
+
+# Decoders that can pass over a picture which no other needs (a B-frame, mostly) without decoding it, and lose nothing.
+# Not HEVC: what it calls a non-reference picture may still serve a higher temporal layer.
+SKIP_CODECS = ("h264", "mpeg4", "mpeg2video", "vp8")
 
 OPEN_FILES = 8  # containers a reader keeps open: opening one costs 1-5 ms, much of it probing
 
 
 class FrameNotFound(Exception):
-    """The file no longer yields a frame that `prepare` saw in it."""
+    """The file does not yield frames that the index names; `frames` are the numbers of those that were wanted."""
+
+    def __init__(self, message: str, frames: np.ndarray) -> None:
+        super().__init__(message)
+        self.frames = frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +86,18 @@ class FrameIndex:
 
 
 class FrameReader:
-    """Reads wanted frames out of video files, keeping the last few files open. One per thread; `close` when done."""
+    """Reads wanted frames out of video files, keeping the last few files open. One per thread; `close` when done.
+
+    Attributes:
+        seconds: spent so far in "read" (opening, seeking), "demux" (taking packets) and "decode" (pictures, scaled).
+        bytes: of packets taken so far.
+    """
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, tuple] = OrderedDict()
         self._scaler = VideoReformatter()
+        self.seconds = {"read": 0.0, "demux": 0.0, "decode": 0.0}
+        self.bytes = 0
 
     def close(self) -> None:
         while self._open:
@@ -95,44 +111,71 @@ class FrameReader:
         """
         wanted = np.asarray(wanted)
         pictures = np.empty((len(wanted), height, width, 3), np.uint8)
-        failure = ""
+        failure, most = "", 0
         # Normally the first try succeeds. A container whose seek lands late is tried one key frame earlier, and from
         # the very start (None) as the last resort, where nothing can go wrong but the time it takes.
         starts = [*index.keys[index.keys <= wanted[0]][::-1][:2], None] if index.tagged else [None]
         for start in starts:
+            filled = 0
             try:
-                if self._decode_from(start, path, index, wanted, pictures):
-                    return pictures
+                for picture in self._decode_from(start, path, index, wanted):
+                    pictures[filled] = rgb_picture(picture, height, width, self._scaler)
+                    filled += 1
             except (av.error.FFmpegError, UnusableVideo) as error:
-                failure = f" ({error})"
+                failure = f" ({libav_words(error)})"
                 self._forget(path)
-        raise FrameNotFound(f"{path}: frames {wanted[0]}..{wanted[-1]} cannot be decoded{failure}; run prepare again")
+            if filled == len(wanted):
+                return pictures
+            most = max(most, filled)
+        missing = wanted[most:]
+        raise FrameNotFound(f"{path}: frames {missing[0]}..{missing[-1]} cannot be decoded{failure}; run prepare again",
+                            missing)
 
     def _decode_from(
-        self, start: int | None, path: Path, index: FrameIndex, wanted: np.ndarray, out: np.ndarray
-    ) -> bool:
-        """Decode from key frame `start` (None: the start of the file); True when every wanted frame was seen."""
+        self, start: int | None, path: Path, index: FrameIndex, wanted: np.ndarray
+    ) -> Iterator[av.VideoFrame]:
+        """Decode from key frame `start` (None: the start of the file) and yield the wanted frames, until one misses."""
+        opened = time.perf_counter()
         if start is None:
             self._forget(path)  # only a fresh container is sure to begin at its first packet
         container, stream = self._container(path)
         if start is not None:
             container.seek(int(index.pts[start]), stream=stream, backward=True)
-        filled = 0
+        self.seconds["read"] += time.perf_counter() - opened
+        codec = stream.codec_context
+        can_skip = start is not None and index.ordered and codec.name in SKIP_CODECS
+        tags = set(index.pts[wanted].tolist())
         # A count from the start of the file needs no tags. After a seek, pictures shown before the key frame may lack
         # their references; a wanted frame is never among them, because `start` is at or before the first wanted.
-        begun = start is None
-        for count, frame in enumerate(container.decode(stream)):
-            number = count if start is None else index.locate(frame.pts)
-            begun = begun or number in index.keys
-            if not begun or number < wanted[filled]:
-                continue
-            if number > wanted[filled]:
-                return False
-            out[filled] = rgb_picture(frame, *out.shape[1:3], self._scaler)
-            filled += 1
-            if filled == len(wanted):
-                return True
-        return False
+        begun, count, left = start is None, 0, deque(wanted.tolist())
+        for packet in self._packets(container, stream):
+            codec.skip_frame = "NONREF" if can_skip and packet.pts is not None and packet.pts not in tags else "DEFAULT"
+            started = time.perf_counter()
+            for frame in packet.decode():
+                number = count if start is None else index.locate(frame.pts)
+                count += 1
+                begun = begun or number in index.keys
+                if not begun or number < left[0]:
+                    continue
+                if number > left.popleft():
+                    return
+                yield frame
+                if not left:
+                    self.seconds["decode"] += time.perf_counter() - started
+                    return
+            self.seconds["decode"] += time.perf_counter() - started
+
+    def _packets(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator:
+        """The packets from where the container stands, timed; the last one is empty and empties the decoder."""
+        packets = container.demux(stream)
+        while True:
+            started = time.perf_counter()
+            packet = next(packets, None)
+            self.seconds["demux"] += time.perf_counter() - started
+            if packet is None:
+                return
+            self.bytes += packet.size
+            yield packet
 
     def slice(self, path: Path, index: FrameIndex, wanted: Sequence[int]) -> tuple[bytes, np.ndarray] | None:
         """Cut the packets that frames `wanted` (ascending) need into a Matroska file in memory.
@@ -144,11 +187,21 @@ class FrameReader:
         before = index.keys[index.keys <= wanted[0]]
         if not index.ordered or len(before) == 0:
             return None
-        start_pts, last_pts = index.pts[before[-1]], index.pts[wanted[-1]]
+        try:
+            return self._cut(path, index, wanted, before[-1])
+        except (av.error.FFmpegError, UnusableVideo):
+            self._forget(path)  # `read` will find out what of it can be had, or say why nothing
+            return None
+
+    def _cut(
+        self, path: Path, index: FrameIndex, wanted: np.ndarray, first: int
+    ) -> tuple[bytes, np.ndarray] | None:
+        """Cut from key frame `first` on."""
+        start_pts, last_pts = index.pts[first], index.pts[wanted[-1]]
         container, stream = self._container(path)
         container.seek(int(start_pts), stream=stream, backward=True)
         packets, top = [], None
-        for packet in container.demux(stream):
+        for packet in self._packets(container, stream):
             if packet.size == 0 or packet.pts is None:
                 continue
             if not packets and packet.pts != start_pts:
@@ -166,7 +219,7 @@ class FrameReader:
         position = np.searchsorted(shown, index.pts[wanted])
         if len(shown) <= position[-1] or not np.array_equal(shown[position], index.pts[wanted]):
             return None
-        frames = index.pts[before[-1] : wanted[-1] + 1]
+        frames = index.pts[first : wanted[-1] + 1]
         if not np.array_equal(shown[: len(frames)], frames):
             return None  # a packet without a frame of its own, or the reverse: counting would go wrong
         return _mux(stream, packets, shown), position.astype(np.int32)

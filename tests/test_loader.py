@@ -155,7 +155,7 @@ def test_splits_share_no_video(datasets):
 def test_trimmed_takes_whole_videos(datasets):
     with RelationLoader(datasets["raw"], batch_size=4, device="cpu", trimmed=True) as loader:
         assert loader.relations == ("CS", "CR", "PI", "PD", "PS")
-        assert len(loader.sampler) == len(loader.dataset.videos)
+        assert len(loader.sampler) == len(loader.videos.videos)
         for batch in loader:
             for b, info in enumerate(batch.info):
                 assert info.clips[0].video == info.clips[1].video

@@ -1,10 +1,11 @@
 """The DALI pipelines: encoded bytes in, clips out.
 
-    packed   data (JPEG or RGB bytes, one sample a frame) ──decode──► frame ──clip_transform──► one frame of a clip
-    direct   data (a slice of the video file)  ──decode, resize──► frames ─┐
-             data (frames that PyAV decoded)   ───────────────────────────┴─clip_transform──► clip
+    jpeg     data (JPEG bytes of one frame) ──decode──► frame ──clip_transform──► one frame of a clip
+    raw      data (frames of a raw pack)              ────────────────────────┐
+    direct   data (frames that PyAV decoded)          ────────────────────────┤
+             data (a slice of the video file) ──decode, resize──► frames ─────┴─clip_transform──► clip
 
-Both end in one dense tensor: what DALI hands over is the batch, without a copy.
+All end in one dense tensor: what DALI hands over is the batch, without a copy.
 """
 
 from collections.abc import Sequence
@@ -30,19 +31,39 @@ class ClipFormat:
     device: str
 
 
-def packed_pipeline(kind: str, clip: ClipFormat, **settings) -> dali.Pipeline:
-    """Pipeline over a pack ("jpeg" or "raw"). One sample is one frame, so order and speed are free.
+def jpeg_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
+    """Pipeline over a JPEG pack. One sample is one frame.
 
-    Inputs: `data` uint8, JPEG bytes or (H, W, 3); `crop_pos` int32 (2,); `rotation` int32 scalar.
+    Inputs: `data` uint8, JPEG bytes; `crop_pos` int32 (2,); `rotation` int32 scalar.
     """
 
     @dali.pipeline_def(**settings)
     def pipeline():
-        data = fn.external_source(name="data", no_copy=True, ndim=1 if kind == "jpeg" else 3, dtype=types.UINT8)
-        if kind == "jpeg":
-            # The default "upsampling" and DCT of the decoder are exact enough: the pack's own loss is far larger.
-            data = fn.decoders.image(data, device="mixed" if clip.device == "gpu" else "cpu", output_type=types.RGB)
-        return clip_transform(data, layout=clip.layout.replace("T", ""), sequence=False, **_placing(), **_look(clip))
+        data = fn.external_source(name="data", no_copy=True, ndim=1, dtype=types.UINT8)
+        placing = _placing()
+        if clip.device == "gpu":
+            frames = fn.decoders.image(data, device="mixed", output_type=types.RGB)
+        else:  # libjpeg-turbo skips the transform and colours of what lies outside the crop
+            frames = fn.decoders.image_slice(data, start=placing["crop_pos"], shape=(clip.crop, clip.crop), axes=(0, 1),
+                                             device="cpu", output_type=types.RGB)
+            placing["crop_pos"] = (0, 0)
+        return clip_transform(frames, layout=clip.layout.replace("T", ""), sequence=False, **placing, **_look(clip))
+
+    return _built(pipeline)
+
+
+def raw_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
+    """Pipeline over a raw pack. One sample is the run of frames that a clip reaches over.
+
+    Inputs: `data` uint8 (F, H, W, 3); `index` int32 (T,), the frames of the run in the order shown; `crop_pos` and
+    `rotation` as above.
+    """
+
+    @dali.pipeline_def(**settings)
+    def pipeline():
+        frames = fn.external_source(name="data", no_copy=True, ndim=4, dtype=types.UINT8)
+        index = fn.external_source(name="index", ndim=1, dtype=types.INT32)
+        return clip_transform(frames, index=index, layout=clip.layout, sequence=True, **_placing(), **_look(clip))
 
     return _built(pipeline)
 

@@ -1,10 +1,9 @@
 """RelationLoader: batches of clip pairs and their relations, for pre-training."""
 
 import hashlib
-from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,44 +11,22 @@ import torch
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import resolve_device
 from eruv_dali.errors import EruvError
-from eruv_dali.loader.engine import ClipEngine, default_threads, dtype_name
+from eruv_dali.loader.engine import dtype_name
+from eruv_dali.loader.epochs import ClipInfo, EpochLoader
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.relations import RELATIONS, PairRequest, RelationSampler, trimmed_segments
 
 SPLITS = ("all", "train", "val")
 
 
-@dataclass(frozen=True)
-class ClipInfo:
-    """Where a clip came from.
-
-    Attributes:
-        video: name in the dataset; `shot`: number within the video; `segment`: number in segments.csv.
-        frames: T source frames in the order shown.
-        rotation: degrees counter-clockwise, applied to the crop.
-        crop: (top, left) in the resized frame, pixels.
-        speed: 1, 2 or 4.
-    """
-
-    video: str
-    shot: int
-    segment: int
-    frames: tuple[int, ...]
-    rotation: int
-    crop: tuple[int, int]
-    speed: int
-
-
-@dataclass(frozen=True)
-class PairInfo:
+class PairInfo(NamedTuple):
     """Where a pair came from, and the name of its relation."""
 
     relation: str
     clips: tuple[ClipInfo, ClipInfo]
 
 
-@dataclass(frozen=True)
-class RelationBatch:
+class RelationBatch(NamedTuple):
     """A batch of B pairs.
 
     Attributes:
@@ -63,7 +40,7 @@ class RelationBatch:
     info: list[PairInfo]
 
 
-class RelationLoader:
+class RelationLoader(EpochLoader):
     """Loads batches of clip pairs in random relations from a prepared DATASET, decoding ahead on DALI's threads.
 
         with RelationLoader("my_dataset", batch_size=8) as loader:
@@ -71,7 +48,7 @@ class RelationLoader:
                 loss = F.cross_entropy(net(batch.clips), batch.relation)
 
     One pass is one epoch; the next pass is the next epoch, in another order. The same arguments give the same batches,
-    whatever the number of threads.
+    whatever the number of threads. A pair that cannot be decoded is replaced by another of the same relation.
 
     Args:
         dataset: a DATASET folder, or one opened.
@@ -92,7 +69,8 @@ class RelationLoader:
         threads: for decoding; by default one a core.
 
     Raises:
-        EruvError: a bad argument, no such DATASET, or a relation that these videos cannot show.
+        EruvError: a bad argument, no such DATASET, a relation that these videos cannot show, or videos or a pack that
+            are not what prepare left.
     """
 
     def __init__(
@@ -102,92 +80,33 @@ class RelationLoader:
         split: str = "all", val_fraction: float = 0.1, pairs_per_epoch: int | None = None, seed: int = 0,
         shard_id: int = 0, num_shards: int = 1, threads: int | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise EruvError(f"batch_size {batch_size} must be at least 1")
-        if not 0 <= shard_id < num_shards:
-            raise EruvError(f"shard_id {shard_id} must lie between 0 and num_shards - 1 ({num_shards - 1})")
         if pairs_per_epoch is not None and pairs_per_epoch < 1:
             raise EruvError(f"pairs_per_epoch {pairs_per_epoch} must be at least 1")
-        self.dataset = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
-        frame_size = (self.dataset.frame_height, self.dataset.frame_width)
-        segments = self.dataset.segments
-        if trimmed:
-            segments = trimmed_segments([video.frames for video in self.dataset.videos])
-        segments = _split_segments(self.dataset, segments, split, val_fraction, () if trimmed else relations)
+        videos = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        videos.check()
+        frame_size = (videos.frame_height, videos.frame_width)
+        segments = trimmed_segments([video.frames for video in videos.videos]) if trimmed else videos.segments
+        segments = _split_segments(videos, segments, split, val_fraction, () if trimmed else relations)
         self.sampler = RelationSampler(
             segments, relations=relations, clip_length=clip_length, crop=crop, frame_size=frame_size, seed=seed,
             trimmed=trimmed,
         )
         self.relations = self.sampler.relations
-        self.batch_size, self.shard_id, self.num_shards = batch_size, shard_id, num_shards
-        self.pairs_per_epoch = pairs_per_epoch or len(self.sampler)
         self.mean, self.std = tuple(mean), tuple(std)
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC",
                           resolve_device(device))
-        self.device = clip.device
-        self._engine = ClipEngine(self.dataset, clip, max_clips=2 * batch_size, threads=threads or default_threads())
-        self.epoch = 0
-        self._position = 0  # pairs of this epoch that all shards together have delivered
-        self._resume_at = 0
+        super().__init__(videos, clip, items=pairs_per_epoch or len(self.sampler), clips_per_item=2,
+                         batch_size=batch_size, shard_id=shard_id, num_shards=num_shards, threads=threads,
+                         owned=videos is not dataset)
 
-    def __len__(self) -> int:
-        """Batches in an epoch, for this shard."""
-        mine = len(range(self.shard_id, self.pairs_per_epoch, self.num_shards))
-        return -(-mine // self.batch_size)
+    def _item(self, epoch: int, number: int, attempt: int) -> PairRequest:
+        return self.sampler.pair(epoch, number, attempt)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next pass will be. Naming the current one changes nothing."""
-        if epoch != self.epoch:
-            self.epoch, self._position, self._resume_at = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the epoch stands. Shards advance together, so one state serves any number of shards."""
-        return {"epoch": self.epoch, "position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from `state`: the next pass delivers what was left of that epoch."""
-        self.epoch = state["epoch"]
-        self._position = self._resume_at = state["position"]
-
-    def __iter__(self) -> Iterator[RelationBatch]:
-        self._engine.drop()
-        start, self._resume_at = self._resume_at, 0
-        self._position = start
-        numbers = range(start + self.shard_id, self.pairs_per_epoch, self.num_shards)
-        ahead: deque[list[PairRequest]] = deque()
-        for first in range(0, len(numbers), self.batch_size):
-            pairs = [self.sampler.pair(self.epoch, n) for n in numbers[first : first + self.batch_size]]
-            ahead.append(pairs)
-            self._engine.submit([pair.clips[k] for k in (0, 1) for pair in pairs])
-            if len(ahead) > 2 * self._engine.depth:
-                yield self._deliver(ahead.popleft())
-        while ahead:
-            yield self._deliver(ahead.popleft())
-        self.epoch, self._position = self.epoch + 1, 0
-
-    def _deliver(self, pairs: list[PairRequest]) -> RelationBatch:
-        clips_NTHWC = self._engine.collect()
-        # All first clips lie before all second ones, so that clips[:, k] is one dense channels_last_3d tensor.
-        clips = clips_NTHWC.unflatten(0, (2, len(pairs))).permute(1, 0, 5, 2, 3, 4)
-        relation = torch.tensor([self.relations.index(pair.relation) for pair in pairs])
-        self._position = min(self._position + self.batch_size * self.num_shards, self.pairs_per_epoch)
-        return RelationBatch(clips, relation, [self._info(pair) for pair in pairs])
-
-    def _info(self, pair: PairRequest) -> PairInfo:
-        return PairInfo(pair.relation, tuple(
-            ClipInfo(self.dataset.videos[clip.video].video, clip.shot, clip.segment, tuple(clip.frames.tolist()),
-                     clip.rotation, clip.crop, clip.speed) for clip in pair.clips
-        ))
-
-    def close(self) -> None:
-        """Stop the threads, let go of memory and files."""
-        self._engine.close()
-
-    def __enter__(self) -> "RelationLoader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _batch(self, items: list[PairRequest], clips: torch.Tensor) -> RelationBatch:
+        clips = clips.unflatten(0, (2, len(items))).permute(1, 0, 5, 2, 3, 4)
+        relation = torch.tensor([self.relations.index(pair.relation) for pair in items])
+        info = [PairInfo(pair.relation, tuple(map(self._info, pair.clips))) for pair in items]
+        return RelationBatch(clips, relation, info)
 
 
 def _split_segments(
@@ -213,7 +132,7 @@ def _split_segments(
     ranked = videos[np.argsort(share)]
     count = max(2, int(np.sum(share < val_fraction)))
     if "CV" in relations:
-        shots = np.unique(segments[["video", "shot"]])["video"]
+        shots = np.unique(segments["video"].astype(np.int64) << 32 | segments["shot"]) >> 32  # one a shot: its video
         several = np.isin(ranked, shots[1:][shots[1:] == shots[:-1]])
         if several.any():
             count = max(count, int(np.argmax(several)) + 1)

@@ -62,7 +62,7 @@ def _loader(config: Config, dataset: Dataset, split: str, precision: torch.dtype
         seed=config.seed if split == "train" else config.seed + 1, threads=data.threads,
     )
     if split == "val" and data.val_pairs is None:
-        loader.pairs_per_epoch = max(len(loader.sampler), VAL_PAIRS_PER_RELATION * len(loader.relations))
+        loader.items = max(len(loader.sampler), VAL_PAIRS_PER_RELATION * len(loader.relations))
     return loader
 
 
@@ -164,7 +164,9 @@ class _Run:
             if self.step % self.config.log.every_steps == 0 or self.step == self.total_steps:
                 self._log_steps(epoch, scores, clock)
                 scores, clock = RelationScores(self.train_loader.relations, self.device), _Clock(time.monotonic())
-            if time.monotonic() - saved > 60 * self.config.checkpoint.every_minutes:
+            # After an epoch's last batch the loader stands in the next: that is saved once this one is validated.
+            due = time.monotonic() - saved > 60 * self.config.checkpoint.every_minutes
+            if due and self.train_loader.epoch == epoch:
                 self._save()
                 saved = time.monotonic()
 

@@ -1,0 +1,188 @@
+"""Clips from original video files: threads cut slices for DALI's decoder, or decode with PyAV.
+
+Clips that begin in the same group of pictures and wait at the same time are decoded together, once: the further ahead
+the loader asks, the more of them meet.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import nvidia.dali as dali
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.indexing import IndexedVideos
+from eruv_dali.loader.pipelines import ClipFormat, direct_pipeline
+from eruv_dali.loader.unreadable import Unreadable, UnreadableClips
+from eruv_dali.relations import ClipRequest
+from eruv_dali.slices import DALI_CODECS, FrameNotFound, FrameReader
+
+log = logging.getLogger("eruv_dali")
+
+
+@dataclass(eq=False)
+class Wanted:
+    """A clip that threads are to read: the frames it needs, ascending, and the order in which they are shown."""
+
+    request: ClipRequest
+    frames: np.ndarray
+    order: np.ndarray
+    result: Future
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Decoded frames (F, H, W, 3) uint8."""
+
+    frames: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """A piece of a video file for DALI's decoder, and where in it the frames are."""
+
+    data: np.ndarray
+    positions: np.ndarray
+
+
+class FileSource:
+    """Feeds DALI from original files.
+
+    Args:
+        videos: a dataset, or videos indexed for the occasion.
+        clip: what the clips shall look like.
+        threads: that read files; libav lets go of Python's lock while it decodes.
+    """
+
+    def __init__(self, videos: Dataset | IndexedVideos, clip: ClipFormat, threads: int) -> None:
+        self.videos, self.clip = videos, clip
+        # DALI decodes this codec here, and shows it as it is (it knows nothing of rotation).
+        self._sliced = np.array([video.codec in DALI_CODECS[clip.device] and video.rotation == 0
+                                 for video in videos.videos])
+        self._any_sliced = bool(self._sliced.any())
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="eruv-read")
+        self._own = threading.local()
+        self._readers: list[FrameReader] = []
+        self._waiting: dict[tuple[int, int], list[Wanted]] = {}  # by video and key frame
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """Taken from the files so far."""
+        return sum(reader.bytes for reader in self._readers)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Spent by all threads so far: "read", "demux" and "decode"."""
+        return {stage: sum(reader.seconds[stage] for reader in self._readers) for stage in ("read", "demux", "decode")}
+
+    def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
+        return direct_pipeline(self._any_sliced, self.clip, batch_size=max_clips, **settings)
+
+    def begin(self, request: ClipRequest) -> Wanted:
+        """Ask the threads for a clip."""
+        frames, order = np.unique(request.frames, return_inverse=True)
+        wanted = Wanted(request, frames, order, Future())
+        keys = self.videos.index(request.video).keys
+        group = (request.video, int(np.searchsorted(keys, frames[0], "right")))
+        with self._lock:
+            if group in self._waiting:
+                self._waiting[group].append(wanted)
+            else:
+                self._waiting[group] = [wanted]
+                self._threads.submit(self._serve, group)
+        return wanted
+
+    def ready(self, begun: Wanted) -> bool:
+        return begun.result.done()
+
+    def inputs(self, begun: Sequence[Wanted]) -> dict:
+        """What DALI's pipeline takes for these clips; waits until they are read.
+
+        Raises:
+            UnreadableClips: clips whose frames their files do not yield.
+        """
+        lost = {position: Unreadable(error.frames, str(error)) for position, wanted in enumerate(begun)
+                if isinstance(error := wanted.result.exception(), FrameNotFound)}
+        if lost:
+            raise UnreadableClips(lost)
+        read = [wanted.result.result() for wanted in begun]
+        inputs = {
+            "data": [part.data if isinstance(part, Slice) else part.frames.reshape(-1) for part in read],
+            "shape": np.array([(0, 0, 0, 0) if isinstance(part, Slice) else part.frames.shape for part in read],
+                              np.int32),
+            "index": np.array([wanted.order for wanted in begun], np.int32),
+            "crop_pos": np.array([wanted.request.crop for wanted in begun], np.int32),
+            "rotation": np.array([wanted.request.rotation for wanted in begun], np.int32),
+        }
+        if self._any_sliced:
+            inputs["is_slice"] = np.array([isinstance(part, Slice) for part in read])
+            inputs["positions"] = [part.positions if isinstance(part, Slice) else np.zeros(1, np.int32)
+                                   for part in read]
+        return inputs
+
+    def blame(self, request: ClipRequest, reason: str) -> Unreadable | None:
+        """DALI could not decode this clip: from now on PyAV decodes its video; only if that fails is it unreadable."""
+        if self._sliced[request.video]:
+            self._sliced[request.video] = False
+            log.warning("%s: DALI cannot decode it, PyAV does from now on (%s)",
+                        self.videos.videos[request.video].path, reason)
+            return None
+        path, frames = self.videos.videos[request.video].path, np.unique(request.frames)
+        return Unreadable(frames, f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({reason})")
+
+    def drop(self) -> None:
+        """Forget the clips that no thread has begun."""
+        with self._lock:
+            self._waiting.clear()
+
+    def close(self) -> None:
+        """Stop the threads and close the files."""
+        self.drop()
+        self._threads.shutdown()
+        for reader in self._readers:
+            reader.close()
+
+    def _serve(self, group: tuple[int, int]) -> None:
+        """Read all clips that wait for one group of pictures."""
+        with self._lock:
+            clips = self._waiting.pop(group, [])
+            if not hasattr(self._own, "reader"):
+                self._own.reader = FrameReader()
+                self._readers.append(self._own.reader)
+        try:
+            self._read(group[0], clips)
+        except BaseException as error:  # whatever it is, it belongs to whoever waits for the clips
+            for wanted in clips:
+                if not wanted.result.done():
+                    wanted.result.set_exception(error)
+
+    def _read(self, video: int, clips: list[Wanted]) -> None:
+        reader, path, index = self._own.reader, self.videos.videos[video].path, self.videos.index(video)
+        if self._sliced[video] and (len(clips) == 1 or self.clip.device == "gpu"):
+            left = []
+            for wanted in clips:
+                cut = reader.slice(path, index, wanted.frames)
+                if cut is None:
+                    left.append(wanted)
+                else:
+                    wanted.result.set_result(Slice(np.frombuffer(cut[0], np.uint8), cut[1]))
+            clips = left
+        if not clips:
+            return
+        union = np.unique(np.concatenate([wanted.frames for wanted in clips]))
+        try:
+            pictures = reader.read(path, index, union, *self.clip.frame_size)
+        except FrameNotFound as error:
+            if len(clips) == 1:
+                clips[0].result.set_exception(error)
+            else:  # some of them may be whole
+                for wanted in clips:
+                    self._read(video, [wanted])
+            return
+        for wanted in clips:
+            wanted.result.set_result(Pictures(
+                pictures if len(clips) == 1 else pictures[np.searchsorted(union, wanted.frames)]))

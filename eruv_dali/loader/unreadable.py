@@ -1,0 +1,46 @@
+"""What becomes of a clip that cannot be decoded: it is named, and its frames are not asked for again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from eruv_dali.relations import ClipRequest
+
+
+@dataclass(frozen=True, eq=False)
+class Unreadable:
+    """Frames of a clip that cannot be had, and why."""
+
+    frames: np.ndarray
+    reason: str
+
+
+class UnreadableClips(Exception):
+    """Some clips of a batch cannot be decoded; `clips` has them by their position in the batch."""
+
+    def __init__(self, clips: Mapping[int, Unreadable]) -> None:
+        super().__init__("; ".join(clip.reason for clip in clips.values()))
+        self.clips = clips
+
+
+class Quarantine:
+    """Frames that turned out undecodable. A clip with one of them is never asked for again.
+
+    It only foretells what decoding would end in anyway, so that the same clips are delivered with it and without.
+    """
+
+    def __init__(self) -> None:
+        self._frames: dict[int, set[int]] = {}
+
+    def __len__(self) -> int:
+        """Frames in quarantine."""
+        return sum(map(len, self._frames.values()))
+
+    def add(self, video: int, frames: np.ndarray) -> None:
+        self._frames.setdefault(video, set()).update(frames.tolist())
+
+    def holds(self, request: ClipRequest) -> bool:
+        """The clip has a frame that is in quarantine."""
+        bad = self._frames.get(request.video)
+        return bad is not None and not bad.isdisjoint(request.frames.tolist())
