@@ -5,9 +5,9 @@
     shots.csv        video,shot,start,end,score,start_time,end_time,transition,transition_start,transition_end
     segments.csv     segment,video,shot,start,end
     rejected.csv     video,reason
+    packs.json       the pack file that holds each video's frames (which one is chance, so it stands in no table)
     segments.npy     segments.csv again, quick to read
     seal.json        how prepare left the big files, see eruv_dali/seal.py
-    packs.json       the pack file that holds each video's frames (which one is chance, so it stands in no table)
     frames.npy       one FRAME record a frame, the videos of videos.csv one after the other; memory-mapped
     pack/            the decode-once copy of the frames, if one was asked for
     records/         what `prepare` found in each video, one file a video: its memory between runs

@@ -144,6 +144,9 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
     wanted = {record_path(out, video.name): video for video in videos}
     used: dict[str, int] = {}
     current, stale = set(), []
+    for folder in (out, out / "records"):
+        for left in folder.glob(".*.aside"):  # of a run that was killed while it wrote
+            left.unlink()
     suspect = _suspect_packs(out)
     packed = PackReader(out / "pack")
     for path in (out / "records").glob("*.npz"):
