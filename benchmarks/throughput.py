@@ -6,8 +6,9 @@
 All contenders deliver the same random clips in the same order, 16 frames each, scaled to 128x171, cropped to 112x112,
 float32, in batches of 16. Ours read a DATASET of each pack kind, which is prepared first and not counted; the peers
 decode the original files in a PyTorch DataLoader with one lasting worker a core, each worker keeping its files open and
-decoding on one thread. Contenders take turns, so that a noisy machine disturbs them alike. Videos that one of them
-cannot open, or no longer than a clip, are left out for all; peers that are not installed, or fail, are left out; the
+decoding on one thread. All files are read through before, so that none waits for a disk; ours asks up to 128 clips
+ahead, and decodes once what several of them show. Contenders take turns, so that a noisy machine disturbs them alike.
+Videos that one of them cannot open, or no longer than a clip, are left out for all; peers that are not installed, or fail, are left out; the
 table says so.
 
     clips/s          the epoch from its first request to its last batch; the first run of each warms up, uncounted
@@ -208,6 +209,15 @@ def usable_videos(dataset: Dataset, codecs: list[str], peers: list[str]) -> tupl
     if not videos:
         raise EruvError(f"no video of {T} frames" + (f" in {', '.join(codecs)}" if codecs else "") + " to measure with")
     return videos, working, out
+
+
+def read_through(datasets: list[Dataset], videos: list[int]) -> None:
+    """Bring videos and packs into the system's cache."""
+    paths = [datasets[0].videos[video].path for video in videos]
+    for path in paths + [path for dataset in datasets for path in (dataset.folder / "pack").glob("*.bin")]:
+        with open(path, "rb") as file:
+            while file.read(1 << 24):
+                pass
 
 
 def _last_line(error: Exception) -> str:
@@ -468,6 +478,7 @@ def main() -> None:
                 raise EruvError(f"{dataset.folder}: holds other videos than {datasets[0].folder}")
             dataset.check()
         videos, peers, left_out = usable_videos(datasets[0], args.codecs, [] if args.profile else args.peers)
+        read_through(datasets, videos)
         what = f"{len(videos)} videos{' in ' * bool(args.codecs) + ', '.join(args.codecs)}, {default_threads()} cores"
         if args.profile:
             rows = profile(datasets, videos, args.clips, device)

@@ -103,16 +103,29 @@ class PackReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._maps: dict[str, np.ndarray] = {}
+        self._maps: dict[str, mmap.mmap] = {}
+        self._bytes: dict[str, np.ndarray] = {}
 
     def bytes_at(self, file: str, offset: int, size: int) -> np.ndarray:
         """(size,) uint8, a read-only view into the mapped file."""
         if file not in self._maps:
-            with open(self.folder / file, "rb") as opened:
-                mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-            mapped.madvise(mmap.MADV_RANDOM)  # clips are drawn at random: read-ahead would only waste the disk
-            self._maps[file] = np.frombuffer(mapped, np.uint8)
-        return self._maps[file][offset : offset + size]
+            self._map(file)
+        return self._bytes[file][offset : offset + size]
+
+    def will_need(self, file: str, offset: int, size: int) -> None:
+        """Have the system fetch these bytes in the background, in one piece; page by page is 10 times slower."""
+        if file not in self._maps:
+            self._map(file)
+        begin = offset - offset % mmap.PAGESIZE
+        self._maps[file].madvise(mmap.MADV_WILLNEED, begin, offset + size - begin)
+
+    def _map(self, file: str) -> None:
+        with open(self.folder / file, "rb") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped.madvise(mmap.MADV_RANDOM)  # clips are drawn at random: reading on past them would waste the disk
+        self._maps[file], self._bytes[file] = mapped, np.frombuffer(mapped, np.uint8)
 
     def close(self) -> None:
-        self._maps.clear()  # the mapping goes with the last view of it
+        """Let go of the files; a mapping goes with the last view of it."""
+        self._bytes.clear()
+        self._maps.clear()

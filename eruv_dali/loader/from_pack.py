@@ -31,7 +31,12 @@ class PackSource:
         return raw_pipeline(self.clip, batch_size=max_clips, **settings)
 
     def begin(self, request: ClipRequest) -> ClipRequest:
-        """There is nothing to start: the system reads ahead what is not in memory."""
+        """Have the system fetch what is not in memory."""
+        records = self.dataset.frames_of(request.video)
+        first, last = records[request.frames.min()], records[request.frames.max()]
+        begin = int(first["offset"])
+        self.dataset.packed.will_need(self.dataset.videos[request.video].pack, begin,
+                                      int(last["offset"] + last["size"]) - begin)
         return request
 
     def ready(self, begun: ClipRequest) -> bool:
