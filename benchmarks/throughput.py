@@ -6,10 +6,10 @@
 All contenders deliver the same random clips in the same order, 16 frames each, scaled to 128x171, cropped to 112x112,
 float32, in batches of 16. Ours read a DATASET of each pack kind, which is prepared first and not counted; the peers
 decode the original files in a PyTorch DataLoader with one lasting worker a core, each worker keeping its files open and
-decoding on one thread. All files are read through before, so that none waits for a disk; ours asks up to 128 clips
+decoding on one thread. All files are read through before, so that none waits for a disk. Ours asks up to 128 clips
 ahead, and decodes once what several of them show. Contenders take turns, so that a noisy machine disturbs them alike.
-Videos that one of them cannot open, or no longer than a clip, are left out for all; peers that are not installed, or fail, are left out; the
-table says so.
+Videos that one of them cannot open, or no longer than a clip, are left out for all; peers that are not installed, or
+fail, are left out; the table says so.
 
     clips/s          the epoch from its first request to its last batch; the first run of each warms up, uncounted
     CPU ms/clip      of all processes
