@@ -48,6 +48,7 @@ from eruv_dali.relations import ClipRequest
 from eruv_dali.slices import FrameReader
 
 T, CROP, FRAME_SIZE, BATCH = 16, 112, (128, 171), 16
+OPEN_FILES = 64  # that a peer keeps open; decord, which indexes a file when it opens it, needs them most
 
 Decode = Callable[[str, np.ndarray], np.ndarray]  # path, frame numbers -> (T, 128, 171, 3) uint8
 
@@ -58,7 +59,7 @@ def pyav_decoder() -> Decode:
 
     scaler = VideoReformatter()
 
-    @lru_cache(8)
+    @lru_cache(OPEN_FILES)
     def opened(path: str):
         container = av.open(path, metadata_errors="ignore")
         return container, container.streams.video[0]
@@ -85,7 +86,7 @@ def opencv_decoder() -> Decode:
 
     cv2.setNumThreads(1)
 
-    @lru_cache(8)
+    @lru_cache(OPEN_FILES)
     def opened(path: str):
         return cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
 
@@ -101,7 +102,7 @@ def opencv_decoder() -> Decode:
 def decord_decoder() -> Decode:
     import decord
 
-    @lru_cache(8)
+    @lru_cache(OPEN_FILES)
     def opened(path: str):
         return decord.VideoReader(path, width=FRAME_SIZE[1], height=FRAME_SIZE[0], num_threads=1)
 
@@ -112,7 +113,7 @@ def torchcodec_decoder() -> Decode:
     from torchcodec.decoders import VideoDecoder
     from torchcodec.transforms import Resize
 
-    @lru_cache(8)
+    @lru_cache(OPEN_FILES)
     def opened(path: str):
         return VideoDecoder(path, num_ffmpeg_threads=1, seek_mode="approximate", dimension_order="NHWC",
                             transforms=[Resize(size=FRAME_SIZE)])
