@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def measure_reopen(folder: str) -> dict:
     return {name: [b, a] for name, b, a in zip(names, before, after, strict=True)}
 
 
-def apart(function: callable, *arguments: object) -> dict:
+def apart(function: Callable, *arguments: object) -> dict:
     """Call a function in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)

@@ -151,7 +151,8 @@ def test_a_clip_is_replaced_by_one_of_its_label(prepared):
     with ClipLoader(wanted, batch_size=4, device="cpu") as loader:
         batches = list(loader)
         stats = loader.stats()
-    assert sum(len(batch.info) for batch in batches) == 30 and stats["replaced"] > 0
+    assert stats["replaced"] > 0
+    assert [label for batch in batches for label in batch.label.tolist()] == [label for _, _, label in wanted]
     for batch in batches:
         assert [paths.index(type(paths[0])(info.video)) for info in batch.info] == batch.label.tolist()
 

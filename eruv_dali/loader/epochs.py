@@ -2,6 +2,7 @@
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -42,7 +43,7 @@ class ClipInfo(NamedTuple):
     speed: int
 
 
-class EpochLoader:
+class EpochLoader(ABC):
     """Iterating is one epoch; the next iteration is the next epoch. A kind of loader says what an item is: `_item`
     draws one, with its clips, as a pure function of epoch and number, and `_batch` makes a batch of some.
 
@@ -139,13 +140,13 @@ class EpochLoader:
         self.epoch, self._position = self.epoch + 1, 0
         yield from last
 
+    @abstractmethod
     def _item(self, epoch: int, number: int, attempt: int) -> Any:
         """Item `number` of an epoch; `attempt` 1, 2, … are others to put in its place. It has `clips`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _batch(self, items: list, clips: torch.Tensor) -> Any:
         """A batch from its items and their clips, (clips_per_item * B, …) in memory order."""
-        raise NotImplementedError
 
     def _draw(self, number: int, first: int = 0) -> Any:
         """The item of this number, from attempt `first` on, that has no frame in quarantine."""
