@@ -57,7 +57,8 @@ def test_torch_hub_and_torch_load(saved):
 
 
 def test_random_weights_by_torch_hub():
-    assert sum(p.numel() for p in torch.hub.load(str(ROOT), "r3d", source="local").parameters()) == 14_361_792  # the 14.36 M of the paper
+    parameters = torch.hub.load(str(ROOT), "r3d", source="local").parameters()
+    assert sum(p.numel() for p in parameters) == 14_361_792  # the 14.36 M of the paper
 
 
 def test_a_file_that_is_no_backbone_is_refused(tmp_path):
