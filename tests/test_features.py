@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 from numbered import read_number, write_video
-from torch import nn
 
 from eruv_dali import ClipLoader, Dataset, EruvError, build_backbone
-from eruv_dali.features import clip_starts, over_clips, pool5, video_features
+from eruv_dali.even_clips import EvenClips, clip_starts
+from eruv_dali.features import pool5, video_features
 
 CENTRE = (8, 29)  # top, left of a 112 crop in a 128x171 frame
-PLAIN = dict(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), device="cpu", title="", dataset=None, frame_size=(128, 171))
 
 
 def numbers(clips_BCTHW: torch.Tensor) -> torch.Tensor:
@@ -30,8 +29,9 @@ def test_clips_start_evenly_from_the_first_frame_to_the_last():
 def test_ten_clips_a_video_read_back_from_the_pixels(videos, datasets, pack, batch_size):
     dataset = Dataset(datasets[pack]) if pack else None
     paths = [videos / name for name in ("vp9.webm", "mpeg4.mp4", "h264_b.mp4")]
-    shown = over_clips(numbers, nn.Linear(1, 1), paths, clips=10, clip_length=16, crop=112, batch_size=batch_size,
-                       average_clips=False, **PLAIN | {"dataset": dataset})
+    with EvenClips(paths, batch_size=batch_size, dataset=dataset, device="cpu") as even:
+        shown = even.answers(numbers)
+        np.testing.assert_array_equal(even.answers(numbers), shown)  # as often as one likes
     wanted = np.array([[range(start, start + 16) for start in clip_starts(120, 10, 16)]] * 3)
     np.testing.assert_array_equal(shown, wanted)  # 30 clips in batches of 7: the last holds 2
 
@@ -39,8 +39,8 @@ def test_ten_clips_a_video_read_back_from_the_pixels(videos, datasets, pack, bat
 def test_a_short_video_holds_its_last_frame(tmp_path):
     short = write_video(tmp_path / "short.mp4", frames=5)
     long = write_video(tmp_path / "long.mp4", frames=40)
-    shown = over_clips(numbers, nn.Linear(1, 1), [short, long], clips=2, clip_length=16, crop=112, batch_size=3,
-                       average_clips=False, **PLAIN)
+    with EvenClips([short, long], clips=2, batch_size=3, device="cpu") as even:
+        shown = even.answers(numbers)
     assert shown[0].tolist() == [[*range(5), *[4] * 11]] * 2
     assert shown[1].tolist() == [list(range(16)), list(range(24, 40))]
 
@@ -73,7 +73,7 @@ def test_bad_input(videos, datasets, tmp_path):
         video_features(net, [tmp_path / "absent.avi"], device="cpu")
     with pytest.raises(EruvError, match="not in .*1 of 2"):
         video_features(net, [videos / "vp9.webm", tmp_path / "x.avi"], dataset=Dataset(datasets["raw"]), device="cpu")
-    with pytest.raises(EruvError, match="no videos"):
+    with pytest.raises(EruvError, match="no videos given"):
         video_features(net, [], device="cpu")
     with pytest.raises(EruvError, match="layer 'fc' is not one of pool5, average"):
         video_features(net, [videos / "vp9.webm"], layer="fc", device="cpu")

@@ -41,7 +41,7 @@ def list_folder(
         tested = {path for path, _ in everything if group_of[path] in test_groups}
     else:
         group_of = group_of or {path: path for path, _ in everything}
-        tested = _draw(everything, classes, group_of, test_fraction, np.random.default_rng([seed, split]))
+        tested = draw_groups(everything, classes, group_of, test_fraction, np.random.default_rng([seed, split]))
     return Listed(classes, [video for video in everything if video[0] not in tested],
                   [video for video in everything if video[0] in tested])
 
@@ -77,7 +77,7 @@ def group_names(root: Path, paths: Sequence[str], groups: str) -> dict[str, str]
     return {path: match[1] for path, match in found.items()}
 
 
-def _draw(
+def draw_groups(
     videos: list[tuple[str, int]], classes: tuple[str, ...], group_of: dict[str, str], fraction: float,
     random: np.random.Generator,
 ) -> set[str]:
