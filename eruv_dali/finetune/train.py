@@ -94,8 +94,7 @@ def train_actions(
     precision = choose_precision("auto", place)
     names = names_in(dataset, [path for path, _ in train])
     clips = [(name, None, label) for name, (_, label), held in zip(names, train, held_out, strict=True) if not held]
-    look = dict(clip_length=start.clip_length, crop=start.crop, mean=start.mean, std=start.std, device=device,
-                dataset=dataset)
+    look = {**start.look, "device": device, "dataset": dataset}
     validation = _Validation([train[number] for number in np.flatnonzero(held_out)], 2 * recipe.batch_size, look)
     out.mkdir(parents=True, exist_ok=True)
     with validation, ClipLoader(clips, batch_size=recipe.batch_size, random_crop=True, hold_last=True, shuffle=True,
