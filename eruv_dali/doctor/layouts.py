@@ -38,7 +38,7 @@ def _thumos14(root: Path) -> Iterator[Finding | Path]:
                          [name for name in THUMOS14_VALIDATION if name not in found], "validation videos")
     strange = sorted(name for name in found if not re.fullmatch(r"video_(validation|test)_\d{7}\.mp4", name))
     if strange:
-        yield Finding("others", REMARK, f"{len(strange)} videos here are not THUMOS14's: {first_named(strange)}")
+        yield Finding("others", REMARK, f"{len(strange)} videos here are not THUMOS14's:{first_named(strange)}")
     yield from (found[name] for name in THUMOS14_VALIDATION if name in found)
 
 
@@ -52,7 +52,7 @@ def _folder(root: Path) -> Iterator[Finding | Path]:
     yield Finding("classes", GOOD, f"{len(classes)}, {sum(map(len, classes.values())):,} videos")
     if alone:
         yield Finding("split", PROBLEM, f"{len(alone)} classes have one video alone, and cannot be on both sides of a "
-                      f"split: {first_named(alone)}")
+                      f"split:{first_named(alone)}")
     yield from (root / video for videos in classes.values() for video in videos)
 
 
@@ -79,10 +79,10 @@ def _official(dataset: str, root: Path, splits: Path | None) -> Iterator[Finding
                          [video for video in named if not (folder / video).is_file()], "videos of all splits")
     extra = sorted({path.relative_to(folder).as_posix() for path in _videos_under(folder)} - set(named))
     if archives := sorted(path.name for path in folder.rglob("*.rar")):
-        yield Finding("archives", REMARK, f"{len(archives)} are still to be unpacked: {first_named(archives)}")
+        yield Finding("archives", REMARK, f"{len(archives)} are still to be unpacked:{first_named(archives)}")
     # HMDB51's splits leave videos out on purpose (side 0).
     if extra:
-        yield Finding("others", REMARK, f"{len(extra)} videos here are on no side of any split: {first_named(extra)}")
+        yield Finding("others", REMARK, f"{len(extra)} videos here are on no side of any split:{first_named(extra)}")
     expected_classes, expected = OFFICIAL[dataset]
     if len(classes) != expected_classes or len(named) > expected:
         yield Finding("official", REMARK, f"the lists name {len(named):,} videos of {len(classes)} classes; "
@@ -94,12 +94,12 @@ def _whole(split: int, listed, folder: Path) -> Finding:
     sides = [{path: label for path, label in side if (folder / path).is_file()} for side in (listed.train, listed.test)]
     both = sorted(path for path, _ in listed.train if path in {path for path, _ in listed.test})
     if both:
-        return Finding(f"split {split}", PROBLEM, f"{len(both)} videos are on both sides: {first_named(both)}")
+        return Finding(f"split {split}", PROBLEM, f"{len(both)} videos are on both sides:{first_named(both)}")
     for side, name in zip(sides, ("training", "test"), strict=True):
         empty = [classname for label, classname in enumerate(listed.classes) if label not in set(side.values())]
         if empty:
             return Finding(f"split {split}", PROBLEM, f"{len(empty)} of {len(listed.classes)} classes have no {name} "
-                           f"video: {first_named(empty)}")
+                           f"video:{first_named(empty)}")
     return Finding(f"split {split}", GOOD, f"{len(listed.classes)} classes, {len(listed.train):,} training and "
                    f"{len(listed.test):,} test videos")
 
@@ -107,7 +107,7 @@ def _whole(split: int, listed, folder: Path) -> Finding:
 def _presence(there: list[str], missing: list[str], what: str) -> Iterator[Finding]:
     total = len(there) + len(missing)
     if missing:
-        yield Finding("missing", PROBLEM, f"{len(missing):,} of {total:,} {what}: {first_named(missing)}")
+        yield Finding("missing", PROBLEM, f"{len(missing):,} of {total:,} {what}:{first_named(missing)}")
     else:
         yield Finding("complete", GOOD, f"all {total:,} {what} are there")
 

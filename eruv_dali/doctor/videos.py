@@ -52,9 +52,9 @@ def check_videos(videos: Sequence[Path], *, thorough: bool, workers: int) -> lis
     how = "every frame decoded" if thorough else "opened, packets counted, first frame decoded; --thorough decodes all"
     findings = [Finding("videos", GOOD, f"{len(videos):,} with {frames:,} frames checked ({how})")]
     if damaged:
-        findings.append(Finding("damaged", PROBLEM, f"{len(damaged)} of {len(videos)}: {first_named(damaged)}"))
+        findings.append(Finding("damaged", PROBLEM, f"{len(damaged)} of {len(videos)}:{first_named(damaged)}"))
     if short:
-        findings.append(Finding("short", REMARK, f"{len(short)} of {len(videos)} have fewer than {CLIP_LENGTH} frames: "
+        findings.append(Finding("short", REMARK, f"{len(short)} of {len(videos)} have fewer than {CLIP_LENGTH} frames:"
                                 f"{first_named(short)}"))
     return findings
 
@@ -98,5 +98,6 @@ def check_video(path: Path, *, thorough: bool, tell: Callable[[int], None] = lam
             return Checked(0, "no frame can be decoded")
         count = frames if thorough else packets
         if count < SHARE * stream.frames - 1:
-            return Checked(count, f"{count} of {stream.frames} frames are there: truncated, copy it again")
+            return Checked(count, f"{count} of the {stream.frames} frames that its header promises are there: "
+                           "truncated? copy it again")
         return Checked(count, "")
