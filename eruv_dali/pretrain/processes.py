@@ -55,25 +55,25 @@ def join(processes: Processes, device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(processes.local_rank)
     if processes.world > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=_store(), rank=processes.rank,
-                                world_size=processes.world)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=_store(processes.restarts),
+                                rank=processes.rank, world_size=processes.world)
 
 
 def first_alone(processes: Processes, work: Callable[[], str]) -> str:
     """Let the first process do `work` and give its answer to all, however long it takes. Before `join`."""
     if processes.world == 1:
         return work()
-    key = f"eruv_dali/{processes.restarts}"
+    store = _store(processes.restarts)
     if processes.first:
-        _store().set(key, work())
-    _store().wait([key], PREPARING)
-    return _store().get(key).decode()
+        store.set("first_alone", work())
+    store.wait(["first_alone"], PREPARING)
+    return store.get("first_alone").decode()
 
 
 @cache
-def _store() -> dist.Store:
-    """What torchrun lets the processes leave notes for each other in."""
-    return next(rendezvous("env://"))[0]
+def _store(restarts: int) -> dist.Store:
+    """Where torchrun lets the processes leave notes for each other. Those of before a restart are still in it."""
+    return dist.PrefixStore(f"eruv_dali/{restarts}", next(rendezvous("env://"))[0])
 
 
 def add_up(processes: Processes, *tensors: torch.Tensor) -> None:
@@ -107,22 +107,35 @@ class Agreement:
         return reached
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; so is its gradient, for every process's loss depends on every summand."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
 class HostSyncBatchNorm3d(nn.BatchNorm3d):
     """BatchNorm3d over the batches of all processes, on CPUs, where torch.nn.SyncBatchNorm refuses to work."""
 
     def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(x_BCTHW)
-        # Differentiable, so that each process's gradient takes account of what its clips did to the others' mean.
-        from torch.distributed.nn.functional import all_reduce
-
-        over = (0, 2, 3, 4)
-        x = x_BCTHW.float()
+        add_up, over = _SumOverProcesses.apply, (0, 2, 3, 4)
+        x = x_BCTHW if x_BCTHW.dtype is torch.float64 else x_BCTHW.float()
         count = x.new_tensor([x.numel() / x.shape[1]])
         dist.all_reduce(count)
-        mean_C = all_reduce(x.sum(over)) / count
+        mean_C = add_up(x.sum(over)) / count
         centred = x - mean_C[:, None, None, None]
-        var_C = all_reduce(centred.square().sum(over)) / count
+        var_C = add_up(centred.square().sum(over)) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean_C, self.momentum)
