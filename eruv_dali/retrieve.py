@@ -36,6 +36,7 @@ from eruv_dali.actions.arguments import (
     add_split_arguments,
     chosen_network,
     prepared_splits,
+    refuse_other_run,
     split_folder,
 )
 from eruv_dali.actions.features import VideoFeatures
@@ -125,6 +126,7 @@ def main() -> None:
                         "each clip of it (default %(default)s)")
     args = parser.parse_args()
 
+    refuse_other_run(args.out, "retrieve")
     start = chosen_network(args)
     splits, dataset = prepared_splits(args, start)
     if args.queries == "clip" and args.clips == 1:

@@ -76,9 +76,10 @@ class _Best:
 
 def _top(similarity_QN: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest of each row and their columns; of equal ones those that stand first."""
-    values, index = similarity_QN.topk(k)
-    # topk chooses among equals as it likes. Where the smallest it took occurs again outside, choose anew.
-    tied = (similarity_QN >= values[:, -1:]).sum(1) > k
+    # topk chooses among equals as it likes. Where the next one equals the last one taken, choose anew.
+    values, index = similarity_QN.topk(min(k + 1, similarity_QN.shape[1]))
+    tied = values[:, k - 1] == values[:, -1] if values.shape[1] > k else torch.zeros(len(values), dtype=torch.bool)
+    values, index = values[:, :k].contiguous(), index[:, :k].contiguous()
     if tied.any():
         order = similarity_QN[tied].sort(dim=1, descending=True, stable=True)
         values[tied], index[tied] = order.values[:, :k], order.indices[:, :k]

@@ -258,6 +258,9 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     assert "--epochs 0" in refused(monkeypatch, capsys, *folder, *RANDOM, "--epochs", 0, *out)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{}")
+    (tmp_path / "old" / "result.json").write_text('{"program": "pretrain"}')
+    assert "holds a run of pretrain" in refused(monkeypatch, capsys, *folder, *RANDOM, "--out", tmp_path / "old")
+    (tmp_path / "old" / "result.json").write_text('{"program": "finetune"}')
     assert "add --resume" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
 
 

@@ -1,6 +1,7 @@
 """The command line that all programs on labelled videos share: which data set, which splits, which network."""
 
 import argparse
+import json
 from pathlib import Path
 
 from eruv_dali.actions.folder import group_names, list_classes
@@ -39,7 +40,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """--init, --backbone, --width, --crop, --frame-size, --clips, --batch-size, --seed, --device, --out."""
     net = parser.add_argument_group("network and clips")
     net.add_argument("--init", required=True, metavar="CKPT", help="a RUN of pretrain, its backbone.pt, best.pt or "
-                     "last.pt; none: random weights")
+                     "last.pt; none: random weights, with --backbone, --width, --crop and --frame-size "
+                     "as in the run to compare with")
     net.add_argument("--backbone", choices=BACKBONES, help="with --init none (default c3d); a checkpoint knows its own")
     net.add_argument("--width", type=int, help="with --init none: channels of the first convolution (default 64)")
     net.add_argument("--crop", type=int, help="pixels (default: as in the checkpoint's RUN, else 112)")
@@ -103,10 +105,25 @@ def prepared_splits(
         EruvError: see `chosen_splits`, `prepare`, `keep_usable`.
     """
     splits = chosen_splits(args)
-    if args.out.exists() and not args.out.is_dir():
-        raise EruvError(f"{args.out}: is a file; --out names a folder")
     dataset = prepare_labelled(splits[0][1].root, args.out, frame_size=start.frame_size, device=args.device)
     return keep_usable(splits, dataset, skip_missing=args.skip_missing), dataset
+
+
+def refuse_other_run(out: Path, program: str) -> None:
+    """Make sure that `out` is no RUN of another program, whose result.json would be lost.
+
+    Raises:
+        EruvError: it is.
+    """
+    if out.exists() and not out.is_dir():
+        raise EruvError(f"{out}: is a file; --out names a folder")
+    file = out / "result.json"
+    try:
+        other = json.loads(file.read_text()).get("program") if file.exists() else program
+    except (OSError, ValueError, AttributeError):
+        other = "something else"
+    if other != program:
+        raise EruvError(f"{out}: holds a run of {other or 'pretrain'}; name another --out")
 
 
 def split_folder(out: Path, name: str, of: int) -> Path:

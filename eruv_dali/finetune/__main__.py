@@ -11,8 +11,9 @@ All layers are trained, the best epoch on a held-out part of the training list i
 vote; neither takes long. --init none is the random baseline: other weights, all else the same.
 
 The videos are prepared once, into a folder dataset_… beside RUN that the next run there finds again. Writes into RUN
-result.json (fractions of 1: top1, top5, per_class, confusion, per_split), config.yaml and, for each split (with
-several, in RUN/split_N), metrics.jsonl, best.pt, backbone.pt and last.pt, from which --resume goes on.
+result.json (fractions of 1: top1, top5, per_class, confusion, per_split). Where all layers are trained, writes for each
+split too (with several, in RUN/split_N): metrics.jsonl, best.pt, backbone.pt with its config.yaml, and last.pt, from
+which --resume goes on.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from eruv_dali.actions.arguments import (
     add_split_arguments,
     chosen_network,
     prepared_splits,
+    refuse_other_run,
     split_folder,
 )
 from eruv_dali.actions.features import VideoFeatures
@@ -59,6 +61,7 @@ def main() -> None:
     training.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     args = parser.parse_args()
 
+    refuse_other_run(args.out, "finetune")
     start = chosen_network(args)
     if not args.resume and ((args.out / "result.json").exists() or last_of(args.out).exists()):
         raise EruvError(f"{args.out}: holds a run already; add --resume to go on with it, or name another --out")
@@ -84,9 +87,10 @@ def main() -> None:
                       f"{len(split.train)} training and {len(split.test)} test videos of {len(split.classes)} classes",
                       highlight=False, markup=False)
         if args.knn is not None:
-            figures = knn_split(features, split, k=args.knn, device=args.device)
+            figures = knn_split(start, split, dataset, k=args.knn, device=args.device, features=features)
         elif args.freeze:
-            figures = probe_split(features, split, val_fraction=args.val_fraction, groups=args.groups, seed=args.seed)
+            figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
+                                  seed=args.seed, features=features)
         else:
             _write_config(folder, start, args.seed)
             # Each split begins with the same weights, and the one before has trained them.

@@ -9,6 +9,7 @@ from eruv_dali.actions import ActionSplit
 from eruv_dali.actions.features import VideoFeatures
 from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.dataset import Dataset
+from eruv_dali.errors import EruvError
 from eruv_dali.even_clips import EvenClips
 from eruv_dali.files import write_text
 from eruv_dali.finetune.held_out import hold_out
@@ -39,25 +40,42 @@ def finetune_split(
 
 
 def probe_split(
-    features: VideoFeatures, split: ActionSplit, *, val_fraction: float = 0.1, groups: str | None = None, seed: int = 0
+    start: Pretrained, split: ActionSplit, dataset: Dataset, *, clips: int = 10, val_fraction: float = 0.1,
+    groups: str | None = None, batch_size: int = 16, seed: int = 0, device: str = "auto",
+    features: VideoFeatures | None = None,
 ) -> dict[str, Any]:
-    """Linear probe (see `probe_logits`) on `features` of single clips, layer "average". → `action_scores`, "penalty".
+    """Linear probe (see `probe_logits`) on the averaged conv5 maps of `clips` clips a video. → `action_scores`,
+    "penalty".
+
+    `features` of layer "average" for every clip, where several splits share them; otherwise they are computed here.
 
     Raises:
-        EruvError: see `hold_out`.
+        EruvError: see `hold_out`, `VideoFeatures`.
     """
     held_out = hold_out(split.train, split.root, split.classes, fraction=val_fraction, groups=groups, seed=seed)
+    features = features or VideoFeatures(start, [split], dataset, layer="average", clips=clips, batch_size=batch_size,
+                                         device=device)
     logits_VC, penalty = probe_logits(features.of(split.train), [label for _, label in split.train], held_out,
                                       features.of(split.test), len(split.classes))
     return {**action_scores(logits_VC, [label for _, label in split.test], split.classes), "penalty": penalty}
 
 
-def knn_split(features: VideoFeatures, split: ActionSplit, *, k: int, device: str = "auto") -> dict[str, Any]:
-    """k nearest training videos vote (see `knn_scores`), by `features` averaged over clips. → `action_scores`.
+def knn_split(
+    start: Pretrained, split: ActionSplit, dataset: Dataset, *, k: int, clips: int = 10, batch_size: int = 16,
+    device: str = "auto", features: VideoFeatures | None = None,
+) -> dict[str, Any]:
+    """k nearest training videos vote (see `knn_scores`), by pool5 features averaged over `clips` clips. →
+    `action_scores`.
+
+    `features` of layer "pool5", averaged, where several splits share them; otherwise they are computed here.
 
     Raises:
-        EruvError: see `knn_scores`.
+        EruvError: see `knn_scores`, `VideoFeatures`.
     """
+    if not 1 <= k <= len(split.train):  # before the features are computed
+        raise EruvError(f"k {k} must lie between 1 and {len(split.train)}, the number of training videos")
+    features = features or VideoFeatures(start, [split], dataset, layer="pool5", clips=clips, average_clips=True,
+                                         batch_size=batch_size, device=device)
     votes_VC = knn_scores(features.of(split.train), [label for _, label in split.train], features.of(split.test),
                           len(split.classes), k=k, device=device)
     return action_scores(votes_VC, [label for _, label in split.test], split.classes)
