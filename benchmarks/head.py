@@ -5,7 +5,7 @@
 
 Draws the demonstration's videos, prepares them once, and pre-trains on them with `model.head=linear` and
 `model.head=mlp`, each with several seeds; all else is the demonstration's configuration (configs/demo.yaml, on a GPU
-demo_gpu.yaml) and what `key=value` words change. Prints validation accuracy for each relation, mean ± standard deviation
+demo_gpu.yaml) and what `key=value` words change. Prints validation accuracy for each relation, mean ± deviation
 over the seeds, as a Markdown table, and writes it to --json. Finished runs in --out are not run again.
 """
 
