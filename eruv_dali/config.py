@@ -71,13 +71,17 @@ class OptimConfig:
     patience: int = 50  # plateau: epochs without improvement
     factor: float = 0.1  # plateau: what the rate is multiplied by
     precision: str = "auto"  # float32, bfloat16, float16; auto: float32 on a CPU, otherwise what the GPU has
+    compile: str = "auto"  # on, off: torch.compile; auto: on with a GPU
+    lr_rule: str = "linear"  # what N processes multiply lr by: linear N, sqrt √N, none 1
+    sync_batchnorm: bool = False  # mean and variance over the batches of all processes
 
 
 @dataclass
 class CheckpointConfig:
-    """When the run is saved: at the end of each epoch, and in between."""
+    """When the run is saved: at the end of each epoch, when it is told to stop, and in between."""
 
     every_minutes: float = 10.0
+    keep: int = 2  # last.pt and those before it, to go on from should the newest be damaged
 
 
 @dataclass
@@ -106,14 +110,15 @@ class Config:
             "data.pack": PACK_KINDS, "data.rule": RULES, "device": ("auto", "gpu", "cpu"),
             "model.backbone": ("c3d", "r3d", "r2plus1d"), "model.head": ("mlp", "linear"),
             "optim.name": ("sgd", "adamw"), "optim.schedule": ("plateau", "cosine", "constant"),
-            "optim.precision": ("auto", "float32", "bfloat16", "float16"),
+            "optim.precision": ("auto", "float32", "bfloat16", "float16"), "optim.compile": ("auto", "on", "off"),
+            "optim.lr_rule": ("linear", "sqrt", "none"),
         }
         for key, allowed in choices.items():
             if self[key] not in allowed:
                 raise EruvError(f"{key} = {self[key]!r} is not one of {', '.join(allowed)}")
         positive = ("data.batch_size data.clip_length data.crop data.segment_length data.min_length data.threads "
                     "data.pairs_per_epoch data.val_pairs model.width model.hidden optim.epochs optim.max_steps "
-                    "optim.lr optim.patience log.every_steps")
+                    "optim.lr optim.patience checkpoint.keep log.every_steps")
         for key in positive.split():
             if self[key] is not None and self[key] <= 0:
                 raise EruvError(f"{key} = {self[key]} must be greater than 0")
@@ -159,6 +164,11 @@ def load_config(file: str | Path | None = None, overrides: typing.Sequence[str] 
 def dump_config(config: Config) -> str:
     """The whole configuration as YAML, every key spelt out."""
     return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Every dotted key and its value."""
+    return dict(_flatten(dataclasses.asdict(config)))
 
 
 def _parse(text: str) -> Any:

@@ -345,7 +345,8 @@ def _only_run(out: Path) -> Iterator[None]:
         yield
 
 
-def _size(text: str) -> tuple[int, int]:
+def height_by_width(text: str) -> tuple[int, int]:
+    """(128, 171) of "128x171", for argparse."""
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 128x171")
@@ -366,7 +367,7 @@ def main() -> None:
     parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH,
                         help="frames; shorter segments are dropped (default %(default)s)")
-    parser.add_argument("--frame-size", type=_size, default=FRAME_SIZE, metavar="HxW",
+    parser.add_argument("--frame-size", type=height_by_width, default=FRAME_SIZE, metavar="HxW",
                         help="size of the frames that clips are cropped from (default 128x171)")
     parser.add_argument("--workers", type=int, help="processes (default: one a core; one on a GPU)")
     parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, metavar="SECONDS",

@@ -258,3 +258,24 @@ def test_counting_packets_finds_the_frames_that_decoding_finds(videos, datasets,
     assert np.array_equal(index.pts, dataset.index(number).pts)
     assert np.array_equal(index.key, dataset.index(number).key)
     assert facts["codec"] == dataset.videos[number].codec
+
+
+def test_a_clip_without_a_start_lies_elsewhere_in_every_epoch(videos):
+    name, label = videos / "vp9.webm", 3
+    with ClipLoader([(name, None, label)] * 6, batch_size=4, device="cpu", seed=1) as loader:
+        epochs = [[info.frames[0] for batch in loader for info in batch.info] for _ in range(8)]
+        loader.set_epoch(0)
+        first = [number for batch in loader for clip, info in zip(batch.clips, batch.info, strict=True)
+                 for number in [numbers(clip)[0]] if numbers(clip) == list(info.frames)]
+    assert first == epochs[0]
+    starts = [start for epoch in epochs for start in epoch]
+    assert len(set(starts)) > 30 and 0 <= min(starts) < 15 and 90 < max(starts) <= 104
+
+
+def test_a_clip_may_hold_the_last_frame(videos):
+    wanted = [(videos / "vp9.webm", 110, 0), (videos / "h264_b.mp4", 119, 1)]
+    with pytest.raises(EruvError, match="run past the video"):
+        ClipLoader(wanted, device="cpu")
+    with ClipLoader(wanted, device="cpu", hold_last=True) as loader:
+        (batch,) = loader
+    assert [numbers(clip) for clip in batch.clips] == [[*range(110, 120), *[119] * 6], [119] * 16]

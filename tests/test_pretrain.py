@@ -1,17 +1,26 @@
 """Pre-training: a run's files, exact resume, and what a person is told."""
 
 import json
+import re
+import resource
+import signal
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from eruv_dali.config import load_config
+from eruv_dali.config import OptimConfig, load_config
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.loader import RelationLoader
 from eruv_dali.models import RelationNet, build_backbone, load_backbone
+from eruv_dali.prepare import prepare
+from eruv_dali.pretrain.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
+from eruv_dali.pretrain.report import EPOCHS_AT_CHANCE, Report
+from eruv_dali.pretrain.step import TrainStep, choose_precision
 from eruv_dali.pretrain.train import pretrain
 from eruv_dali.relations import RELATIONS
 
@@ -42,16 +51,6 @@ def test_a_run_and_its_files(datasets, tmp_path):
     assert load_config(tmp_path / "run/config.yaml") == load_config(None, SMALL)
 
 
-def test_resumed_it_ends_with_the_weights_of_a_run_never_stopped(datasets, tmp_path):
-    dataset, whole, broken = Dataset(datasets["raw"]), tmp_path / "whole", tmp_path / "broken"
-    pretrain(load_config(None, SMALL), dataset, whole)
-    pretrain(load_config(None, [*SMALL, "optim.max_steps=4"]), dataset, broken)  # as if stopped after the first epoch
-    pretrain(load_config(None, SMALL), Dataset(datasets["raw"]), broken, resume=True)
-    a, b = (torch.load(run / "last.pt", weights_only=True) for run in (whole, broken))
-    assert a["step"] == b["step"] == 8
-    assert all(torch.equal(a["net"][name], b["net"][name]) for name in a["net"])
-
-
 def test_the_network_learns_a_batch_by_heart(datasets):
     """Pixels, labels and gradients belong together: a batch seen again and again is soon named without a mistake."""
     torch.manual_seed(0)
@@ -73,12 +72,6 @@ def test_a_second_run_in_the_same_place_is_refused(datasets, tmp_path):
     pretrain(load_config(None, [*SMALL, "optim.max_steps=1"]), dataset, tmp_path)
     with pytest.raises(EruvError, match="holds a run already"):
         pretrain(load_config(None, SMALL), dataset, tmp_path)
-    with pytest.raises(EruvError, match="another network"):
-        pretrain(load_config(None, [*SMALL, "model.width=8"]), dataset, tmp_path, resume=True)
-    last = (tmp_path / "last.pt").read_bytes()
-    (tmp_path / "last.pt").write_bytes(last[: len(last) // 2])
-    with pytest.raises(EruvError, match="last.pt: damaged checkpoint"):
-        pretrain(load_config(None, SMALL), dataset, tmp_path, resume=True)
 
 
 def test_videos_are_prepared_once(videos, tmp_path):
@@ -114,3 +107,202 @@ def test_one_clear_line_and_exit_code_2(datasets, tmp_path, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+def start(*arguments):
+    command = [sys.executable, "-m", "eruv_dali.pretrain", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def same_run(a, b):
+    """Two runs have the same weights, optimiser and metrics, but for what the clock said."""
+    one, two = (torch.load(run / "last.pt", weights_only=True) for run in (a, b))
+    assert one["step"] == two["step"]
+    assert all(torch.equal(one["net"][name], two["net"][name]) for name in one["net"])
+    for first, second in zip(*(state["optimizer"]["state"].values() for state in (one, two)), strict=True):
+        assert torch.equal(first["momentum_buffer"], second["momentum_buffer"])
+    lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (a, b)]
+    timeless = [[{k: v for k, v in line.items() if k not in ("clips_per_second", "data_wait")} for line in each]
+                for each in lines]
+    assert timeless[0] == timeless[1]
+    assert (a / "result.json").read_text() == (b / "result.json").read_text()
+
+
+LONGER = [*SMALL, "data.pairs_per_epoch=40", "log.every_steps=3", "log.tensorboard=false"]
+
+
+@pytest.fixture(scope="module")
+def never_stopped(datasets, tmp_path_factory):
+    out = tmp_path_factory.mktemp("never_stopped") / "run"
+    pretrain(load_config(None, LONGER), Dataset(datasets["raw"]), out)
+    return out
+
+
+@pytest.mark.parametrize("number, code, every_minutes", [
+    (signal.SIGKILL, -signal.SIGKILL, 0), (signal.SIGTERM, 143, 10), (signal.SIGINT, 130, 10)])
+def test_stopped_and_resumed_it_ends_as_if_it_never_had(datasets, never_stopped, tmp_path, number, code, every_minutes):
+    out = tmp_path / "run"
+    run = start("--data", datasets["raw"], "--out", out, *LONGER, f"checkpoint.every_minutes={every_minutes}")
+    awaited = out / ("last-1.pt" if number == signal.SIGKILL else "metrics.jsonl")
+    while not (awaited.exists() and awaited.stat().st_size):
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.005)
+    run.send_signal(number)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == code
+    stopped_at = torch.load(out / "last.pt", weights_only=True)["step"]
+    assert 3 <= stopped_at < 40
+    if code > 0:
+        assert f"{signal.Signals(number).name}: saved after step {stopped_at} of 40; go on with" in errors
+        assert f"--out {out} --resume" in errors
+    done = program("--out", out, "--resume")  # which videos, it finds in config.yaml
+    assert done.returncode == 0 and f"going on after {stopped_at}" in done.stderr
+    same_run(never_stopped, out)
+
+
+def test_a_truncated_checkpoint_is_refused_and_the_one_before_it_taken(datasets, never_stopped, tmp_path):
+    out = tmp_path / "run"
+    config = [*LONGER, "checkpoint.every_minutes=0"]
+    pretrain(load_config(None, [*config, "optim.max_steps=15"]), Dataset(datasets["raw"]), out)
+    last = (out / "last.pt").read_bytes()
+    (out / "last.pt").write_bytes(last[: len(last) // 2])
+    done = program("--data", datasets["raw"], "--out", out, "--resume", "optim.max_steps=null")
+    assert done.returncode == 0
+    assert "last.pt: damaged checkpoint (truncated" in done.stderr and "one before it, last-1.pt" in done.stderr
+    assert "going on after 15" in done.stderr  # saved twice there: at the logging step and after the validation
+    best, other = (torch.load(run / "last.pt", weights_only=True)["net"] for run in (never_stopped, out))
+    assert all(torch.equal(best[name], other[name]) for name in best)
+
+
+def test_flipped_bits_are_noticed(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"net": torch.arange(10_000)})
+    whole = bytearray(path.read_bytes())
+    whole[40_000] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(EruvError, match="last.pt: damaged checkpoint .checksum of"):
+        load_newest(path)
+
+
+def test_so_many_checkpoints_are_kept(tmp_path):
+    path = tmp_path / "last.pt"
+    for number in range(5):
+        save_checkpoint(path, {"number": number}, keep=3)
+    assert [load_checkpoint(name)["number"] for name in checkpoints(path)] == [4, 3, 2]
+    save_checkpoint(path, {"number": 5}, keep=2)
+    assert [load_checkpoint(name)["number"] for name in checkpoints(path)] == [5, 4]
+    assert sorted(name.name for name in tmp_path.iterdir()) == ["last-1.pt", "last.pt"]
+    path.unlink()  # killed between two renames
+    assert load_newest(path)[0]["number"] == 4
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
+    """The system refuses to write more than so many bytes into a file, as it does when a disk is full."""
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"number": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(EruvError, match=r"last.pt: cannot be written \(File too large\); the checkpoint before"):
+            save_checkpoint(path, {"number": 2, "net": torch.zeros(100_000)}, keep=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_newest(path)[0]["number"] == 1
+    assert [name.name for name in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(datasets, tmp_path):
+    out = tmp_path / "run"
+    dataset = Dataset(datasets["raw"])
+    config = [*SMALL, "checkpoint.every_minutes=0", "data.pairs_per_epoch=40"]
+    with pytest.raises(EruvError, match="loss is nan at step .* lower optim.lr"):
+        pretrain(load_config(None, [*config, "optim.lr=1e30"]), dataset, out)
+    bad = json.loads((out / "bad_batch.json").read_text())
+    assert bad["loss"] == "nan" and len(bad["pairs"]) == 2
+    with RelationLoader(dataset, batch_size=2, crop=56, device="cpu", split="train", pairs_per_epoch=40) as loader:
+        wanted = list(loader)[bad["step"] - 1].info
+    assert [pair["relation"] for pair in bad["pairs"]] == [pair.relation for pair in wanted]
+    assert [pair["clips"][1]["frames"] for pair in bad["pairs"]] == [list(pair.clips[1].frames) for pair in wanted]
+    for saved in checkpoints(out / "last.pt"):
+        assert all(value.isfinite().all() for value in load_checkpoint(saved)["net"].values())
+
+
+@pytest.mark.parametrize("changed, message", [
+    ("optim.lr=0.5", "optim.lr = 0.5 was 0.01 when this run began"),
+    ("model.backbone=c3d", "model.backbone = c3d was r3d when this run began"),
+    ("data.batch_size=4", "data.batch_size = 4 on 1 process.es. is 4 pairs a step, and was 2"),
+    ("data.val_fraction=0.4", "data.val_fraction = 0.4 was 0.1"),
+])
+def test_another_configuration_is_not_resumed(datasets, never_stopped, changed, message):
+    before = (never_stopped / "last.pt").read_bytes()
+    done = program("--data", datasets["raw"], "--out", never_stopped, "--resume", changed)
+    assert done.returncode == 2 and re.search(message, done.stderr) and "Traceback" not in done.stderr
+    assert (never_stopped / "last.pt").read_bytes() == before
+
+
+def test_other_videos_are_not_resumed(datasets, videos, never_stopped, tmp_path):
+    other = tmp_path / "other"
+    prepare([videos], other, device="cpu", pack="raw", segment_length=100)
+    done = program("--out", never_stopped, "--resume", "--data", other)
+    assert done.returncode == 2 and "not the segments that this run began with" in done.stderr
+
+
+def test_compiled_or_not_a_step_is_the_same(monkeypatch, caplog):
+    """Where the compiler fails it is said, and the trial leaves no trace in weights, statistics or dropout."""
+    def broken(function):
+        def fail(*arguments):
+            function(*arguments)
+            raise RuntimeError("no compiler here\nand more")
+        return fail
+
+    nets = []
+    for compiler in (None, lambda function: function, broken):
+        torch.manual_seed(0)
+        net = RelationNet(build_backbone("r3d", width=4), 7)
+        if compiler:
+            monkeypatch.setattr(torch, "compile", compiler)
+        optim = OptimConfig(compile="on" if compiler else "off")
+        step = TrainStep(net, optim, device=torch.device("cpu"), precision=torch.float32)
+        generator = torch.Generator().manual_seed(1)
+        for number in range(3):
+            clips = torch.rand(4, 2, 3, 8, 32, 32, generator=generator)
+            step(clips, torch.randint(7, (4,), generator=generator), number)
+        nets.append(net.state_dict())
+    for other in nets[1:]:
+        assert all(torch.equal(nets[0][name], other[name]) for name in other)
+    (said,) = caplog.messages
+    assert "torch.compile failed" in said and "no compiler here" in said
+
+
+def test_precision_follows_the_device():
+    cpu = torch.device("cpu")
+    assert choose_precision("auto", cpu) is torch.float32 and choose_precision("bfloat16", cpu) is torch.bfloat16
+
+
+def test_bfloat16_trains_on_a_cpu_too(datasets, tmp_path):
+    config = load_config(None, [*SMALL, "optim.precision=bfloat16", "optim.max_steps=2"])
+    assert 0 <= pretrain(config, Dataset(datasets["raw"]), tmp_path / "run")["accuracy"] <= 1
+
+
+@pytest.mark.parametrize("pack, threads, cause", [
+    ("none", 2, "prepare with --pack jpeg"), ("jpeg", 1, "raise data.threads"), ("raw", 99, "faster disk")])
+def test_waiting_for_clips_is_said_once_with_its_cause(tmp_path, capsys, pack, threads, cause):
+    loader = SimpleNamespace(videos=SimpleNamespace(pack=pack), threads=threads, device="cpu")
+    figures = {"epoch": 0, "loss": 1.0, "accuracy": 0.5, "clips_per_second": 10.0, "lr": 0.01}
+    report = Report(tmp_path, 100, 0, tensorboard=False, at_chance={})
+    said = []
+    for step, wait in enumerate([0.9, 0.3, 0.1, 0.3, 0.3, 0.4, 0.5, 0.6]):  # the third breaks the row
+        report.steps({**figures, "step": step, "data_wait": wait}, loader)
+        said.append(capsys.readouterr().err)
+    assert [cause in text for text in said] == [step == 5 for step in range(8)]
+
+
+def test_a_relation_at_chance_is_said_once_with_its_cause(tmp_path, capsys):
+    report = Report(tmp_path, 100, 0, tensorboard=False, at_chance={})
+    for epoch in range(EPOCHS_AT_CHANCE + 3):
+        val = {"accuracy": 0.5, "loss": 1.0, "pairs": 60, "per_relation": {"CS": 0.55, "CR": 0.9},
+               "confusion": [[16, 14], [3, 27]]}
+        report.validation({"epoch": epoch, "step": epoch, "val": val}, "linear")
+        said = capsys.readouterr().err
+        assert ("CS is still named no better than by guessing (55.0%, chance 50.0%): a linear head cannot compare"
+                in said) == (epoch == EPOCHS_AT_CHANCE - 1)
+        assert "CR is" not in said

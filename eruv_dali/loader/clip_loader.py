@@ -21,6 +21,8 @@ from eruv_dali.videos import Video, find_videos
 # Of a batch's clips: (B, 3, T, H, W) with channels last in memory, or (B, T, 3, H, W), dense.
 LAYOUTS = {"CTHW": "THWC", "TCHW": "TCHW"}
 
+ANYWHERE = -1  # start of a clip that lies at another place in every epoch
+
 CLIP = np.dtype([("video", "<i4"), ("shot", "<i4"), ("segment", "<i4"), ("start", "<i8"), ("label", "<i8")])
 
 
@@ -61,6 +63,7 @@ class ClipLoader(EpochLoader):
             A folder of videos, a video file, or a list of such: each video is cut into clips, end to end.
             A prepared DATASET: its segments are, so that no clip reaches over a cut; from its pack if it has one.
             A list of (path, start_frame, label): those clips. With `dataset`, path is the name of a video in there.
+            Where start_frame is None, the clip lies at another place of its video in every epoch.
             From a folder or DATASET the label is the place of the video's topmost folder in `loader.classes`.
             Files that nobody prepared are indexed here, in some milliseconds each; for thousands, prepare them once.
         batch_size: clips in a batch; the last batch of an epoch may be smaller.
@@ -68,12 +71,14 @@ class ClipLoader(EpochLoader):
         stride: source frames from one frame to the next.
         crop: side of the square crop, pixels.
         random_crop: draw its place for each clip anew in every epoch, instead of the centre.
+        hold_last: a clip of a list that runs past the end of its video shows the last frame again, instead of being
+            refused.
         shuffle: another order in every epoch, instead of the order given.
         layout: "CTHW" gives clips (B, 3, T, H, W), channels_last_3d; "TCHW" gives (B, T, 3, H, W).
         dtype: float32, float16 or bfloat16, as a name or a torch.dtype.
         mean, std: per channel, on the scale of 0 to 1. By default values stay between 0 and 1.
         device: "auto", "gpu" or "cpu": where clips are decoded and delivered.
-        dataset: a DATASET that holds the videos of a list.
+        dataset: a DATASET that holds the videos of a list, or files already indexed.
         frame_size: height and width to which frames are scaled before the crop; a DATASET has its own.
         seed: other seeds give other orders and crops.
         shard_id, num_shards: this process's part of every epoch, for several processes.
@@ -85,12 +90,12 @@ class ClipLoader(EpochLoader):
     """
 
     def __init__(
-        self, source: str | Path | Dataset | Sequence[str | Path | tuple[str | Path, int, int]], *, batch_size: int = 8,
-        clip_length: int = 16, stride: int = 1, crop: int = 112, random_crop: bool = False, shuffle: bool = False,
-        layout: str = "CTHW", dtype: str | torch.dtype = "float32", mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0), device: str = "auto", dataset: str | Path | Dataset | None = None,
-        frame_size: tuple[int, int] = (128, 171), seed: int = 0, shard_id: int = 0, num_shards: int = 1,
-        threads: int | None = None,
+        self, source: str | Path | Dataset | Sequence[str | Path | tuple[str | Path, int | None, int]], *,
+        batch_size: int = 8, clip_length: int = 16, stride: int = 1, crop: int = 112, random_crop: bool = False,
+        hold_last: bool = False, shuffle: bool = False, layout: str = "CTHW", dtype: str | torch.dtype = "float32",
+        mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0), device: str = "auto",
+        dataset: str | Path | Dataset | IndexedVideos | None = None, frame_size: tuple[int, int] = (128, 171),
+        seed: int = 0, shard_id: int = 0, num_shards: int = 1, threads: int | None = None,
     ) -> None:
         for name, value in (("clip_length", clip_length), ("stride", stride), ("crop", crop)):
             if value < 1:
@@ -102,8 +107,11 @@ class ClipLoader(EpochLoader):
         listed = not one and not (len(source) and all(isinstance(item, (str, Path)) for item in source))
         if dataset is not None and not listed:
             raise EruvError("dataset is for a list of clips; a DATASET to load whole is given as the source")
+        if hold_last and not listed:
+            raise EruvError("hold_last is for a list of clips; whole videos are cut into clips that fit")
         if listed:
-            videos, self._clips = _listed(source, dataset, span, frame_size, threads or default_threads())
+            must_hold = 1 if hold_last else span
+            videos, self._clips = _listed(source, dataset, must_hold, frame_size, threads or default_threads())
             self.classes = ()
         else:
             videos, self._clips, self.classes = _whole(source, span, frame_size, threads or default_threads())
@@ -113,6 +121,7 @@ class ClipLoader(EpochLoader):
         if isinstance(videos, Dataset):
             videos.check()
         self.stride, self.crop, self.random_crop, self.shuffle, self.seed = stride, crop, random_crop, shuffle, seed
+        self._span = span
         self._room = (frame_size[0] - crop + 1, frame_size[1] - crop + 1)
         self._order: tuple[int, np.ndarray] | None = None
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), tuple(mean), tuple(std), LAYOUTS[layout],
@@ -128,7 +137,10 @@ class ClipLoader(EpochLoader):
             same = np.flatnonzero(self._clips["label"] == clip["label"])
             # Where a label has too few sound clips, any will do: an epoch is not given up for one clip.
             clip = self._clips[random.choice(same if attempt < MOST_ATTEMPTS // 2 else len(self._clips))]
-        frames = clip["start"] + self.stride * np.arange(self.clip_length)
+        last, start = self.videos.videos[clip["video"]].frames - 1, clip["start"]
+        if start == ANYWHERE:
+            start = random.integers(max(1, last - self._span + 2))
+        frames = np.minimum(start + self.stride * np.arange(self.clip_length), last)
         crop = tuple(int(random.integers(room)) if self.random_crop else (room - 1) // 2 for room in self._room)
         request = ClipRequest(int(clip["video"]), int(clip["shot"]), int(clip["segment"]), frames, 0, crop, self.stride)
         return LabelledClip((request,), int(clip["label"]))
@@ -150,9 +162,10 @@ class ClipLoader(EpochLoader):
 
 
 def _listed(
-    clips: Sequence[tuple], dataset: str | Path | Dataset | None, span: int, frame_size: tuple[int, int], threads: int
+    clips: Sequence[tuple], dataset: str | Path | Dataset | IndexedVideos | None, must_hold: int,
+    frame_size: tuple[int, int], threads: int,
 ) -> tuple[Dataset | IndexedVideos, np.ndarray]:
-    """Videos and (N,) CLIP of a list of (path, start_frame, label)."""
+    """Videos and (N,) CLIP of a list of (path, start_frame, label), each with `must_hold` frames from there on."""
     if len(clips) == 0:
         raise EruvError("the list of clips is empty")
     for number, clip in enumerate(clips):
@@ -160,10 +173,11 @@ def _listed(
             raise EruvError(f"clip {number} of the list is {clip!r}; each must be (path, start_frame, label)")
     names = list(dict.fromkeys(str(path) for path, _, _ in clips))
     if dataset is not None:
-        videos = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        videos = dataset if isinstance(dataset, (Dataset, IndexedVideos)) else Dataset(dataset)
         place = {video.video: number for number, video in enumerate(videos.videos)}
         if missing := [name for name in names if name not in place]:
-            raise EruvError(f"{videos.folder}: no video {missing[0]!r} in this DATASET ({len(missing)} of {len(names)} "
+            where = getattr(videos, "folder", "the indexed videos")
+            raise EruvError(f"{where}: no video {missing[0]!r} in this DATASET ({len(missing)} of {len(names)} "
                             "are missing; names are those of videos.csv)")
     else:
         if missing := [name for name in names if not Path(name).is_file()]:
@@ -175,10 +189,10 @@ def _listed(
     for number, (path, start, label) in enumerate(clips):
         video = place[str(path)]
         frames = videos.videos[video].frames
-        if not 0 <= start <= frames - span:
-            raise EruvError(f"clip {number} of the list, {path} from frame {start}: its {span} frames run past the "
-                            f"video, which has frames 0 to {frames - 1}")
-        table[number] = (video, -1, -1, start, label)
+        if not 0 <= (start or 0) <= frames - must_hold:
+            raise EruvError(f"clip {number} of the list, {path} from frame {start or 0}: its {must_hold} frames run "
+                            f"past the video, which has frames 0 to {frames - 1}")
+        table[number] = (video, -1, -1, ANYWHERE if start is None else start, label)
     return videos, table
 
 

@@ -71,8 +71,8 @@ class EpochLoader(ABC):
         self.shard_id, self.num_shards, self.device = shard_id, num_shards, clip.device
         self.clip_length = clip.clip_length
         self._clips_per_item, self._owned = clips_per_item, owned
-        self._engine = ClipEngine(videos, clip, max_clips=clips_per_item * batch_size,
-                                  threads=threads or default_threads())
+        self.threads = threads or default_threads()
+        self._engine = ClipEngine(videos, clip, max_clips=clips_per_item * batch_size, threads=self.threads)
         self._quarantine = Quarantine()
         self._replaced = 0
         self.epoch = 0

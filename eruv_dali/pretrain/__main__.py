@@ -5,13 +5,18 @@
     python -m eruv_dali.pretrain --config configs/thumos14_c3d.yaml --data my_dataset --out runs/c3d
     python -m eruv_dali.pretrain --out runs/c3d --resume
     python -m eruv_dali.pretrain --data my_dataset model.backbone=r3d optim.epochs=50 optim.lr=0.02
+    torchrun --nproc-per-node 8 -m eruv_dali.pretrain --data my_dataset --out runs/c3d
 
-Writes a RUN folder: config.yaml, metrics.jsonl, last.pt, best.pt, backbone.pt, result.json.
+Writes a RUN folder: config.yaml, metrics.jsonl, last.pt, best.pt, backbone.pt, result.json, curves.png, confusion.png.
+Ctrl-C and SIGTERM save before they end the run; --resume then goes on as if it had never stopped. Under torchrun each
+process takes data.batch_size pairs and optim.lr is multiplied by their number (optim.lr_rule); restarted by torchrun,
+a run goes on from its last checkpoint.
 """
 
 import argparse
 import hashlib
 import logging
+import sys
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,8 +28,12 @@ from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
+from eruv_dali.pretrain.checkpoint import checkpoints
 from eruv_dali.pretrain.demo import render_corpus
-from eruv_dali.pretrain.train import console, pretrain
+from eruv_dali.pretrain.processes import first_alone, from_environment
+from eruv_dali.pretrain.report import console
+from eruv_dali.pretrain.stop import Stopped
+from eruv_dali.pretrain.train import pretrain
 
 RUNS = Path("runs")
 
@@ -46,8 +55,12 @@ def main() -> None:
     videos = [word for word in args.videos or () if "=" not in word or Path(word).exists()]
     overrides = args.overrides + [word for word in args.videos or () if word not in videos]
 
+    processes = from_environment()
     if args.resume and not args.out:
         raise EruvError("--resume needs --out RUN, the run to go on with")
+    if processes.world > 1 and not args.out:
+        raise EruvError("several processes need --out RUN, the folder of the run that they share")
+    resume = args.resume or (processes.restarts > 0 and bool(checkpoints(Path(args.out) / "last.pt")))
     file, known = args.config, {}
     if args.resume and file is None:
         file = Path(args.out) / "config.yaml"
@@ -67,14 +80,20 @@ def main() -> None:
         config = load_config(file, overrides, **known)
     out = Path(args.out) if args.out else _next_run()
 
-    if demo:
-        dataset = _demo_dataset(config, out)
-    elif config.data.dataset:
-        dataset = Dataset(config.data.dataset)
-    else:
-        dataset = _prepared(config, config.data.videos, _dataset_folder(config, out))
-    result = pretrain(config, dataset, out, resume=args.resume)
-    _print_result(result, out)
+    def prepare_dataset() -> str:
+        if demo:
+            return str(_demo_dataset(config, out).folder)
+        return str(_prepared(config, config.data.videos, _dataset_folder(config, out)).folder)
+
+    dataset = config.data.dataset or first_alone(processes, prepare_dataset)
+    try:
+        result = pretrain(config, Dataset(dataset), out, resume=resume, processes=processes)
+    except Stopped as stopped:
+        if processes.first:
+            console.print(str(stopped), highlight=False, markup=False, soft_wrap=True)
+        sys.exit(128 + stopped.signal)
+    if processes.first:
+        _print_result(result, out)
 
 
 def _next_run() -> Path:
@@ -122,8 +141,8 @@ def _print_result(result: dict, out: Path) -> None:
     table.add_section()
     table.add_row("overall", "", f"[bold]{result['accuracy']:.1%}", chance)
     console.print(table)
-    console.print(f"{out}: backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json", highlight=False,
-                  markup=False)
+    console.print(f"{out}: backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json, curves.png, "
+                  "confusion.png", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

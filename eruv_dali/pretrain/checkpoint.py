@@ -1,51 +1,106 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped."""
+"""Checkpoints: everything a run needs to go on as if it had never stopped.
 
-import random
+    RUN/last.pt      the newest
+    RUN/last-1.pt    the one before it, and so on: `checkpoint.keep` in all
+    RUN/best.pt      of the epoch with the best validation accuracy
+"""
+
+import io
+import logging
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 
-FORMAT = 1
+log = logging.getLogger("eruv_dali")
+
+FORMAT = 2
 
 
-def save_checkpoint(path: Path, **parts: Any) -> None:
-    """Write `parts` (state dicts and plain values) and the random number generators' states; aside, then renamed."""
-    state = {
-        "format": FORMAT, **parts, "random": {
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        },
-    }
-    write_aside(path, lambda file: torch.save(state, file))
+def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None:
+    """Write `parts` (state dicts and plain values) aside, then rename; `keep` - 1 older files stay beside `path`.
+
+    Raises:
+        EruvError: it cannot be written (disk full, say). The checkpoints that were there are intact.
+    """
+    # Through memory: torch's own writer ends the process, or says nothing of the cause, when a disk is full.
+    content = io.BytesIO()
+    torch.save({"format": FORMAT, **parts}, content)
+
+    def fill(file) -> None:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+        for older in range(keep - 1, 0, -1):
+            newer = _numbered(path, older - 1)
+            if newer.exists():
+                os.replace(newer, _numbered(path, older))
+
+    try:
+        write_aside(path, fill)
+    except OSError as error:
+        raise EruvError(f"{path}: cannot be written ({error.strerror}); the checkpoint before it is intact: make room, "
+                        "then go on with --resume") from None
+    for extra in path.parent.glob(f"{path.stem}-*{path.suffix}"):  # left by a run that kept more
+        number = extra.stem.removeprefix(f"{path.stem}-")
+        if number.isdigit() and int(number) >= keep:
+            extra.unlink()
+
+
+def load_newest(path: Path) -> tuple[dict[str, Any], Path]:
+    """The newest checkpoint of `path`, `path`-1, … that is whole, and which one it is. Damaged ones are reported.
+
+    Raises:
+        EruvError: there is none, or none is whole.
+    """
+    found = checkpoints(path)
+    if not found:
+        raise EruvError(f"{path}: no checkpoint to resume from; start without --resume")
+    for candidate, older in zip(found, [*found[1:], None], strict=True):
+        try:
+            state = load_checkpoint(candidate)
+            break
+        except EruvError as error:
+            if older is None:
+                raise
+            log.warning("%s; taking the one before it, %s", error, older.name)
+    return state, candidate
+
+
+def checkpoints(path: Path) -> list[Path]:
+    """`path` and the older ones beside it, newest first. A run killed between two renames has no `path` itself."""
+    older = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"),
+                   key=lambda name: (len(name.stem), name.stem))
+    return [name for name in (path, *older) if name.exists()]
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `save_checkpoint` wrote, and set the random number generators as they were.
+    """Read what `save_checkpoint` wrote.
 
     Raises:
-        EruvError: there is no such file, it is truncated, or it is no checkpoint of this version.
+        EruvError: there is no such file, it is damaged, or it is no checkpoint of this version.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            rotten = archive.testzip()  # torch reads flipped bits without a word
+        if rotten:
+            raise EruvError(f"{path}: damaged checkpoint (checksum of {rotten})")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise EruvError(f"{path}: no checkpoint to resume from; start without --resume") from None
-    except Exception as error:  # torch raises what its unpickler happens to raise on a damaged file
+        raise EruvError(f"{path}: no such checkpoint") from None
+    except (zipfile.BadZipFile, EOFError):
+        raise EruvError(f"{path}: damaged checkpoint (truncated after {path.stat().st_size} bytes, or none)") from None
+    except (RuntimeError, ValueError, KeyError) as error:  # of torch's unpickler
         raise EruvError(f"{path}: damaged checkpoint ({str(error).splitlines()[0]})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise EruvError(f"{path}: not a checkpoint of this version (format {FORMAT})")
-    torch.set_rng_state(state["random"]["torch"])
-    if torch.cuda.is_available() and state["random"]["cuda"]:
-        torch.cuda.set_rng_state_all(state["random"]["cuda"])
+        raise EruvError(f"{path}: not a checkpoint of this version (format {FORMAT}); start a new run")
     return state
 
 
-def seed_everything(seed: int) -> None:
-    """Seed the generators that weights, dropout and libraries draw from. Clips are drawn from the loader's own seed."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
+def _numbered(path: Path, age: int) -> Path:
+    return path.with_name(f"{path.stem}-{age}{path.suffix}") if age else path

@@ -1,0 +1,57 @@
+"""What a dataset's split files name, before anybody has looked whether the videos are there."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from eruv_dali.errors import EruvError
+
+
+class Listed(NamedTuple):
+    """A split as its files state it.
+
+    Attributes:
+        classes: names; a label is a position in them.
+        train, test: (path relative to the folder of videos, label) each.
+    """
+
+    classes: tuple[str, ...]
+    train: list[tuple[str, int]]
+    test: list[tuple[str, int]]
+
+
+def read_lines(file: Path) -> list[tuple[int, str]]:
+    """(line number, text without blanks around it) of every line with something in it, whatever its line ends.
+
+    Raises:
+        EruvError: the file cannot be read.
+    """
+    try:
+        text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise EruvError(f"{file}: cannot be read ({error.strerror}); --splits names the folder of split files"
+                        ) from None
+    return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def find_splits(root: Path, splits: str | Path | None, usual: str, marker: str) -> Path:
+    """The folder of split files: `splits`, or the one that unpacks as `usual` inside `root` or beside it.
+
+    Raises:
+        EruvError: none of them holds a file that matches `marker`.
+    """
+    places = [Path(splits)] if splits is not None else [root / usual, root.parent / usual, root]
+    for place in places:
+        if any(place.glob(marker)):
+            return place
+    raise EruvError(f"{places[0]}: no split files here (looked for {marker}); name their folder with --splits")
+
+
+def find_root(root: Path, usual: str) -> Path:
+    """The folder that holds one folder a class: `root`, or the one named `usual` in it.
+
+    Raises:
+        EruvError: `root` is no folder.
+    """
+    if not root.is_dir():
+        raise EruvError(f"{root}: no such folder; --root names the folder of videos, one folder a class")
+    return root / usual if (root / usual).is_dir() else root

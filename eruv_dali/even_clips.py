@@ -1,0 +1,156 @@
+"""Clips spread evenly over each of some videos, and a network's answers to them: how evaluation looks at a video."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.device import resolve_device
+from eruv_dali.errors import EruvError
+from eruv_dali.indexing import IndexedVideos
+from eruv_dali.loader import ClipLoader
+from eruv_dali.loader.engine import default_threads
+from eruv_dali.pretrain.step import choose_precision
+from eruv_dali.videos import Video
+
+console = Console(stderr=True)
+
+
+class EvenClips:
+    """`clips` clips of each video: centre crops, starts spread evenly from its first frame to its last.
+
+        with EvenClips(videos, device="cpu") as even:
+            logits_VC = even.answers(net, average_clips=True)
+
+    A video shorter than a clip shows its last frame again until the clip is full. No video is left out: one that
+    cannot be decoded is an error. May be asked any number of times, by other networks or the same one grown wiser.
+
+    Args:
+        videos: paths.
+        clips, clip_length, crop: clips a video, frames a clip, pixels.
+        frame_size: height and width to which frames are scaled first; a `dataset` has its own.
+        batch_size: clips at once; the last batch holds what is left.
+        device: "auto", "gpu" or "cpu".
+        mean, std: of the channels, as in the network's training.
+        dataset: a prepared DATASET that holds the videos: from its pack clips come much faster than from the files.
+
+    Attributes:
+        device: torch.device of the clips; `precision`: their dtype, that of `choose_precision("auto")`.
+
+    Raises:
+        EruvError: no videos, a file that is missing or cannot be used.
+    """
+
+    def __init__(
+        self, videos: Sequence[str | Path], *, clips: int = 10, clip_length: int = 16, crop: int = 112,
+        frame_size: tuple[int, int] = (128, 171), batch_size: int = 16, device: str = "auto",
+        mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
+        dataset: Dataset | None = None,
+    ) -> None:
+        if not len(videos):
+            raise EruvError("no videos given")
+        if clips < 1:
+            raise EruvError(f"clips {clips} must be at least 1")
+        device = resolve_device(device)
+        self.videos, self.clips = list(videos), clips
+        self.device = torch.device("cuda" if device == "gpu" else "cpu")
+        self.precision = choose_precision("auto", self.device)
+        names, self._source = _source(videos, dataset, frame_size)
+        self._owned = self._source is not dataset
+        frames = {video.video: video.frames for video in self._source.videos}
+        # The label is the video: a clip that cannot be decoded is then replaced by another of the same video.
+        self._wanted = [(name, start, number) for number, name in enumerate(names)
+                        for start in clip_starts(frames[name], clips, clip_length)]
+        self._loader = ClipLoader(
+            self._wanted, batch_size=batch_size, clip_length=clip_length, crop=crop, hold_last=True, device=device,
+            dataset=self._source, dtype=self.precision, mean=mean, std=std)
+
+    def answers(
+        self, answer: Callable[[torch.Tensor], torch.Tensor], *, average_clips: bool = False, title: str = ""
+    ) -> np.ndarray:
+        """What `answer`, (B, 3, T, H, W) → (B, D), makes of the clips: (V, clips, D) float32, or (V, D), their mean.
+
+        `answer` runs without gradients, under autocast in `precision`. With a `title` there is a progress bar.
+
+        Raises:
+            EruvError: a video that cannot be decoded.
+        """
+        result, late, done = None, None, 0
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"),
+                   TimeRemainingColumn()]
+        self._loader.set_epoch(0)
+        with Progress(*columns, console=console, transient=True, disable=not title) as bar, torch.inference_mode():
+            task = bar.add_task(title, total=len(self._wanted))
+            for batch in self._loader:
+                wanted = self._wanted[done : done + len(batch.info)]
+                for (name, _, number), info in zip(wanted, batch.info, strict=True):
+                    if info.video != name:
+                        raise EruvError(f"{self.videos[number]}: cannot be decoded; leave it out, or repair it")
+                with torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32):
+                    out_BD = answer(batch.clips).float()
+                if result is None:
+                    rows = len(self.videos) if average_clips else len(self._wanted)
+                    result = np.zeros((rows, out_BD.shape[1]), np.float32)
+                else:  # a batch behind, so that the copy from a GPU does not wait for the work just given to it
+                    self._keep(result, late, average_clips)
+                late = (done, out_BD)
+                done += len(out_BD)
+                bar.update(task, completed=done)
+        self._keep(result, late, average_clips)
+        return result if average_clips else result.reshape(len(self.videos), self.clips, -1)
+
+    def _keep(self, result: np.ndarray, late: tuple[int, torch.Tensor], average_clips: bool) -> None:
+        """Put a batch's rows, of clips from number `late[0]` on, in their place, or add them to their videos'."""
+        first, rows_BD = late[0], late[1].cpu().numpy()
+        if average_clips:
+            np.add.at(result, np.arange(first, first + len(rows_BD)) // self.clips, rows_BD / self.clips)
+        else:
+            result[first : first + len(rows_BD)] = rows_BD
+
+    def close(self) -> None:
+        """Stop the loader's threads, let go of files."""
+        self._loader.close()
+        if self._owned:
+            self._source.close()
+
+    def __enter__(self) -> "EvenClips":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def clip_starts(frames: int, clips: int, clip_length: int) -> list[int]:
+    """First frames of `clips` clips spread evenly over a video, from 0 to the last that fits."""
+    return np.linspace(0, max(0, frames - clip_length), clips).round().astype(int).tolist()
+
+
+def names_in(dataset: Dataset, videos: Sequence[str | Path]) -> list[str]:
+    """The names that these files bear in a DATASET.
+
+    Raises:
+        EruvError: one of them is not in it.
+    """
+    known = {video.path.resolve(): video.video for video in dataset.videos}
+    names = [known.get(Path(video).resolve()) for video in videos]
+    if None in names:
+        raise EruvError(f"{videos[names.index(None)]}: not in {dataset.folder} ({names.count(None)} of {len(names)} "
+                        "videos are not); see its rejected.csv, or prepare it again")
+    return names
+
+
+def _source(
+    videos: Sequence[str | Path], dataset: Dataset | None, frame_size: tuple[int, int]
+) -> tuple[list[str], Dataset | IndexedVideos]:
+    """Names of the videos in the source of clips, and the source."""
+    if dataset is not None:
+        return names_in(dataset, videos), dataset
+    names = [str(video) for video in videos]
+    unique = list(dict.fromkeys(names))
+    if missing := [name for name in unique if not Path(name).is_file()]:
+        raise EruvError(f"{missing[0]}: no such file ({len(missing)} of {len(unique)} videos are missing)")
+    return names, IndexedVideos([Video(name, Path(name)) for name in unique], frame_size, default_threads())

@@ -1,0 +1,70 @@
+"""Features of videos: what a pre-trained network makes of clips spread evenly over each."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.errors import EruvError
+from eruv_dali.even_clips import EvenClips
+
+
+def pool5(backbone: nn.Module, x_BCTHW: torch.Tensor) -> torch.Tensor:
+    """Clips (B, 3, T, H, W) float → retrieval features (B, D): conv5, max-pooled (1, 2, 2), flat.
+
+    D is 9,216 at full size: 512 channels x 2 x 3 x 3 for clips of 16x112x112 (ERUV, section on retrieval).
+
+    Raises:
+        EruvError: clips so small that conv5 leaves less than 2x2.
+    """
+    maps_BCTHW = backbone.feature_maps(x_BCTHW)
+    if min(maps_BCTHW.shape[-2:]) < 2:
+        raise EruvError(f"a crop of {x_BCTHW.shape[-2]}x{x_BCTHW.shape[-1]} leaves {maps_BCTHW.shape[-2]}x"
+                        f"{maps_BCTHW.shape[-1]} after conv5, too small to pool; crop at least 32")
+    return F.max_pool3d(maps_BCTHW, (1, 2, 2)).flatten(1)
+
+
+def average(backbone: nn.Module, x_BCTHW: torch.Tensor) -> torch.Tensor:
+    """Clips (B, 3, T, H, W) float → (B, 8·width): conv5 averaged over time and space, what the heads are given."""
+    return backbone(x_BCTHW)
+
+
+LAYERS: dict[str, Callable] = {"pool5": pool5, "average": average}
+
+
+def video_features(
+    backbone: nn.Module, videos: Sequence[str | Path], *, clips: int = 10, clip_length: int = 16, crop: int = 112,
+    frame_size: tuple[int, int] = (128, 171), batch_size: int = 16, device: str = "auto", layer: str = "pool5",
+    mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
+    dataset: Dataset | None = None, average_clips: bool = False, title: str = "features",
+) -> np.ndarray:
+    """Features of `clips` clips of each video, as `EvenClips` takes them (its arguments mean the same here).
+
+    Args:
+        backbone: of `build_backbone`; it is left in the mode and on the device that it was in.
+        videos: paths.
+        layer: "pool5" (retrieval) or "average" (what classifiers are given).
+        average_clips: the mean over each video's clips instead of all of them.
+        title: of the progress bar.
+
+    Returns:
+        (V, clips, D) float32; (V, D) with `average_clips`.
+
+    Raises:
+        EruvError: no videos, a file that is missing or cannot be decoded, an unknown layer.
+    """
+    if layer not in LAYERS:
+        raise EruvError(f"layer {layer!r} is not one of {', '.join(LAYERS)}")
+    was_on, was_training = next(backbone.parameters()).device, backbone.training
+    with EvenClips(videos, clips=clips, clip_length=clip_length, crop=crop, frame_size=frame_size, device=device,
+                   batch_size=batch_size, mean=mean, std=std, dataset=dataset) as even:
+        backbone.to(even.device, memory_format=torch.channels_last_3d).eval()
+        try:
+            return even.answers(lambda x_BCTHW: LAYERS[layer](backbone, x_BCTHW), average_clips=average_clips,
+                                title=title)
+        finally:
+            backbone.to(was_on).train(was_training)

@@ -1,0 +1,129 @@
+"""Recognise actions in labelled videos with a pre-trained network (Table IV), or with a random one to compare with.
+
+    python -m eruv_dali.finetune --dataset ucf101 --root UCF-101 --splits ucfTrainTestlist --split 1 2 3 \\
+        --init runs/c3d --out runs/c3d_ucf101
+    python -m eruv_dali.finetune --dataset hmdb51 --root hmdb51_org --init none --backbone r3d --out runs/random_hmdb51
+    python -m eruv_dali.finetune --dataset folder --root my_actions --groups '/([a-z]+)_' --leave-one-out \\
+        --init runs/c3d --freeze --out runs/c3d_probe
+
+All layers are trained, the best epoch on a held-out part of the training list is kept, and each test video is judged by
+10 clips. --freeze trains a linear classifier on the features as they are, --knn K lets the K most alike training videos
+vote; neither takes long. --init none is the random baseline: other weights, all else the same.
+
+The videos are prepared once, into a folder dataset_… beside RUN that the next run there finds again. Writes into RUN
+result.json (fractions of 1: top1, top5, per_class, confusion, per_split), config.yaml and, for each split (with
+several, in RUN/split_N), metrics.jsonl, best.pt, backbone.pt and last.pt, from which --resume goes on.
+"""
+
+import argparse
+import json
+import logging
+from pathlib import Path
+
+import yaml
+from rich.table import Table
+
+from eruv_dali.actions.arguments import (
+    add_network_arguments,
+    add_split_arguments,
+    chosen_network,
+    prepared_splits,
+    split_folder,
+)
+from eruv_dali.errors import EruvError, run_program
+from eruv_dali.even_clips import console
+from eruv_dali.files import write_text
+from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
+from eruv_dali.finetune.train import Recipe, last_of
+from eruv_dali.pretrained import Pretrained
+
+WORST = 3  # classes that are named at the end
+
+
+def main() -> None:
+    logging.basicConfig(format="%(message)s")
+    parser = argparse.ArgumentParser(prog="python -m eruv_dali.finetune", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_split_arguments(parser)
+    add_network_arguments(parser)
+    training = parser.add_argument_group("training")
+    how = training.add_mutually_exclusive_group()
+    how.add_argument("--freeze", action="store_true", help="train a linear classifier alone, on fixed features")
+    how.add_argument("--knn", type=int, metavar="K", help="train nothing: the K most alike training videos vote")
+    training.add_argument("--epochs", type=int, default=Recipe.epochs, help="default %(default)s")
+    training.add_argument("--lr", type=float, default=Recipe.lr, help="default %(default)s")
+    training.add_argument("--weight-decay", type=float, default=Recipe.weight_decay, help="default %(default)s")
+    training.add_argument("--val-fraction", type=float, default=0.1, help="of the training videos, held out to choose "
+                          "the epoch (or --freeze's penalty); 0 takes the last (default %(default)s)")
+    training.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    args = parser.parse_args()
+
+    start = chosen_network(args)
+    if not args.resume and ((args.out / "result.json").exists() or last_of(args.out).exists()):
+        raise EruvError(f"{args.out}: holds a run already; add --resume to go on with it, or name another --out")
+    splits, dataset = prepared_splits(args, start)
+    settings = {
+        "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
+        "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width, "init": start.init,
+        "seed": args.seed, "clips": args.clips, "crop": start.crop, "frame_size": list(start.frame_size),
+    }
+    if args.knn is not None:
+        settings["k"] = args.knn
+    recipe = Recipe(args.epochs, args.lr, args.batch_size, args.weight_decay, seed=args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    per_split = {}
+    for name, split in splits:
+        folder = split_folder(args.out, name, len(splits))
+        folder.mkdir(exist_ok=True)
+        console.print(f"{settings['mode']} {start.backbone.name} from {start.init}, {args.dataset} split {name}: "
+                      f"{len(split.train)} training and {len(split.test)} test videos of {len(split.classes)} classes",
+                      highlight=False, markup=False)
+        common = dict(clips=args.clips, device=args.device)
+        if args.knn is not None:
+            figures = knn_split(start, split, dataset, k=args.knn, batch_size=2 * args.batch_size, **common)
+        elif args.freeze:
+            figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
+                                  batch_size=2 * args.batch_size, seed=args.seed, **common)
+        else:
+            _write_config(folder, start, args.seed)
+            # Each split begins with the same weights, and the one before has trained them.
+            figures = finetune_split(chosen_network(args), split, dataset, folder, recipe, groups=args.groups,
+                                     val_fraction=args.val_fraction, resume=args.resume, **common)
+        per_split[name] = figures
+        if len(splits) > 1:
+            write_text(folder / "result.json", json.dumps({**settings, "splits": [name], "classes": list(split.classes),
+                                                           **figures}, indent=1) + "\n")
+    result = write_result(args.out, settings, per_split, splits[0][1].classes)
+    _print_result(result, args.out)
+
+
+def _write_config(folder: Path, start: Pretrained, seed: int) -> None:
+    """What backbone.pt's clips look like, for those who load it later (see `load_pretrained`)."""
+    config = {
+        "data": {"clip_length": start.clip_length, "crop": start.crop, "frame_size": list(start.frame_size),
+                 "mean": list(start.mean), "std": list(start.std)},
+        "model": {"backbone": start.backbone.name, "width": start.backbone.width},
+        "seed": seed,
+    }
+    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+
+def _print_result(result: dict, out: Path) -> None:
+    table = Table(title=f"{result['mode']} on {result['dataset']}, from {result['init']}")
+    for column in ("split", "videos", "top-1", "top-5"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    rows = [*result["per_split"].items()] + ([("mean", result)] if len(result["splits"]) > 1 else [])
+    for name, figures in rows:
+        top5 = "–" if figures["top5"] is None else f"{figures['top5']:.1%}"
+        table.add_row(name, str(figures["videos"]), f"{figures['top1']:.1%}", top5)
+    console.print(table)
+    if result["top5"] is None:
+        console.print(f"top-5 says nothing about {len(result['classes'])} classes", highlight=False)
+    worst = sorted((value, name) for name, value in result["per_class"].items() if value is not None)[:WORST]
+    named = ", ".join(f"{name} {value:.0%}" for value, name in worst)
+    console.print(f"hardest: {named}", highlight=False, markup=False)
+    console.print(f"{out}/result.json", highlight=False, markup=False)
+
+
+if __name__ == "__main__":
+    run_program(main)

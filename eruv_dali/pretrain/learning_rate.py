@@ -1,0 +1,39 @@
+"""The learning rate: how it grows with the number of processes, and how it falls over a run."""
+
+import math
+
+import torch
+
+from eruv_dali.config import OptimConfig
+
+WARMUP = 0.05  # share of the steps in which a cosine schedule rises
+
+
+def scaled(lr: float, processes: int, rule: str) -> float:
+    """`lr` of one process for several, each with a batch of its own.
+
+    "linear": times their number (Goyal et al. 2017: k times the batch, k times the step); "sqrt": times its square
+    root, kinder to Adam; "none": as it is.
+    """
+    return lr * {"linear": processes, "sqrt": math.sqrt(processes), "none": 1}[rule]
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, optim: OptimConfig, total_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The schedule that `optim.schedule` names.
+
+    "plateau" is stepped with each epoch's validation loss, "cosine" at each step, "constant" never.
+    """
+    if optim.schedule == "plateau":
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=optim.factor, patience=optim.patience)
+
+    def share(step: int) -> float:
+        if optim.schedule == "constant":
+            return 1.0
+        rise = max(1, round(WARMUP * total_steps))
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total_steps - rise))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share)

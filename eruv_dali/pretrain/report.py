@@ -1,0 +1,144 @@
+"""What a person sees of a run, and what is written down: the progress line, warnings, metrics.jsonl, TensorBoard."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eruv_dali.files import write_text
+from eruv_dali.loader import RelationLoader
+
+MOST_WAIT = 0.2  # share of the time spent waiting for clips, above which the cause is named
+WAITING_LINES = 3  # … in so many logging steps in a row
+EPOCHS_AT_CHANCE = 10  # validations in a row that find a relation no better than guessed, before that is said
+
+console = Console(stderr=True)
+
+
+class Report:
+    """Reports on the run in folder `out`; only the first of several processes has one.
+
+    Enter it for the progress line. `steps` takes the figures of a logging step, `validation` those of an epoch.
+
+    Args:
+        out: the RUN folder.
+        total_steps: of the whole run; `step` are done.
+        tensorboard: write its events too, where it is installed (the extra `log`).
+        at_chance: for each relation, how many validations in a row have found it at chance; belongs into a checkpoint.
+    """
+
+    def __init__(self, out: Path, total_steps: int, step: int, *, tensorboard: bool, at_chance: dict[str, int]) -> None:
+        self._file = out / "metrics.jsonl"
+        self.at_chance = at_chance
+        self._waiting_lines = 0
+        self._events = _tensorboard(out, step) if tensorboard else None
+        columns = [TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+                   TextColumn("{task.fields[state]}"), TimeRemainingColumn()]
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("", total=total_steps, completed=step, state="", epoch="")
+
+    def __enter__(self) -> "Report":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+        if self._events:
+            self._events.close()
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self._progress.console.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+    def status(self, text: str) -> None:
+        """Show what is being done other than training."""
+        self._progress.update(self._task, state=text)
+
+    def steps(self, figures: dict[str, Any], loader: RelationLoader) -> None:
+        """Figures of the last steps: epoch, step, loss, accuracy, clips_per_second, data_wait, lr."""
+        self._write(figures)
+        memory = ""
+        if loader.device == "gpu":
+            free, total = torch.cuda.mem_get_info()
+            memory = f" · {(total - free) / 1e9:.1f} GB"
+        state = (f"loss {figures['loss']:.3f} · accuracy {figures['accuracy']:.0%} · "
+                 f"{figures['clips_per_second']:.3g} clips/s · data wait {figures['data_wait']:.0%}{memory}")
+        self._progress.update(self._task, completed=figures["step"], epoch=figures["epoch"], state=state)
+        self._waiting_lines = self._waiting_lines + 1 if figures["data_wait"] > MOST_WAIT else 0
+        if self._waiting_lines == WAITING_LINES:
+            self.warn(f"{figures['data_wait']:.0%} of the time goes into waiting for clips: {_cause_of_wait(loader)}")
+
+    def validation(self, figures: dict[str, Any], head: str) -> None:
+        """Figures of a validation: epoch, step, and under "val" accuracy, per_relation, confusion, loss, pairs."""
+        self._write(figures)
+        val = figures["val"]
+        self.say(f"epoch {figures['epoch']}: validation accuracy {val['accuracy']:.1%}, loss {val['loss']:.3f}")
+        chance = 1 / len(val["per_relation"])
+        for (name, accuracy), row in zip(val["per_relation"].items(), val["confusion"], strict=True):
+            if accuracy is None:
+                continue
+            guessed = chance + 2 * math.sqrt(chance * (1 - chance) / sum(row))  # two standard deviations above chance
+            self.at_chance[name] = self.at_chance.get(name, 0) + 1 if accuracy <= guessed else 0
+            if self.at_chance[name] == EPOCHS_AT_CHANCE:
+                self.warn(f"after {EPOCHS_AT_CHANCE} validations {name} is still named no better than by guessing "
+                          f"({accuracy:.1%}, chance {chance:.1%}): {_cause_of_chance(name, head)}")
+
+    def forget_after(self, step: int, validated: int) -> None:
+        """Drop the lines that a run killed after its last checkpoint wrote; they will come again."""
+        kept = []
+        for line in self._file.read_text().splitlines() if self._file.exists() else ():
+            try:
+                figures = json.loads(line)
+            except json.JSONDecodeError:  # the line it was writing when it was killed
+                continue
+            if figures["step"] <= (validated if "val" in figures else step):
+                kept.append(line + "\n")
+        write_text(self._file, "".join(kept))
+
+    def _write(self, figures: dict[str, Any]) -> None:
+        with open(self._file, "a") as file:
+            file.write(json.dumps(figures) + "\n")
+        if self._events:
+            kind, values = ("val", figures["val"]) if "val" in figures else ("train", figures)
+            for name, value in {**values, **values.get("per_relation", {})}.items():
+                if isinstance(value, float):
+                    self._events.add_scalar(f"{kind}/{name}", value, figures["step"])
+            self._events.flush()
+
+
+def _tensorboard(out: Path, step: int):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(out, purge_step=step + 1 if step else None)
+
+
+def _cause_of_wait(loader: RelationLoader) -> str:
+    """What holds the loader up, as far as its settings tell, and what to do."""
+    pack = loader.videos.pack
+    if pack == "none":
+        return "every clip is decoded from the original videos; prepare with --pack jpeg, which decodes them once"
+    cores = len(os.sched_getaffinity(0))
+    if loader.threads < cores:
+        return f"the loader decodes on {loader.threads} of {cores} cores; raise data.threads"
+    if pack == "jpeg" and loader.device == "cpu":
+        return "decoding JPEGs takes all cores; prepare with --pack raw, which needs no decoding"
+    return "the pack is read too slowly; put the DATASET on a faster disk, or in one that memory can hold"
+
+
+def _cause_of_chance(relation: str, head: str) -> str:
+    if relation in ("CS", "CV", "CD"):
+        if head == "linear":
+            return "a linear head cannot compare two clips; use model.head=mlp"
+        return "telling shots and videos apart takes many of them and many steps; add videos, or train longer"
+    if relation == "CR":
+        return "the frames may look alike from every side; check them with python -m eruv_dali.visualize shots"
+    return "there may be too little motion in the videos; check them with python -m eruv_dali.visualize shots"

@@ -1,0 +1,117 @@
+"""One step of training: both clips of every pair through the network at once, forwards, backwards, update.
+
+Nothing in it waits for the device: losses and answers stay there until somebody looks at them.
+"""
+
+import logging
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from eruv_dali.config import OptimConfig
+from eruv_dali.pretrain.processes import ALONE, Processes, synchronise_batchnorm
+
+log = logging.getLogger("eruv_dali")
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """float32, bfloat16 or float16 by name; "auto" is float32 on a CPU, bfloat16 on a GPU that has it, else float16."""
+    if name != "auto":
+        return getattr(torch, name)
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+class TrainStep:
+    """Trains `net` by one batch a call.
+
+    Weights lie channels last (channels_last_3d); convolutions run in `precision` under autocast, with loss scaling for
+    float16; `optim.compile` compiles the network, and falls back, saying so, where that fails.
+
+    Args:
+        net: RelationNet, or any network from clips to logits. It keeps the weights: `net.state_dict()` is the model.
+        optim: optimiser, learning rate (already scaled for the number of processes), and the rest.
+        device: where `net` shall be.
+        precision: of the convolutions.
+        processes: whose gradients are averaged.
+        seed: dropout of a step depends on it, the step's number and the process, and on nothing before.
+
+    Attributes:
+        optimizer, scaler: their states belong into a checkpoint.
+    """
+
+    def __init__(
+        self, net: nn.Module, optim: OptimConfig, *, device: torch.device, precision: torch.dtype,
+        processes: Processes = ALONE, seed: int = 0,
+    ) -> None:
+        if processes.world > 1 and optim.sync_batchnorm:
+            net = synchronise_batchnorm(net, device)
+        self.net = net.to(device, memory_format=torch.channels_last_3d)
+        self.device, self.precision, self._seed, self._rank = device, precision, seed, processes.rank
+        parameters = self.net.parameters()
+        if optim.name == "sgd":
+            self.optimizer = torch.optim.SGD(parameters, optim.lr, momentum=optim.momentum,
+                                             weight_decay=optim.weight_decay, fused=True)
+        else:
+            self.optimizer = torch.optim.AdamW(parameters, optim.lr, weight_decay=optim.weight_decay, fused=True)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
+        self._forward = self.net
+        if processes.world > 1:
+            ids = [device.index] if device.type == "cuda" else None
+            self._forward = DistributedDataParallel(self.net, device_ids=ids, gradient_as_bucket_view=True)
+        self._plain, self._rehearsed = self._forward, True
+        if optim.compile == "on" or (optim.compile == "auto" and device.type == "cuda"):
+            self._forward, self._rehearsed = torch.compile(self._forward), False
+
+    def __call__(self, clips: torch.Tensor, label_B: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Train by a batch.
+
+        Args:
+            clips: what `net` takes; (B, 2, 3, T, H, W) for RelationNet, on `device`.
+            label_B: (B,) int64, on `device`.
+            number: of the step in the run.
+
+        Returns:
+            logits (B, R) and the batch's mean loss, both detached and still on the device.
+        """
+        if not self._rehearsed:
+            self._rehearse(clips, label_B)
+        torch.manual_seed(int(np.random.SeedSequence([self._seed, number, self._rank]).generate_state(1, np.uint64)[0]))
+        logits, loss = self._loss(clips, label_B)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return logits.detach(), loss.detach()
+
+    @torch.no_grad()
+    def answer(self, clips: torch.Tensor) -> torch.Tensor:
+        """Logits (B, R) float32 of the network as it stands, nothing learnt. For `net.eval()`."""
+        with self._autocast():
+            return self.net(clips).float()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
+
+    def _loss(self, clips: torch.Tensor, label_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with self._autocast():
+            logits = self._forward(clips).float()
+        return logits, F.cross_entropy(logits, label_B)
+
+    def _rehearse(self, clips: torch.Tensor, label_B: torch.Tensor) -> None:
+        """Compile, by a step that leaves no trace; go on without where the compiler fails."""
+        self._rehearsed = True
+        buffers = {name: value.clone() for name, value in self.net.named_buffers()}
+        try:
+            self._loss(clips, label_B)[1].backward()
+        except Exception as error:  # compilers fail in many ways of their own: no Triton, no g++, an unknown operator
+            cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            log.warning("optim.compile: torch.compile failed, the network runs uncompiled (%s)", cause)
+            self._forward = self._plain
+        for name, value in self.net.named_buffers():
+            value.copy_(buffers[name])
+        self.optimizer.zero_grad(set_to_none=True)

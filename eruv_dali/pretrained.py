@@ -1,0 +1,102 @@
+"""The network that evaluation starts from: pre-trained, wherever its weights lie, or random."""
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from eruv_dali.config import DataConfig, load_config
+from eruv_dali.errors import EruvError
+from eruv_dali.models import build_backbone, load_backbone
+from eruv_dali.models.backbone_file import FORMAT
+from eruv_dali.pretrain.checkpoint import load_checkpoint
+
+NONE = "none"  # instead of a checkpoint: random weights
+
+
+class Pretrained(NamedTuple):
+    """A backbone, and how the clips looked that it was trained on.
+
+    Attributes:
+        backbone: of `build_backbone`.
+        init: "none", or the file its weights came from.
+        clip_length, crop, frame_size (height, width), mean, std: as in the RUN folder's config.yaml; without one, the
+            paper's.
+    """
+
+    backbone: nn.Module
+    init: str
+    clip_length: int
+    crop: int
+    frame_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def load_pretrained(
+    init: str | Path, *, backbone: str | None = None, width: int | None = None, seed: int = 0
+) -> Pretrained:
+    """Load a backbone from backbone.pt, best.pt or last.pt, or from a RUN folder (its backbone.pt).
+
+    Args:
+        init: the file or folder; "none" for random weights.
+        backbone, width: of the random network (default c3d, 64). With a checkpoint they are what it must be.
+        seed: of the random weights.
+
+    Raises:
+        EruvError: no such file, a damaged one or one of another kind, another backbone or width than was asked for.
+    """
+    if str(init) == NONE:
+        torch.manual_seed(seed)
+        return _described(build_backbone(backbone or "c3d", width=width or 64), NONE, DataConfig())
+    file = Path(init)
+    if file.is_dir():
+        found = [file / name for name in ("backbone.pt", "best.pt", "last.pt") if (file / name).exists()]
+        if not found:
+            raise EruvError(f"{file}: no backbone.pt, best.pt or last.pt in this folder; --init names a RUN of "
+                            "pretrain, a checkpoint, or none")
+        file = found[0]
+    if not file.exists():
+        raise EruvError(f"{file}: no such checkpoint; --init names a RUN of pretrain, a checkpoint, or none")
+    net = load_backbone(file) if _is_backbone_file(file) else _from_checkpoint(file)
+    for what, asked, has in (("backbone", backbone, net.name), ("width", width, net.width)):
+        if asked is not None and asked != has:
+            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not --{what} {asked}; leave --{what} "
+                            "away, or name another checkpoint")
+    config = file.parent / "config.yaml"
+    return _described(net, str(file), load_config(config).data if config.exists() else DataConfig())
+
+
+def _described(backbone: nn.Module, init: str, data: DataConfig) -> Pretrained:
+    return Pretrained(backbone, init, data.clip_length, data.crop, tuple(data.frame_size), tuple(data.mean),
+                      tuple(data.std))
+
+
+def _is_backbone_file(file: Path) -> bool:
+    """Whether it says so; `load_backbone` will find whatever else is wrong with it."""
+    if not zipfile.is_zipfile(file):
+        return True
+    try:
+        record = torch.load(file, map_location="meta", weights_only=True)
+    except Exception:  # unreadable in one of torch's many ways: the reader of checkpoints names it
+        return False
+    return isinstance(record, dict) and record.get("format") == FORMAT
+
+
+def _from_checkpoint(file: Path) -> nn.Module:
+    """The backbone within a checkpoint of pretrain."""
+    state = load_checkpoint(file)
+    model = state.get("model") or {key.removeprefix("model."): value for key, value in state.get("config", {}).items()}
+    weights = {key.removeprefix("backbone."): value for key, value in state.get("net", {}).items()
+               if key.startswith("backbone.")}
+    if "backbone" not in model or not weights:
+        raise EruvError(f"{file}: no backbone in this checkpoint; give backbone.pt, best.pt or last.pt of a RUN")
+    net = build_backbone(model["backbone"], width=model["width"])
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise EruvError(f"{file}: its weights do not fit a {model['backbone']} of width {model['width']} "
+                        f"({str(error).splitlines()[1].strip()})") from None
+    return net

@@ -1,0 +1,100 @@
+"""Several processes: two train as one with the doubled batch; a killed one is started again and nothing is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from eruv_dali.pretrain.learning_rate import scaled
+from eruv_dali.pretrain.processes import from_environment
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=9", "data.pairs_per_epoch=32",
+         "model.width=4", "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2", "log.tensorboard=false",
+         "checkpoint.every_minutes=0"]
+
+
+def run(command, **kinds):
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, **kinds)
+
+
+def test_two_processes_train_as_one_with_the_doubled_batch(datasets, tmp_path):
+    """In float64, where what is left of a difference is no rounding: weights after 6 steps agree to 1e-9."""
+    script = Path(__file__).with_name("train_in_double.py")
+    one = run([sys.executable, script, datasets["raw"], tmp_path / "one.pt", 4, 0.02])
+    two = run([*TORCHRUN, script, datasets["raw"], tmp_path / "two.pt", 2, 0.01])
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
+    worst = max((one[name] - two[name]).abs().max().item() for name in one)
+    assert worst < 1e-9
+    moved = one["stem.1.running_mean" if "stem.1.running_mean" in one else "backbone.stem.1.running_mean"]
+    assert moved.abs().max() > 0.01
+
+
+def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path):
+    command = [*TORCHRUN, "--max-restarts", "1", "-m", "eruv_dali.pretrain", "--data", datasets["raw"], *SMALL]
+    whole = run([*command, "--out", tmp_path / "whole"])
+    assert whole.returncode == 0, whole.stderr
+    torchrun = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL,
+                                stderr=subprocess.PIPE, text=True)
+    last = tmp_path / "killed" / "last.pt"
+    while not last.exists():
+        assert torchrun.poll() is None
+        time.sleep(0.01)
+    worker = _worker(torchrun.pid, rank="1")
+    os.kill(worker, signal.SIGKILL)
+    _, errors = torchrun.communicate(timeout=300)
+    assert torchrun.returncode == 0, errors
+    assert "going on after" in errors
+    a, b = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "killed"))
+    assert a["step"] == b["step"] == 16
+    for name, value in a["net"].items():
+        assert torch.equal(value, b["net"][name]), name
+    assert _lines(tmp_path / "whole") == _lines(tmp_path / "killed")
+    val = [line["val"] for line in _lines(tmp_path / "whole") if "val" in line]
+    assert [v["pairs"] for v in val] == [9, 9]  # 5 of one process and 4 of the other
+
+
+def test_several_processes_need_a_common_folder(datasets):
+    done = run([*TORCHRUN, "-m", "eruv_dali.pretrain", "--data", datasets["raw"]])
+    assert done.returncode != 0 and "several processes need --out RUN" in done.stderr
+
+
+def test_a_batch_that_no_process_can_fill_is_refused(datasets, tmp_path):
+    done = run([*TORCHRUN, "-m", "eruv_dali.pretrain", "--data", datasets["raw"], "--out", tmp_path / "run", *SMALL,
+                "data.batch_size=17"])
+    assert "data.batch_size = 17 x 2 processes = 34 pairs can never be filled: an epoch has 32" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rule, rate", [("linear", 0.04), ("sqrt", 0.02), ("none", 0.01)])
+def test_the_rate_of_four_processes(rule, rate):
+    assert scaled(0.01, 4, rule) == pytest.approx(rate)
+
+
+def test_one_process_alone_knows_it():
+    assert from_environment().world == 1 and from_environment().first
+
+
+def _lines(run: Path) -> list[dict]:
+    """metrics.jsonl without what the clock said."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in ("clips_per_second", "data_wait")} for line in lines]
+
+
+def _worker(parent: int, rank: str) -> int:
+    """The process of this rank below torchrun."""
+    for folder in Path("/proc").iterdir():
+        try:
+            ppid = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if ppid == parent and f"\0RANK={rank}\0" in "\0" + (folder / "environ").read_text():
+                return int(folder.name)
+        except (OSError, ValueError, IndexError):
+            continue
+    raise AssertionError("no such worker")
