@@ -7,6 +7,10 @@ Draws the demonstration's videos, prepares them once, and pre-trains on them wit
 `model.head=mlp`, each with several seeds; all else is the demonstration's configuration (configs/demo.yaml, on a GPU
 demo_gpu.yaml) and what `key=value` words change. Prints validation accuracy for each relation, mean ± deviation
 over the seeds, as a Markdown table, and writes it to --json. Finished runs in --out are not run again.
+
+    told apart   of the CS, CV and CD pairs that were answered with one of these three: the share answered right. They
+                 differ in nothing but how the two clips relate, so whoever cannot compare stays at a third
+    all          of all pairs
 """
 
 import argparse
@@ -25,6 +29,7 @@ from eruv_dali.prepare import prepare
 from eruv_dali.pretrain.demo import render_corpus
 from eruv_dali.pretrain.train import pretrain
 
+BETWEEN = ("CS", "CV", "CD")  # both clips untransformed: only a comparison tells these apart
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -68,9 +73,17 @@ def _run(args: argparse.Namespace, preset: Path, dataset: Dataset, device: str, 
 def _summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation over the runs, for each relation and for all of them."""
     figures = {name: [run["per_relation"][name] for run in runs] for name in runs[0]["per_relation"]}
+    figures["told apart"] = [_told_apart(run) for run in runs]
     figures["all"] = [run["accuracy"] for run in runs]
     return {name: {"mean": statistics.mean(values), "deviation": statistics.stdev(values) if len(values) > 1 else 0.0}
             for name, values in figures.items()}
+
+
+def _told_apart(run: dict) -> float:
+    """Share right of the pairs of `BETWEEN` that were answered with one of them."""
+    places = [list(run["per_relation"]).index(name) for name in BETWEEN]
+    counts = [[run["confusion"][true][answer] for answer in places] for true in places]
+    return sum(counts[k][k] for k in range(len(places))) / max(1, sum(map(sum, counts)))
 
 
 def _table(summary: dict) -> str:
