@@ -2,7 +2,7 @@
 
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -33,6 +33,12 @@ class Pretrained(NamedTuple):
     frame_size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def look(self) -> dict[str, Any]:
+        """How its clips look, as `EvenClips`, `ClipLoader` and `video_features` take it; with a DATASET, whose frames
+        have their size already."""
+        return dict(clip_length=self.clip_length, crop=self.crop, mean=self.mean, std=self.std)
 
 
 def load_pretrained(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import layouts
 import numbered
 import pytest
 
@@ -43,3 +44,9 @@ def datasets(videos, tmp_path_factory) -> dict[str, Path]:
     for kind, folder in folders.items():
         prepare([videos], folder, device="cpu", pack=kind, workers=1)
     return folders
+
+
+@pytest.fixture(scope="session")
+def persons(tmp_path_factory) -> Path:
+    """Three actions of four persons, one folder an action."""
+    return layouts.make_persons(tmp_path_factory.mktemp("actions") / "persons")

@@ -3,61 +3,24 @@
 from pathlib import Path
 
 import pytest
+from layouts import HMDB, UCF, make_hmdb51, make_ucf101, touch
 
 from eruv_dali import EruvError
 from eruv_dali.actions import read_split
 
-UCF = {"ApplyEyeMakeup": 3, "Basketball": 3, "YoYo": 3}
-HMDB = {
-    "brush_hair": ["#20_Rhythm_brush_hair_u_nm_np1_ba_goo_0.avi", "April_09_brush_hair_u_nm_np1_ba_goo_0.avi",
-                   "Blonde_(being)_brushed_brush_hair_f_nm_np2_ri_med_0.avi"],
-    "shoot_ball": ["1;2_shoot_ball_u_cm_np1_fr_med_0.avi", "[2009]_Me & you!_shoot_ball_u_cm_np1_fr_med_1.avi",
-                   "KELVIN'S_50%_shoot_ball_f_nm_np1_fr_goo_2.avi"],
-}
-
-
-def touch(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"not opened by read_split")
-    return path
-
 
 @pytest.fixture
 def ucf101(tmp_path) -> Path:
-    """Groups 1 to 3, group n is the test side of split n."""
-    names = [f"{name}/v_{name}_g{group:02d}_c01.avi" for name, groups in UCF.items()
-             for group in range(1, groups + 1)]
-    for name in names:
-        touch(tmp_path / "UCF-101" / name)
-    lists = tmp_path / "ucfTrainTestlist"
-    lists.mkdir()
-    (lists / "classInd.txt").write_bytes(b"".join(f"{n} {name}\r\n".encode() for n, name in enumerate(UCF, 1)))
-    for split in (1, 2, 3):
-        test = [name for name in names if f"_g{split:02d}_" in name]
-        train = [name for name in names if name not in test]
-        label = {name: n for n, name in enumerate(UCF, 1)}
-        (lists / f"testlist{split:02d}.txt").write_text("".join(f"{name}\r\n" for name in test) + "\r\n")
-        (lists / f"trainlist{split:02d}.txt").write_text(
-            "".join(f"{name} {label[name.split('/')[0]]}\n" for name in train) + "\n\n")
-    return tmp_path
+    return make_ucf101(tmp_path, touch)
 
 
 @pytest.fixture
 def hmdb51(tmp_path) -> Path:
-    """Of each class the first video is for training, the second for testing, the third for neither."""
-    lists = tmp_path / "testTrainMulti_7030_splits"
-    lists.mkdir()
-    for name, videos in HMDB.items():
-        for video in videos:
-            touch(tmp_path / "hmdb51_org" / name / video)
-        for split in (1, 2, 3):
-            (lists / f"{name}_test_split{split}.txt").write_text(
-                "".join(f"{video} {side} \n" for video, side in zip(videos, (1, 2, 0), strict=True)))
-    return tmp_path
+    return make_hmdb51(tmp_path, touch)
 
 
 @pytest.fixture
-def persons(tmp_path) -> Path:
+def five_persons(tmp_path) -> Path:
     for action in ("bend", "run", "wave1"):
         for person in ("daria", "denis", "eli", "ido", "ira"):
             for take in (1, 2):
@@ -144,19 +107,19 @@ def test_a_class_without_test_videos(hmdb51):
         read_split("hmdb51", hmdb51)
 
 
-def test_folder_draws_a_seeded_share_of_each_class(persons):
-    split = read_split("folder", persons)
+def test_folder_draws_a_seeded_share_of_each_class(five_persons):
+    split = read_split("folder", five_persons)
     assert split.classes == ("bend", "run", "wave1")
     assert [sum(label == n for _, label in split.test) for n in range(3)] == [3, 3, 3]
     assert sorted(split.train + split.test) == sorted((path, split.classes.index(path.parent.name))
-                                                      for path in persons.rglob("*.avi"))
-    assert split == read_split("folder", persons)
-    assert split != read_split("folder", persons, seed=1) and split != read_split("folder", persons, split=2)
+                                                      for path in five_persons.rglob("*.avi"))
+    assert split == read_split("folder", five_persons)
+    assert split != read_split("folder", five_persons, seed=1) and split != read_split("folder", five_persons, split=2)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_folder_keeps_groups_on_one_side(persons, seed):
-    split = read_split("folder", persons, groups=r"/([a-z]+)_", test_fraction=0.4, seed=seed)
+def test_folder_keeps_groups_on_one_side(five_persons, seed):
+    split = read_split("folder", five_persons, groups=r"/([a-z]+)_", test_fraction=0.4, seed=seed)
     sides = [{path.name.split("_")[0] for path, _ in side} for side in (split.train, split.test)]
     assert not sides[0] & sides[1] and len(sides[1]) == 2 and len(split.test) == 12
 
@@ -171,36 +134,36 @@ def test_folder_with_groups_within_classes(tmp_path):
     assert [sum(label == n for _, label in split.test) for n in range(10)] == [4] * 10
 
 
-def test_folder_leaves_named_groups_out(persons, caplog):
-    split = read_split("folder", persons, groups=r"/([a-z]+)_", test_groups=["ido"])
+def test_folder_leaves_named_groups_out(five_persons, caplog):
+    split = read_split("folder", five_persons, groups=r"/([a-z]+)_", test_groups=["ido"])
     assert {path.name.split("_")[0] for path, _ in split.test} == {"ido"} and len(split.train) == 24
     for take in (1, 2):
-        (persons / "run" / f"ido_run_{take}.avi").unlink()
-    split = read_split("folder", persons, groups=r"/([a-z]+)_", test_groups=["ido"])
+        (five_persons / "run" / f"ido_run_{take}.avi").unlink()
+    split = read_split("folder", five_persons, groups=r"/([a-z]+)_", test_groups=["ido"])
     assert len(split.test) == 4 and "1 of 3 classes have no test video: 'run'" in caplog.text
 
 
-def test_folder_bad_input(persons, tmp_path_factory):
+def test_folder_bad_input(five_persons, tmp_path_factory):
     for wrong, said in (("(", "no regular expression"), ("[a-z]+", "no .group"), (r"(xyz)", "nothing in 30 of 30")):
         with pytest.raises(EruvError, match=said):
-            read_split("folder", persons, groups=wrong)
+            read_split("folder", five_persons, groups=wrong)
     with pytest.raises(EruvError, match="'bob' is none of those that .* finds: daria, denis, eli, ido, ira"):
-        read_split("folder", persons, groups=r"/([a-z]+)_", test_groups=["bob"])
+        read_split("folder", five_persons, groups=r"/([a-z]+)_", test_groups=["bob"])
     with pytest.raises(EruvError, match="need --groups"):
-        read_split("folder", persons, test_groups=["ido"])
+        read_split("folder", five_persons, test_groups=["ido"])
     with pytest.raises(EruvError, match="'bend' cannot be on both sides"):
-        read_split("folder", persons, groups="(a|e)")
+        read_split("folder", five_persons, groups="(a|e)")
     with pytest.raises(EruvError, match="test fraction 1"):
-        read_split("folder", persons, test_fraction=1)
+        read_split("folder", five_persons, test_fraction=1)
     with pytest.raises(EruvError, match="--splits is for"):
-        read_split("folder", persons, splits=persons)
+        read_split("folder", five_persons, splits=five_persons)
     with pytest.raises(EruvError, match="groups are for"):
-        read_split("ucf101", persons, groups="(x)")
+        read_split("ucf101", five_persons, groups="(x)")
     with pytest.raises(EruvError, match="'kinetics' is not one of ucf101, hmdb51, folder"):
-        read_split("kinetics", persons)
-    (persons / "empty").mkdir()
+        read_split("kinetics", five_persons)
+    (five_persons / "empty").mkdir()
     with pytest.raises(EruvError, match="empty: no videos in this folder"):
-        read_split("folder", persons)
+        read_split("folder", five_persons)
     with pytest.raises(EruvError, match="no class folders here"):
         read_split("folder", tmp_path_factory.mktemp("nothing"))
 

@@ -30,6 +30,7 @@ from eruv_dali.actions.arguments import (
     prepared_splits,
     split_folder,
 )
+from eruv_dali.actions.features import VideoFeatures
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.even_clips import console
 from eruv_dali.files import write_text
@@ -70,25 +71,28 @@ def main() -> None:
     if args.knn is not None:
         settings["k"] = args.knn
     recipe = Recipe(args.epochs, args.lr, args.batch_size, args.weight_decay, seed=args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    per_split = {}
+    per_split, features = {}, None
+    if settings["mode"] != "finetune":
+        knn = args.knn is not None
+        features = VideoFeatures(start, [split for _, split in splits], dataset, layer="pool5" if knn else "average",
+                                 clips=args.clips, average_clips=knn, batch_size=2 * args.batch_size,
+                                 device=args.device)
     for name, split in splits:
         folder = split_folder(args.out, name, len(splits))
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         console.print(f"{settings['mode']} {start.backbone.name} from {start.init}, {args.dataset} split {name}: "
                       f"{len(split.train)} training and {len(split.test)} test videos of {len(split.classes)} classes",
                       highlight=False, markup=False)
-        common = dict(clips=args.clips, device=args.device)
         if args.knn is not None:
-            figures = knn_split(start, split, dataset, k=args.knn, batch_size=2 * args.batch_size, **common)
+            figures = knn_split(features, split, k=args.knn, device=args.device)
         elif args.freeze:
-            figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
-                                  batch_size=2 * args.batch_size, seed=args.seed, **common)
+            figures = probe_split(features, split, val_fraction=args.val_fraction, groups=args.groups, seed=args.seed)
         else:
             _write_config(folder, start, args.seed)
             # Each split begins with the same weights, and the one before has trained them.
-            figures = finetune_split(chosen_network(args), split, dataset, folder, recipe, groups=args.groups,
-                                     val_fraction=args.val_fraction, resume=args.resume, **common)
+            figures = finetune_split(chosen_network(args), split, dataset, folder, recipe, clips=args.clips,
+                                     groups=args.groups, val_fraction=args.val_fraction, device=args.device,
+                                     resume=args.resume)
         per_split[name] = figures
         if len(splits) > 1:
             write_text(folder / "result.json", json.dumps({**settings, "splits": [name], "classes": list(split.classes),

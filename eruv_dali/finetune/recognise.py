@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eruv_dali.actions import ActionSplit
+from eruv_dali.actions.features import VideoFeatures
 from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.dataset import Dataset
 from eruv_dali.even_clips import EvenClips
-from eruv_dali.features import video_features
 from eruv_dali.files import write_text
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
@@ -34,44 +32,34 @@ def finetune_split(
     """
     held_out = hold_out(split.train, split.root, split.classes, fraction=val_fraction, groups=groups, seed=recipe.seed)
     net = train_actions(start, split.train, held_out, split.classes, dataset, out, recipe, device=device, resume=resume)
-    look = dict(clip_length=start.clip_length, crop=start.crop, mean=start.mean, std=start.std, dataset=dataset)
     with EvenClips([path for path, _ in split.test], clips=clips, batch_size=2 * recipe.batch_size, device=device,
-                   **look) as even:
+                   dataset=dataset, **start.look) as even:
         logits_VC = even.answers(net, average_clips=True, title="test")
     return action_scores(logits_VC, [label for _, label in split.test], split.classes)
 
 
 def probe_split(
-    start: Pretrained, split: ActionSplit, dataset: Dataset, *, clips: int = 10, val_fraction: float = 0.1,
-    groups: str | None = None, batch_size: int = 16, seed: int = 0, device: str = "auto",
+    features: VideoFeatures, split: ActionSplit, *, val_fraction: float = 0.1, groups: str | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Linear probe (see `probe_logits`) on the averaged conv5 features of `clips` clips a video. → `action_scores`,
-    and "penalty".
+    """Linear probe (see `probe_logits`) on `features` of single clips, layer "average". → `action_scores`, "penalty".
 
     Raises:
-        EruvError: see `hold_out`, `video_features`.
+        EruvError: see `hold_out`.
     """
     held_out = hold_out(split.train, split.root, split.classes, fraction=val_fraction, groups=groups, seed=seed)
-    train_VKD, test_VKD = _features(start, split, dataset, layer="average", clips=clips, batch_size=batch_size,
-                                    device=device)
-    logits_VC, penalty = probe_logits(train_VKD, [label for _, label in split.train], held_out, test_VKD,
-                                      len(split.classes))
+    logits_VC, penalty = probe_logits(features.of(split.train), [label for _, label in split.train], held_out,
+                                      features.of(split.test), len(split.classes))
     return {**action_scores(logits_VC, [label for _, label in split.test], split.classes), "penalty": penalty}
 
 
-def knn_split(
-    start: Pretrained, split: ActionSplit, dataset: Dataset, *, k: int, clips: int = 10, batch_size: int = 16,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """k nearest training videos vote (see `knn_scores`), by pool5 features averaged over clips. → `action_scores`.
+def knn_split(features: VideoFeatures, split: ActionSplit, *, k: int, device: str = "auto") -> dict[str, Any]:
+    """k nearest training videos vote (see `knn_scores`), by `features` averaged over clips. → `action_scores`.
 
     Raises:
-        EruvError: see `knn_scores`, `video_features`.
+        EruvError: see `knn_scores`.
     """
-    train_VD, test_VD = _features(start, split, dataset, layer="pool5", clips=clips, batch_size=batch_size,
-                                  device=device, average_clips=True)
-    votes_VC = knn_scores(train_VD, [label for _, label in split.train], test_VD, len(split.classes), k=k,
-                          device=device)
+    votes_VC = knn_scores(features.of(split.train), [label for _, label in split.train], features.of(split.test),
+                          len(split.classes), k=k, device=device)
     return action_scores(votes_VC, [label for _, label in split.test], split.classes)
 
 
@@ -81,14 +69,3 @@ def write_result(out: Path, settings: dict[str, Any], per_split: dict[str, dict]
               "per_split": per_split}
     write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
     return result
-
-
-def _features(
-    start: Pretrained, split: ActionSplit, dataset: Dataset, **options: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of the training and of the test videos."""
-    look = dict(clip_length=start.clip_length, crop=start.crop, mean=start.mean, std=start.std, dataset=dataset)
-    train, test = (video_features(start.backbone, [path for path, _ in side], title=f"features, {name}", **look,
-                                  **options)
-                   for name, side in (("training videos", split.train), ("test videos", split.test)))
-    return train, test

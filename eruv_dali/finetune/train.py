@@ -23,6 +23,7 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.device import resolve_device
 from eruv_dali.errors import EruvError
 from eruv_dali.even_clips import EvenClips, console, names_in
+from eruv_dali.files import write_text
 from eruv_dali.loader import ClipLoader
 from eruv_dali.models import save_backbone
 from eruv_dali.pretrain.checkpoint import load_checkpoint, save_checkpoint
@@ -94,8 +95,7 @@ def train_actions(
     precision = choose_precision("auto", place)
     names = names_in(dataset, [path for path, _ in train])
     clips = [(name, None, label) for name, (_, label), held in zip(names, train, held_out, strict=True) if not held]
-    look = dict(clip_length=start.clip_length, crop=start.crop, mean=start.mean, std=start.std, device=device,
-                dataset=dataset)
+    look = {**start.look, "device": device, "dataset": dataset}
     validation = _Validation([train[number] for number in np.flatnonzero(held_out)], 2 * recipe.batch_size, look)
     out.mkdir(parents=True, exist_ok=True)
     with validation, ClipLoader(clips, batch_size=recipe.batch_size, random_crop=True, hold_last=True, shuffle=True,
@@ -105,6 +105,7 @@ def train_actions(
         run = {"recipe": asdict(recipe), "init": start.init, "classes": list(classes), "crop": start.crop,
                "videos": [list(clip) for clip in clips]}
         done, best = _load(last, run, step) if resume and last.exists() else (0, None)
+        _forget_from(done, out / "metrics.jsonl")
         _epochs(step, loader, validation, out, recipe, run, done, best)
     net.load_state_dict(load_checkpoint(out / "best.pt")["net"])
     save_backbone(net.backbone, out / "backbone.pt")
@@ -173,6 +174,12 @@ def _epochs(
                     "net": step.net.state_dict(), "optimizer": step.optimizer.state_dict(),
                     "scaler": step.scaler.state_dict(), "epochs": epoch + 1, "best": best, "run": run})
                 saved = time.monotonic()
+
+
+def _forget_from(epoch: int, file: Path) -> None:
+    """Drop the lines of epochs that will come again."""
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    write_text(file, "".join(lines[:epoch]))
 
 
 def last_of(out: Path) -> Path:

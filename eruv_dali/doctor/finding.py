@@ -1,0 +1,21 @@
+"""What doctor finds."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+GOOD, REMARK, PROBLEM = "ok", "note", "PROBLEM"
+NAMED = 5
+
+
+class Finding(NamedTuple):
+    """One line of the report: of what, how it is (GOOD, REMARK or PROBLEM), and a text."""
+
+    name: str
+    state: str
+    text: str
+
+
+def first_named(things: Iterable[str]) -> str:
+    """The first five, a line each, and an ellipsis where there are more."""
+    things = list(things)
+    return "".join(f"\n    {thing}" for thing in [*things[:NAMED], *["…"] * (len(things) > NAMED)])

@@ -1,0 +1,103 @@
+"""Videos: can each be opened, does it hold the frames that it promises, is it long enough for a clip?"""
+
+import functools
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK, Finding, first_named
+from eruv_dali.videos import UnusableVideo, libav_words, open_video
+from eruv_dali.workers import Done, Workers
+from eruv_dali.workers import Progress as Told
+
+CLIP_LENGTH = 16
+TOLD_EVERY = 256  # frames
+SHARE = 0.95  # of the promised frames that must be there: some containers count a few that are never shown
+PATIENCE = 60.0  # seconds for the next word from a decoder that hangs
+
+console = Console(stderr=True)
+
+
+class Checked(NamedTuple):
+    """A video's frames, and what is wrong with it ("" if nothing is)."""
+
+    frames: int
+    trouble: str
+
+
+def check_videos(videos: Sequence[Path], *, thorough: bool, workers: int) -> list[Finding]:
+    """Findings on the videos: how many are damaged, how many shorter than a clip. `thorough` decodes every frame."""
+    checked: dict[Path, Checked] = {}
+    columns = [TextColumn("videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    with (
+        Workers(functools.partial(Checker, thorough), count=min(workers, len(videos)), patience=PATIENCE) as pool,
+        Progress(*columns, console=console, transient=True) as bar,
+    ):
+        task = bar.add_task("", total=len(videos))
+        for event in pool.run(deque(videos)):
+            if isinstance(event, Told):
+                continue
+            checked[event.task] = event.result if isinstance(event, Done) else Checked(
+                0, "its decoder hangs" if event.hung else "it crashes its decoder")
+            bar.update(task, completed=len(checked))
+    damaged = [f"{path}: {checked[path].trouble}" for path in videos if checked[path].trouble]
+    short = [f"{path}: {checked[path].frames}" for path in videos
+             if not checked[path].trouble and checked[path].frames < CLIP_LENGTH]
+    frames = sum(video.frames for video in checked.values())
+    how = "every frame decoded" if thorough else "opened, packets counted, first frame decoded; --thorough decodes all"
+    findings = [Finding("videos", GOOD, f"{len(videos):,} with {frames:,} frames checked ({how})")]
+    if damaged:
+        findings.append(Finding("damaged", PROBLEM, f"{len(damaged)} of {len(videos)}:{first_named(damaged)}"))
+    if short:
+        findings.append(Finding("short", REMARK, f"{len(short)} of {len(videos)} have fewer than {CLIP_LENGTH} frames:"
+                                f"{first_named(short)}"))
+    return findings
+
+
+class Checker:
+    """Lives in a worker process, which a broken video may bring down."""
+
+    def __init__(self, thorough: bool) -> None:
+        self.thorough = thorough
+
+    def __call__(self, path: Path, tell: Callable[[int], None]) -> Checked:
+        return check_video(path, thorough=self.thorough, tell=tell)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def check_video(path: Path, *, thorough: bool, tell: Callable[[int], None] = lambda frames: None) -> Checked:
+    """Count a video's frames, by packets or by decoding them, and compare with what the container promises."""
+    try:
+        if path.stat().st_size == 0:
+            return Checked(0, "the file is empty")
+        container, stream = open_video(path)
+    except OSError as error:
+        return Checked(0, f"cannot be read ({error.strerror})")
+    except UnusableVideo as error:
+        return Checked(0, str(error))
+    with container:
+        packets = frames = 0
+        try:
+            for packet in container.demux(stream):
+                packets += bool(packet.size)
+                if thorough or not frames:
+                    frames += len(packet.decode())
+                if packets % TOLD_EVERY == 0:
+                    tell(packets)
+        except av.error.FFmpegError as error:
+            where = frames if thorough else packets
+            return Checked(where, f"decoding breaks off after {where} frames ({libav_words(error)})")
+        if not frames:
+            return Checked(0, "no frame can be decoded")
+        count = frames if thorough else packets
+        if count < SHARE * stream.frames - 1:
+            return Checked(count, f"{count} of the {stream.frames} frames that its header promises are there: "
+                           "truncated? copy it again")
+        return Checked(count, "")

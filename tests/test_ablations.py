@@ -1,0 +1,48 @@
+"""Ablations: one command, a run for each configuration, one table; stopped, it goes on."""
+
+import csv
+import json
+import subprocess
+import sys
+
+SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=6", "data.pairs_per_epoch=4",
+         "model.width=4", "model.backbone=r3d", "optim.epochs=1", "log.tensorboard=false"]
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "eruv_dali.ablations", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_a_run_for_each_configuration_and_a_table(datasets, tmp_path):
+    for name, relations in (("rotation", "CS, CR"), ("order", "PI, PD")):
+        (tmp_path / f"{name}.yaml").write_text(f"relations: [{relations}]\n")
+    files = [tmp_path / "rotation.yaml", tmp_path / "order.yaml"]
+    command = [*files, "--data", datasets["raw"], "--out", tmp_path / "out", *SMALL]
+    first = run(files[0], *command[2:])
+    assert first.returncode == 0, first.stderr
+    stamp = (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns
+    both = run(*command)
+    assert both.returncode == 0, both.stderr
+    assert (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns == stamp  # not made again
+    rows = list(csv.DictReader((tmp_path / "out/ablations.csv").open()))
+    assert [(row["run"], row["relations"]) for row in rows] == [("rotation", "CS CR"), ("order", "PI PD")]
+    for row in rows:
+        result = json.loads((tmp_path / "out" / row["run"] / "result.json").read_text())
+        assert float(row["accuracy"]) == result["accuracy"] and float(row["chance"]) == 0.5
+        for relation in ("CS", "CR", "PI", "PD"):
+            value = result["per_relation"].get(relation)
+            assert row[relation] == ("" if value is None else str(value))
+    markdown = (tmp_path / "out/ablations.md").read_text().splitlines()
+    assert markdown[0] == "| run | relations | accuracy | chance | CS | CR | PI | PD |" and len(markdown) == 4
+
+
+def test_bad_input_is_found_before_anything_runs(datasets, tmp_path):
+    (tmp_path / "good.yaml").write_text("relations: [CS]\n")
+    (tmp_path / "bad.yaml").write_text("relation: [CS]\n")
+    done = run(tmp_path / "good.yaml", tmp_path / "bad.yaml", "--data", datasets["raw"], "--out", tmp_path / "out")
+    assert done.returncode == 2 and "did you mean 'relations'" in done.stderr and not (tmp_path / "out").exists()
+    done = run(tmp_path / "good.yaml", tmp_path / "good.yaml", "--data", datasets["raw"], "--out", tmp_path / "out")
+    assert done.returncode == 2 and "two configurations are called good" in done.stderr
+    done = run(tmp_path / "good.yaml", "--data", tmp_path, "--out", tmp_path / "out")
+    assert done.returncode == 2 and "no DATASET here" in done.stderr

@@ -1,0 +1,280 @@
+"""finetune: learns, keeps the best epoch, judges by ten clips; random weights get the same seeds; bad input is told."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from layouts import make_hmdb51, make_ucf101, write_action
+
+from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
+from eruv_dali.actions import ActionSplit, read_split
+from eruv_dali.actions.prepared import prepare_labelled
+from eruv_dali.actions.scores import action_scores, mean_over_splits
+from eruv_dali.errors import run_program
+from eruv_dali.finetune import train as training
+from eruv_dali.finetune.__main__ import main
+from eruv_dali.finetune.held_out import hold_out
+from eruv_dali.finetune.knn import knn_scores
+from eruv_dali.finetune.probe import probe_logits
+from eruv_dali.finetune.train import Recipe, train_actions
+from eruv_dali.pretrained import load_pretrained
+
+SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
+RANDOM = ["--init", "none", "--backbone", "r3d", "--width", "2", *SMALL]
+GROUPS = ["--groups", r"/([a-z]+)_"]
+
+
+def run(monkeypatch, *words) -> None:
+    monkeypatch.setattr(sys, "argv", ["finetune", *map(str, words)])
+    main()
+
+
+def refused(monkeypatch, capsys, *words) -> str:
+    """What the program says when it exits with code 2."""
+    monkeypatch.setattr(sys, "argv", ["finetune", *map(str, words)])
+    with pytest.raises(SystemExit) as stop:
+        run_program(main)
+    assert stop.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    return line
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, persons):
+    """A folder for runs, in which the videos are prepared once."""
+    folder = tmp_path_factory.mktemp("runs")
+    prepare_labelled(persons, folder / "any", frame_size=(36, 48), device="cpu")
+    return folder
+
+
+def dataset(runs, persons):
+    return prepare_labelled(persons, runs / "any", frame_size=(36, 48), device="cpu")
+
+
+@pytest.mark.parametrize("mode, words", [
+    ("finetune", ["--epochs", "14", "--lr", "0.005", "--val-fraction", "0.34", "--batch-size", "3"]),
+    ("freeze", ["--freeze"]), ("knn", ["--knn", "3"]),
+])
+def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mode, words):
+    out = runs / mode
+    run(monkeypatch, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM, *words,
+        "--out", out)
+    result = json.loads((out / "result.json").read_text())
+    assert result["top1"] == 1 and result["top5"] is None and result["videos"] == 3
+    assert result["per_class"] == {"bend": 1, "run": 1, "wave1": 1} and result["confusion"] == np.eye(3).tolist()
+    known = {"program": "finetune", "mode": mode, "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
+             "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"]}
+    assert known.items() <= result.items() and result["per_split"]["ido"]["top1"] == 1
+    if mode == "finetune":
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == list(range(14)) and lines[-1]["loss"] < lines[0]["loss"]
+        best = max(lines, key=lambda line: (line["val"]["accuracy"], -line["val"]["loss"]))
+        assert torch.load(out / "best.pt", weights_only=True)["epoch"] == best["epoch"]
+        assert load_backbone(out / "backbone.pt").name == "r3d"
+        again = load_pretrained(out)
+        assert (again.crop, again.frame_size, again.backbone.width) == (32, (36, 48), 2)
+
+
+def test_leave_one_out_takes_the_mean_over_persons(monkeypatch, runs, persons):
+    run(monkeypatch, "--dataset", "folder", "--root", persons, *GROUPS, "--leave-one-out", *RANDOM, "--knn", "9",
+        "--out", runs / "each")
+    result = json.loads((runs / "each" / "result.json").read_text())
+    assert result["splits"] == ["daria", "denis", "eli", "ido"] and result["videos"] == 12
+    assert result["top1"] == pytest.approx(np.mean([part["top1"] for part in result["per_split"].values()]))
+    assert np.sum(result["confusion"]) == 12
+    one = json.loads((runs / "each" / "split_eli" / "result.json").read_text())
+    assert one["top1"] == result["per_split"]["eli"]["top1"] and one["splits"] == ["eli"]
+
+
+@pytest.mark.parametrize("make, name", [(make_ucf101, "ucf101"), (make_hmdb51, "hmdb51")])
+def test_official_layouts_from_end_to_end(monkeypatch, tmp_path, make, name):
+    """Odd names, CRLF, videos shorter than a clip, three splits."""
+    make(tmp_path / "data",
+         lambda path: write_action(path, (90, 90, 200), frames=6 if "g01" in path.name else 18))
+    run(monkeypatch, "--dataset", name, "--root", tmp_path / "data", "--split", 1, 2, 3, *RANDOM, "--freeze",
+        "--val-fraction", 0, "--clips", 2, "--out", tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["splits"] == ["1", "2", "3"] and result["videos"] == {"ucf101": 9, "hmdb51": 6}[name]
+
+
+def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order_from_any_weights(
+        monkeypatch, tmp_path, runs, persons):
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    seen = {}
+    recipe = Recipe(epochs=3, batch_size=4, lr=1e-9, seed=5)
+
+    class Recorder(training.TrainStep):
+        def __init__(self, net, *args, **options):
+            super().__init__(net, *args, **options)
+            self.seen = seen[len(seen)] = [net.head.weight.detach().clone()]
+
+        def __call__(self, clips, label_B, number):
+            self.seen.append((clips.clone(), label_B.tolist(), number))
+            return super().__call__(clips, label_B, number)
+
+    monkeypatch.setattr(training, "TrainStep", Recorder)
+    for name, weights in (("random", 0), ("other", 1)):
+        start = load_pretrained("none", backbone="r3d", width=1, seed=weights)._replace(crop=32, frame_size=(36, 48))
+        train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / name,
+                      recipe, device="cpu")
+    (head, *batches), (other_head, *other_batches) = seen.values()
+    assert torch.equal(head, other_head) and len(batches) == len(other_batches) == 9
+    for (clips, labels, number), other in zip(batches, other_batches, strict=True):
+        assert torch.equal(clips, other[0]) and (labels, number) == other[1:]
+    epochs = [[label for _, labels, _ in batches[first : first + 3] for label in labels] for first in (0, 3, 6)]
+    assert all(sorted(epoch) == [0, 0, 0, 1, 1, 1, 2, 2, 2] for epoch in epochs) and epochs[0] != epochs[1]
+    assert [len(labels) for _, labels, _ in batches] == [4, 4, 1] * 3  # the last batch is not dropped
+    assert not torch.equal(batches[0][0], batches[3][0])
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path, runs, persons):
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    held_out = hold_out(split.train, split.root, split.classes, fraction=0.3, groups=GROUPS[1], seed=0)
+    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+
+    def train(out, epochs=4, resume=False, lr=0.01):
+        start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
+        net = train_actions(start, split.train, held_out, split.classes, dataset(runs, persons), out,
+                            Recipe(epochs=epochs, batch_size=4, lr=lr), device="cpu", resume=resume)
+        return (out / "metrics.jsonl").read_text(), net.state_dict()
+
+    metrics, weights = train(tmp_path / "straight")
+    validate = training._Validation.__call__
+    calls = iter([True, True, False])
+
+    def dies(self, net):
+        if next(calls, True):
+            return validate(self, net)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training._Validation, "__call__", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken")
+    with open(tmp_path / "broken" / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 2, "of a run killed": true}\n')
+    with pytest.raises(EruvError, match="holds a run already"):
+        train(tmp_path / "broken")
+    with pytest.raises(EruvError, match="its recipe is not the one asked for now"):
+        train(tmp_path / "broken", resume=True, lr=0.5)
+    resumed, resumed_weights = train(tmp_path / "broken", resume=True)
+    assert resumed == metrics and len(metrics.splitlines()) == 4
+    assert all(torch.equal(resumed_weights[name], value) for name, value in weights.items())
+
+
+def test_held_out_part(tmp_path):
+    names = [f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi" for name in ("a", "b") for group in range(10)
+             for clip in range(4)]
+    train = [(tmp_path / name, int(name[0] == "b")) for name in names]
+    held = hold_out(train, tmp_path, ("a", "b"), fraction=0.1, groups=None, seed=0)
+    by_group = {}
+    for name, out in zip(names, held, strict=True):
+        by_group.setdefault(name.split("_")[2], set()).add(bool(out))
+    assert all(len(sides) == 1 for sides in by_group.values()) and held.sum() == 8  # UCF101's groups stay whole
+    assert not hold_out(train, tmp_path, ("a", "b"), fraction=0, groups=None, seed=0).any()
+    plain = [(tmp_path / f"a/{n}.avi", 0) for n in range(20)]
+    assert hold_out(plain, tmp_path, ("a",), fraction=0.1, groups=None, seed=0).sum() == 2
+    with pytest.raises(EruvError, match="--val-fraction 0"):
+        hold_out(plain[:1], tmp_path, ("a",), fraction=0.1, groups=None, seed=0)
+    with pytest.raises(EruvError, match="--val-fraction 1"):
+        hold_out(plain, tmp_path, ("a",), fraction=1, groups=None, seed=0)
+
+
+def test_scores():
+    logits = np.array([[9, 1, 0, 0, 0, 0], [0, 9, 1, 0, 0, 0], [5, 4, 3, 2, 1, 0], [0, 0, 0, 9, 0, 0]], np.float32)
+    scores = action_scores(logits, [0, 2, 5, 3], [*"abcdef"])
+    assert (scores["top1"], scores["top5"], scores["videos"]) == (0.5, 0.75, 4)
+    assert scores["per_class"] == {"a": 1, "b": None, "c": 0, "d": 1, "e": None, "f": 0}
+    assert scores["confusion"][2][1] == scores["confusion"][5][0] == 1
+    mean = mean_over_splits({"1": scores, "2": action_scores(logits[:1], [0], [*"abcdef"])}, [*"abcdef"])
+    assert (mean["top1"], mean["top5"], mean["videos"], mean["per_class"]["a"]) == (0.75, 0.875, 5, 1)
+    assert action_scores(logits[:, :5], [0, 2, 4, 3], [*"abcde"])["top5"] is None
+
+
+def test_neighbours_vote_by_their_likeness():
+    train = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], np.float32)
+    votes = knn_scores(train, [0, 1, 2, 2], np.array([[1, 0], [0, 2]], np.float32), 3, k=2, device="cpu")
+    assert votes.argmax(1).tolist() == [0, 2] and votes[0, 2] == 0 and votes[0, 0] > votes[0, 1] > 0
+    with pytest.raises(EruvError, match="k 5 must lie between 1 and 4"):
+        knn_scores(train, [0, 1, 2, 2], train, 3, k=5, device="cpu")
+
+
+def test_probe_finds_the_direction_that_separates():
+    random = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    features = random.standard_normal((30, 4, 20)).astype(np.float32) * 100
+    features[..., 0] += 600 * labels[:, None] - 600
+    features[..., 1] = 7  # says nothing
+    held_out = np.arange(30) >= 24
+    logits, penalty = probe_logits(features, labels, held_out, features, 3)
+    assert logits.shape == (30, 3) and (logits.argmax(1) == labels).all()
+    fresh = random.standard_normal((90, 4, 20)).astype(np.float32) * 100
+    fresh[..., 0] += 600 * (np.arange(90) % 3)[:, None] - 600
+    logits, _ = probe_logits(features, labels, held_out, fresh, 3)
+    assert (logits.argmax(1) == np.arange(90) % 3).mean() > 0.9
+
+
+def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
+    from eruv_dali.models import RelationNet
+    from eruv_dali.pretrain.checkpoint import save_checkpoint
+
+    torch.manual_seed(3)
+    net = RelationNet(build_backbone("r3d", width=2), 7)
+    save_backbone(net.backbone, tmp_path / "backbone.pt")
+    save_checkpoint(tmp_path / "best.pt", {"net": net.state_dict(), "model": {"backbone": "r3d", "width": 2}})
+    save_checkpoint(tmp_path / "last.pt", {"net": net.state_dict(),
+                                           "config": {"model.backbone": "r3d", "model.width": 2}})
+    for file in (tmp_path, *(tmp_path / name for name in ("backbone.pt", "best.pt", "last.pt"))):
+        start = load_pretrained(file)
+        assert start.crop == 112 and start.backbone.name == "r3d"
+        assert all(torch.equal(value, net.backbone.state_dict()[key])
+                   for key, value in start.backbone.state_dict().items())
+    (tmp_path / "config.yaml").write_text("data: {crop: 56, frame_size: [64, 86], mean: [0.4, 0.4, 0.4]}\n")
+    start = load_pretrained(tmp_path / "best.pt")
+    assert (start.crop, start.frame_size, start.mean) == (56, (64, 86), (0.4, 0.4, 0.4))
+    with pytest.raises(EruvError, match="holds a r3d of width 2, not --backbone c3d"):
+        load_pretrained(tmp_path, backbone="c3d")
+    with pytest.raises(EruvError, match="holds a r3d of width 2, not --width 64"):
+        load_pretrained(tmp_path / "best.pt", width=64)
+    (tmp_path / "bad.pt").write_bytes((tmp_path / "best.pt").read_bytes()[:5000])
+    (tmp_path / "empty").mkdir()
+    for file in ("bad.pt", "absent.pt", "empty", "config.yaml"):
+        with pytest.raises(EruvError, match=file):
+            load_pretrained(tmp_path / file)
+    save_checkpoint(tmp_path / "other.pt", {"net": {}})
+    with pytest.raises(EruvError, match="no backbone in this checkpoint"):
+        load_pretrained(tmp_path / "other.pt")
+
+
+def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
+    folder = ["--dataset", "folder", "--root", persons]
+    out = ["--out", runs / "new"]
+    assert "does not fit into frames of 36x48" in refused(
+        monkeypatch, capsys, *folder, "--init", "none", "--crop", 40, "--frame-size", "36x48", *out)
+    assert "no such checkpoint" in refused(monkeypatch, capsys, *folder, "--init", "nowhere.pt", *out)
+    assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 13, *out)
+    assert "--leave-one-out wants" in refused(monkeypatch, capsys, *folder, *RANDOM, "--leave-one-out", *out)
+    assert "--epochs 0" in refused(monkeypatch, capsys, *folder, *RANDOM, "--epochs", 0, *out)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "result.json").write_text("{}")
+    assert "add --resume" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
+
+
+def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, capsys, tmp_path, persons):
+    import shutil
+
+    shutil.copytree(persons, tmp_path / "data")
+    for name in ("bend/denis_bend.avi", "run/eli_run.avi"):
+        (tmp_path / "data" / name).write_bytes(b"no video at all")
+    words = ["--dataset", "folder", "--root", tmp_path / "data", *GROUPS, "--test-groups", "ido", *RANDOM, "--knn", 1,
+             "--out", tmp_path / "run"]
+    said = refused(monkeypatch, capsys, *words)
+    assert "2 of 12 videos cannot be decoded" in said and "denis_bend.avi" in said and "--skip-missing" in said
+    run(monkeypatch, *words, "--skip-missing")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["videos"] == 3
+
+
+def test_splits_compare_by_what_they_hold(persons):
+    split = read_split("folder", persons)
+    assert isinstance(split, ActionSplit) and split == read_split("folder", str(persons))
