@@ -95,7 +95,7 @@ class Setting:
 
 # Frames of 48x64 and crops of 40 in place of 128x171 and 112; R3D an eighth as wide (0.23 M parameters); AdamW and the
 # linear head, because they learn faster in a short run (see docs/head.md for the head).
-CPU = Setting("r3d", 8, 40, (48, 64), RELATIONS, "linear", "adamw", 2e-3, 16, 3, 200, 60, 1e-2)
+CPU = Setting("r3d", 8, 40, (48, 64), RELATIONS, "linear", "adamw", 1e-3, 16, 3, 250, 60, 1e-2)
 # The paper's network, clips and learning rates; fewer steps.
 GPU = Setting("c3d", 64, 112, (128, 171), RELATIONS, "mlp", "sgd", 1e-2, 32, 6, 300, 60, 1e-3)
 
