@@ -1,5 +1,7 @@
 """Backbones (parameter counts, shapes, layouts), the relation head, and backbone.pt."""
 
+import resource
+
 import pytest
 import torch
 from torch import nn
@@ -173,18 +175,18 @@ def test_backbone_file_round_trip(name, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["backbone.pt"]
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_old_file(tmp_path):
+    """The system refuses to write more than 1,000 bytes, as it does when a disk is full."""
     path = tmp_path / "backbone.pt"
     save_backbone(build_backbone("r3d", width=1), path)
     before = path.read_bytes()
-
-    def half_a_file(record, where):
-        where.write_bytes(b"half")
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(torch, "save", half_a_file)
-    with pytest.raises(OSError, match="No space"):
-        save_backbone(build_backbone("r3d", width=1), path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            save_backbone(build_backbone("r3d", width=1), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["backbone.pt"]
 
 

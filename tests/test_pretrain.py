@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -208,6 +209,19 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert load_newest(path)[0]["number"] == 1
     assert [name.name for name in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_run_on_a_full_disk_ends_in_one_line(datasets, never_stopped, tmp_path):
+    """It may write files of 30 kB and no more; its checkpoint takes 1 MB."""
+    out = tmp_path / "run"
+    shutil.copytree(never_stopped, out)
+    before = (out / "last.pt").read_bytes()
+    command = [sys.executable, "-m", "eruv_dali.pretrain", "--data", str(datasets["raw"]), "--out", str(out),
+               "--resume", "optim.epochs=3"]
+    done = subprocess.run(command, capture_output=True, text=True,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)))
+    assert done.returncode == 2 and "File too large" in done.stderr and "Traceback" not in done.stderr
+    assert (out / "last.pt").read_bytes() == before and not list(out.glob(".*"))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(datasets, tmp_path):

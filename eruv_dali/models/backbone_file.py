@@ -10,16 +10,17 @@ reads it without this package:
     state_dict   parameter and buffer names → tensors, as `build_backbone(backbone, width=width)` has them
 """
 
-import os
 import pickle
 import zipfile
 from difflib import get_close_matches
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from eruv_dali.errors import EruvError
+from eruv_dali.files import write_aside
 from eruv_dali.models.c3d import C3D
 from eruv_dali.models.resnet3d import R3D, R2Plus1D
 
@@ -56,12 +57,10 @@ def save_backbone(backbone: nn.Module, path: str | Path) -> None:
         "width": backbone.width,
         "state_dict": {key: value.detach().cpu() for key, value in backbone.state_dict().items()},
     }
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(record, aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    # Through memory: torch's own writer ends the process, or says nothing of the cause, when a disk is full.
+    content = BytesIO()
+    torch.save(record, content)
+    write_aside(path, lambda file: file.write(content.getbuffer()))
 
 
 def load_backbone(path: str | Path) -> nn.Module:
