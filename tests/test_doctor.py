@@ -135,6 +135,8 @@ def test_hmdb51(tmp_path, monkeypatch, capsys):
 
 
 def test_thumos14(tmp_path):
+    assert THUMOS14_VALIDATION[0] == "video_validation_0000001.mp4"
+    assert THUMOS14_VALIDATION[-1] == "video_validation_0001010.mp4"
     for name in THUMOS14_VALIDATION[:-7]:
         touch(tmp_path / "validation" / name)
     touch(tmp_path / "validation" / "holiday.mp4")

@@ -114,7 +114,15 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
             self.seen.append((clips.clone(), label_B.tolist(), number))
             return super().__call__(clips, label_B, number)
 
+    class RecordingLoader(training.ClipLoader):
+        def _batch(self, items, clips):
+            batch = super()._batch(items, clips)
+            places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
+            return batch
+
+    places = []
     monkeypatch.setattr(training, "TrainStep", Recorder)
+    monkeypatch.setattr(training, "ClipLoader", RecordingLoader)
     for name, weights in (("random", 0), ("other", 1)):
         start = load_pretrained("none", backbone="r3d", width=1, seed=weights)._replace(crop=32, frame_size=(36, 48))
         train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / name,
@@ -126,7 +134,27 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
     epochs = [[label for _, labels, _ in batches[first : first + 3] for label in labels] for first in (0, 3, 6)]
     assert all(sorted(epoch) == [0, 0, 0, 1, 1, 1, 2, 2, 2] for epoch in epochs) and epochs[0] != epochs[1]
     assert [len(labels) for _, labels, _ in batches] == [4, 4, 1] * 3  # the last batch is not dropped
-    assert not torch.equal(batches[0][0], batches[3][0])
+    # Clips lie elsewhere in every epoch, in time and in the frame; the video of 9 frames has one place in time.
+    assert len({crop for _, _, crop in places}) > 10
+    assert len({start for video, start, _ in places if "denis" in video}) > 2
+    assert {start for video, start, _ in places if "daria" in video} == {0}
+
+
+def test_the_best_epoch_is_kept_by_accuracy_then_by_loss(monkeypatch, tmp_path, runs, persons):
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    figures = iter([(0.2, 0.1), (0.8, 3.0), (0.8, 2.0), (0.8, 2.5), (0.7, 0.1)])
+
+    def says(self, net):
+        return dict(zip(("accuracy", "loss"), next(figures), strict=True))
+
+    monkeypatch.setattr(training._Validation, "__call__", says)
+    start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
+    net = train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / "run",
+                        Recipe(epochs=5, batch_size=4), device="cpu")
+    best = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
+    last = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert best["epoch"] == 2 and torch.equal(net.head.weight, best["net"]["head.weight"])
+    assert not torch.equal(net.head.weight, last["net"]["head.weight"]) and not net.training
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path, runs, persons):
@@ -163,7 +191,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_
     assert all(torch.equal(resumed_weights[name], value) for name, value in weights.items())
 
 
-def test_held_out_part(tmp_path):
+def test_held_out_part(tmp_path, caplog):
     names = [f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi" for name in ("a", "b") for group in range(10)
              for clip in range(4)]
     train = [(tmp_path / name, int(name[0] == "b")) for name in names]
@@ -173,6 +201,12 @@ def test_held_out_part(tmp_path):
         by_group.setdefault(name.split("_")[2], set()).add(bool(out))
     assert all(len(sides) == 1 for sides in by_group.values()) and held.sum() == 8  # UCF101's groups stay whole
     assert not hold_out(train, tmp_path, ("a", "b"), fraction=0, groups=None, seed=0).any()
+    hmdb = [(tmp_path / f"wave/{film}_wave_u_{camera}_np1_fr_med_{n}.avi", 0) for film, camera in
+            (("A_1", "cm"), ("#2", "nm"), ("C", "cm")) for n in range(3)]
+    held = hold_out(hmdb, tmp_path, ("wave",), fraction=0.1, groups=None, seed=0)
+    assert held.reshape(3, 3).all(1).sum() == 1 and held.sum() == 3
+    assert hold_out(hmdb[:3], tmp_path, ("wave",), fraction=0.1, groups=None, seed=0).sum() == 1
+    assert "single clips are held out" in caplog.text
     plain = [(tmp_path / f"a/{n}.avi", 0) for n in range(20)]
     assert hold_out(plain, tmp_path, ("a",), fraction=0.1, groups=None, seed=0).sum() == 2
     with pytest.raises(EruvError, match="--val-fraction 0"):
@@ -213,6 +247,9 @@ def test_probe_finds_the_direction_that_separates():
     fresh[..., 0] += 600 * (np.arange(90) % 3)[:, None] - 600
     logits, _ = probe_logits(features, labels, held_out, fresh, 3)
     assert (logits.argmax(1) == np.arange(90) % 3).mean() > 0.9
+    scale = 10.0 ** random.integers(-4, 4, 20)
+    scaled, _ = probe_logits(features * scale.astype(np.float32), labels, held_out, fresh * scale.astype(np.float32), 3)
+    np.testing.assert_allclose(scaled, logits, atol=0.05)  # whatever the features' scale
 
 
 def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
