@@ -20,6 +20,9 @@ log = logging.getLogger("eruv_dali")
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """float32, bfloat16 or float16 by name; "auto" is float32 on a CPU, bfloat16 on a GPU that has it, else float16."""
     if name != "auto":
+        if device.type == "cpu" and name != "float32":
+            log.warning("%s on a CPU: PyTorch 2.13 was seen to make gradients of small convolutions NaN there; float32 "
+                        "is safe, and faster on most CPUs", name)
         return getattr(torch, name)
     if device.type == "cpu":
         return torch.float32

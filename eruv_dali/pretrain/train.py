@@ -29,6 +29,8 @@ from eruv_dali.pretrain.report import Report
 from eruv_dali.pretrain.scores import RelationScores
 from eruv_dali.pretrain.step import TrainStep, choose_precision
 from eruv_dali.pretrain.stop import Stopped, StopSignals
+from eruv_dali.visualize.confusion import draw_confusion
+from eruv_dali.visualize.curves import draw_curves
 
 VAL_PAIRS_PER_RELATION = 30  # at the least, so that the accuracy of one relation means something
 
@@ -47,8 +49,9 @@ def pretrain(
 ) -> dict[str, Any]:
     """Pre-train on a prepared DATASET and fill the RUN folder `out`.
 
-    Writes config.yaml, metrics.jsonl, last.pt, best.pt (best validation accuracy), backbone.pt (the best backbone) and
-    result.json; returns the content of the last: {"accuracy", "per_relation", …}, fractions of 1.
+    Writes config.yaml, metrics.jsonl, last.pt, best.pt (best validation accuracy), backbone.pt (the best backbone),
+    result.json, curves.png and confusion.png; returns the content of result.json: {"accuracy", "per_relation", …},
+    fractions of 1, of the best epoch.
 
     Args:
         config: everything that decides the run. `data.batch_size` and `optim.lr` are for one process: with several,
@@ -161,8 +164,10 @@ class _Run:
         with report:
             report.say(self._headline())
             self._train(report)
-        self.result["relations"] = list(self.train_loader.relations)
         write_text(self.out / "result.json", json.dumps(self.result, indent=1) + "\n")
+        draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
+        draw_confusion(self.result["confusion"], self.result["relations"], self.out / "confusion.png",
+                       title=f"{self.result['pairs']} pairs of held-out videos, epoch {self.result['epoch']}")
         return self.result
 
     def _headline(self) -> str:
@@ -280,7 +285,8 @@ class _Run:
             self.best = scores.accuracy
             model = self.config.model
             self.result = {"program": "pretrain", "backbone": model.backbone, "width": model.width,
-                           "head": model.head, "seed": self.config.seed, **figures,
+                           "head": model.head, "seed": self.config.seed,
+                           "relations": list(scores.relations), **figures,
                            "chance": 1 / len(scores.relations), "epoch": epoch, "step": self.step,
                            "pairs": scores.count}
             if self.processes.first:

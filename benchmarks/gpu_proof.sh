@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Proves the GPU path in one go, in ten minutes: every part with its own time limit, log and figures, and a table last.
+#
+#     benchmarks/gpu_proof.sh OUT VIDEOS              on a machine with a GPU
+#     DEVICE=cpu benchmarks/gpu_proof.sh OUT VIDEOS   a dry run, on small sizes: shows that the script itself works
+#
+# VIDEOS is a folder of videos; they are prepared on the CPU, so that a GPU without NVDEC can be proved too. A part that
+# fails or runs out of time does not stop the others; the exit code is 1 if one did. OUT gets, for each part, PART.log,
+# PART.part.json (exit code, seconds) and what the part itself writes, and proof.md, the table.
+set -u
+cd "$(dirname "$0")/.."
+OUT=$(realpath -m "${1:?OUT, a folder to write}")
+VIDEOS=$(realpath "${2:?VIDEOS, a folder of videos}")
+DEVICE=${DEVICE:-gpu}
+PYTHON=${PYTHON:-python3}
+mkdir -p "$OUT/data"
+
+if [ "$DEVICE" = gpu ]; then
+    MARK=gpu CLIPS=384 FULL=() BATCH=(--batch-size 32)
+else
+    MARK=""  CLIPS=8 FULL=(--width 8 --crop 56 --steps 3 --rounds 1) BATCH=()
+fi
+
+part() {  # NAME SECONDS COMMAND...
+    local name=$1 limit=$2 began rc
+    shift 2
+    began=$(date +%s.%N)
+    timeout --kill-after=5 "$limit" "$@" > "$OUT/$name.log" 2>&1
+    rc=$?
+    printf '{"part": "%s", "exit_code": %d, "limit": %d, "seconds": %.1f, "command": "%s"}\n' \
+        "$name" "$rc" "$limit" "$(echo "$(date +%s.%N) - $began" | bc -l)" "$(echo "$*" | tr '"\\' "''")" \
+        > "$OUT/$name.part.json"
+    printf '%-12s exit code %d\n' "$name" "$rc"
+}
+
+part environment 30 bash -c "$PYTHON -m eruv_dali.doctor; nvidia-smi -q 2>/dev/null | head -200; ldconfig -p | grep -E 'nvcuvid|nvjpeg' || echo no NVDEC, no nvJPEG"
+for pack in raw jpeg; do
+    part "prepare_$pack" 60 "$PYTHON" -m eruv_dali.prepare "$VIDEOS" --out "$OUT/data/$pack" --pack $pack --device cpu
+done
+part tests 180 "$PYTHON" -m pytest -q -p no:cacheprovider ${MARK:+-m "$MARK"} tests/test_hog.py tests/test_clip_transform.py \
+    tests/test_shots.py tests/test_videos.py tests/test_loader.py tests/test_devices.py tests/test_search.py
+for backbone in c3d r3d r2plus1d; do
+    part "step_$backbone" 60 "$PYTHON" benchmarks/train_step.py --data "$OUT/data/raw" --device "$DEVICE" \
+        --backbone $backbone "${FULL[@]}" "${BATCH[@]}" --json "$OUT/step_$backbone.json"
+done
+part throughput 120 "$PYTHON" benchmarks/throughput.py --data "$OUT/data/raw" "$OUT/data/jpeg" --device "$DEVICE" \
+    --peers pyav --clips $CLIPS --repeats 2 --json "$OUT/throughput.json"
+part transform 40 "$PYTHON" benchmarks/clip_transform.py --device "$DEVICE" --rounds 3 --json "$OUT/transform.json"
+if [ "$DEVICE" = gpu ]; then
+    part sanitizer 120 compute-sanitizer --error-exitcode 9 "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu \
+        tests/test_hog.py tests/test_clip_transform.py
+fi
+rm -rf "$OUT/data"
+"$PYTHON" benchmarks/proof_table.py "$OUT"

@@ -1,0 +1,99 @@
+"""Can one linear layer name the relation of two clips? The paper's literal head against the default one.
+
+    python benchmarks/head.py --out /tmp/head
+    python benchmarks/head.py --out /tmp/head --seeds 1 2 3 4 5 --device gpu optim.epochs=10
+
+Draws the demonstration's videos, prepares them once, and pre-trains on them with `model.head=linear` and
+`model.head=mlp`, each with several seeds; all else is the demonstration's configuration (configs/demo.yaml, on a GPU
+demo_gpu.yaml) and what `key=value` words change. Prints validation accuracy for each relation, mean ± deviation
+over the seeds, as a Markdown table, and writes it to --json. Finished runs in --out are not run again.
+
+    told apart   of the CS, CV and CD pairs that were answered with one of these three: the share answered right. They
+                 differ in nothing but how the two clips relate, so whoever cannot compare stays at a third
+    all          of all pairs
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+from eruv_dali.config import load_config
+from eruv_dali.dataset import Dataset
+from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.errors import run_program
+from eruv_dali.files import write_text
+from eruv_dali.models import HEADS
+from eruv_dali.native import data_dir
+from eruv_dali.prepare import prepare
+from eruv_dali.pretrain.demo import render_corpus
+from eruv_dali.pretrain.train import pretrain
+
+BETWEEN = ("CS", "CV", "CD")  # both clips untransformed: only a comparison tells these apart
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="for the videos, the DATASET, the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--device", default="auto", choices=DEVICES)
+    parser.add_argument("--json", type=Path, default=RESULTS / "head.json", metavar="FILE")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, such as optim.epochs=1")
+    args = parser.parse_args()
+    device = resolve_device(args.device)
+    preset = data_dir("configs") / ("demo_gpu.yaml" if device == "gpu" else "demo.yaml")
+    data = load_config(preset, args.overrides).data
+    args.out.mkdir(parents=True, exist_ok=True)
+    render_corpus(args.out / "videos")
+    dataset = prepare([args.out / "videos"], args.out / "dataset", device=device, pack=data.pack,
+                      frame_size=tuple(data.frame_size))
+    runs = []
+    for seed in args.seeds:
+        for head in HEADS:
+            result = _run(args, preset, dataset, device, head, seed)
+            runs.append({"head": head, "seed": seed, **{key: result[key] for key in
+                         ("accuracy", "per_relation", "confusion", "pairs", "chance")}})
+    summary = {"setting": [preset.name, *args.overrides], "device": device, "seeds": args.seeds,
+               "heads": {head: _summarise([run for run in runs if run["head"] == head]) for head in HEADS},
+               "runs": runs}
+    write_text(args.json, json.dumps(summary, indent=1) + "\n")
+    print(_table(summary))
+
+
+def _run(args: argparse.Namespace, preset: Path, dataset: Dataset, device: str, head: str, seed: int) -> dict:
+    """The result of one pre-training; an earlier one where it was finished, or gone on with where it was not."""
+    out = args.out / f"{head}_{seed}"
+    if (out / "result.json").exists():
+        return json.loads((out / "result.json").read_text())
+    config = load_config(preset, args.overrides, **{"model.head": head, "seed": seed, "device": device})
+    return pretrain(config, dataset, out, resume=(out / "last.pt").exists())
+
+
+def _summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation over the runs, for each relation and for all of them."""
+    figures = {name: [run["per_relation"][name] for run in runs] for name in runs[0]["per_relation"]}
+    figures["told apart"] = [_told_apart(run) for run in runs]
+    figures["all"] = [run["accuracy"] for run in runs]
+    return {name: {"mean": statistics.mean(values), "deviation": statistics.stdev(values) if len(values) > 1 else 0.0}
+            for name, values in figures.items()}
+
+
+def _told_apart(run: dict) -> float:
+    """Share right of the pairs of `BETWEEN` that were answered with one of them."""
+    places = [list(run["per_relation"]).index(name) for name in BETWEEN]
+    counts = [[run["confusion"][true][answer] for answer in places] for true in places]
+    return sum(counts[k][k] for k in range(len(places))) / max(1, sum(map(sum, counts)))
+
+
+def _table(summary: dict) -> str:
+    columns = list(summary["heads"][HEADS[0]])
+    lines = ["| head | " + " | ".join(columns) + " |", "|---" + "|--:" * len(columns) + "|"]
+    for head, figures in summary["heads"].items():
+        cells = [f"{100 * each['mean']:.1f} ± {100 * each['deviation']:.1f}" for each in figures.values()]
+        lines.append(f"| {head} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_program(main)

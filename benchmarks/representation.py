@@ -1,0 +1,273 @@
+"""Is what the network learns from unlabelled videos of use? Pre-trained weights against random ones on real actions.
+
+    python benchmarks/representation.py --out /tmp/representation                   reduced, for a CPU: see CPU below
+    python benchmarks/representation.py --out /tmp/representation --device gpu      full size, planned for 10 minutes
+
+Pre-trains on untrimmed videos and on the training side of two labelled sets, whose labels it does not read, then names
+the actions of the test side. Persons (Weizmann) and sequences (UT-Interaction) are on one side only, and those of the
+test side are in no pre-training. For each seed three starts that differ in the weights alone:
+
+    random       the random weights that the pre-training began with
+    random, BN   the same; BatchNorm's mean and variance measured on the pre-training clips, as pre-training does too
+    ERUV         after pre-training
+
+    retrieval    pool5, 10 clips averaged, cosine: the nearest training video has the test video's class
+    kNN          the K nearest vote
+    probe        a linear classifier on fixed features
+    fine-tuning  all layers; it measures BatchNorm's statistics itself, so there is no "random, BN"
+
+--videos holds untrimmed/, weizmann/CLASS/PERSON_ACTION.avi, ut_interaction/set1/CLASS/NUMBER_SEQUENCE_CLASS.avi.
+Prints mean ± deviation over the seeds as a Markdown table and writes all figures to --json. Each stage is kept in
+--out: a run that was stopped goes on from there.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from eruv_dali.actions import ActionSplit, read_split
+from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.config import load_config
+from eruv_dali.dataset import Dataset
+from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.errors import EruvError, run_program
+from eruv_dali.files import write_text
+from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split
+from eruv_dali.finetune.train import Recipe
+from eruv_dali.loader import RelationLoader
+from eruv_dali.models import build_backbone, load_backbone
+from eruv_dali.prepare import prepare
+from eruv_dali.pretrain.train import pretrain
+from eruv_dali.pretrained import Pretrained
+from eruv_dali.relations import RELATIONS
+from eruv_dali.retrieve import retrieve
+
+RESULTS = Path(__file__).parent / "results"
+STARTS = ("random", "random, BN", "ERUV")
+MEASURES = ("retrieval", "kNN", "probe", "fine-tuning")
+MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
+VAL_FRACTION = 0.15
+CLIPS, K = 10, 3
+BN_CLIPS = 640  # that BatchNorm's statistics are measured on
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A set of labelled videos, and its groups that are the test side: half of them."""
+
+    folder: str
+    groups: str
+    test_groups: tuple[str, ...]
+
+
+LABELLED = {
+    "Weizmann": Labelled("weizmann", r"/([a-z]+)_", ("ido", "ira", "lena")),
+    "UT-Interaction": Labelled("ut_interaction/set1", r"/\d+_(\d+)_", ("6", "7", "8", "9", "10")),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How large, and for how long."""
+
+    backbone: str
+    width: int
+    crop: int
+    frame_size: tuple[int, int]
+    relations: tuple[str, ...]
+    head: str
+    optimizer: str
+    lr: float
+    batch_size: int  # pairs
+    epochs: int
+    steps_per_epoch: int
+    finetune_epochs: int
+    finetune_lr: float
+
+
+# Frames of 48x64 and crops of 40 in place of 128x171 and 112; R3D an eighth as wide (0.23 M parameters); AdamW and the
+# linear head, because they learn faster in a short run (see docs/head.md for the head).
+CPU = Setting("r3d", 8, 40, (48, 64), RELATIONS, "linear", "adamw", 1e-3, 16, 3, 250, 60, 1e-2)
+# The paper's network, clips and learning rates; fewer steps.
+GPU = Setting("c3d", 64, 112, (128, 171), RELATIONS, "mlp", "sgd", 1e-2, 32, 6, 300, 60, 1e-3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="for DATASETs, runs and figures")
+    parser.add_argument("--videos", type=Path, default=Path(__file__).parents[2] / "shared" / "data", metavar="DIR")
+    parser.add_argument("--device", default="auto", choices=DEVICES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--json", type=Path, metavar="FILE", help="default: results/representation_DEVICE.json")
+    args = parser.parse_args()
+    device = resolve_device(args.device)
+    setting = GPU if device == "gpu" else CPU
+    for folder in ("untrimmed", *(labelled.folder for labelled in LABELLED.values())):
+        if not (args.videos / folder).is_dir():
+            raise EruvError(f"{args.videos / folder}: no such folder; --videos names the one that holds it")
+    started = time.monotonic()
+    args.out.mkdir(parents=True, exist_ok=True)
+    _same_setting(args.out / "setting.json", setting)
+
+    splits = {name: read_split("folder", args.videos / labelled.folder, groups=labelled.groups,
+                               test_groups=labelled.test_groups) for name, labelled in LABELLED.items()}
+    look = dict(device=device, frame_size=setting.frame_size)
+    unlabelled = [args.videos / "untrimmed", *(path for split in splits.values() for path, _ in split.train)]
+    corpus = prepare(unlabelled, args.out / "dataset_unlabelled", min_length=32, **look)
+    datasets = {name: prepare([args.videos / labelled.folder], args.out / f"dataset_{name}", min_length=16, **look)
+                for name, labelled in LABELLED.items()}
+    tested = {path.resolve() for split in splits.values() for path, _ in split.test}
+    assert not tested & {video.path.resolve() for video in corpus.videos}, "test videos in the pre-training"
+
+    figures, relations = [], []
+    for seed in args.seeds:
+        relations.append(_pretrain(setting, corpus, args.out / f"pretrain_{seed}", seed, device))
+        for start in STARTS:
+            for name, split in splits.items():
+                made = args.out / f"figures_{name}_{start.replace(', ', '_')}_{seed}.json"
+                if not made.exists():
+                    begin = partial(_start, start, setting, corpus, args.out, seed, device)
+                    scores = _evaluate(begin, split, datasets[name], LABELLED[name], setting,
+                                       args.out / f"fine_{made.stem}", seed, device)
+                    write_text(made, json.dumps(scores, indent=1) + "\n")
+                figures.append({"dataset": name, "start": start, "seed": seed, **json.loads(made.read_text())})
+    summary = {
+        "setting": asdict(setting), "device": device, "seeds": args.seeds, "clips": CLIPS, "k": K,
+        "seconds": round(time.monotonic() - started),
+        "videos": {"unlabelled": len(corpus.videos), "segments": len(corpus.segments),
+                   **{name: {"train": len(split.train), "test": len(split.test), "classes": len(split.classes)}
+                      for name, split in splits.items()}},
+        "pretraining": relations, "figures": _summarise(figures), "runs": figures,
+    }
+    write_text(args.json or RESULTS / f"representation_{device}.json", json.dumps(summary, indent=1) + "\n")
+    print(_table(summary))
+
+
+def _same_setting(file: Path, setting: Setting) -> None:
+    """Refuse to go on with stages that were made in another setting."""
+    text = json.dumps(asdict(setting), indent=1) + "\n"
+    if file.exists() and file.read_text() != text:
+        raise EruvError(f"{file}: the stages here are of another setting; name another --out")
+    write_text(file, text)
+
+
+def _pretrain(setting: Setting, corpus: Dataset, out: Path, seed: int, device: str) -> dict:
+    """Pre-train, or go on with it; the accuracy on the held-out unlabelled videos."""
+    if not (out / "result.json").exists():
+        config = load_config(None, (), **{
+            "seed": seed, "device": device, "relations": list(setting.relations),
+            "model.backbone": setting.backbone, "model.width": setting.width, "model.head": setting.head,
+            "model.dropout": 0.2, "data.crop": setting.crop, "data.frame_size": list(setting.frame_size),
+            "data.mean": list(MEAN), "data.std": list(STD), "data.batch_size": setting.batch_size,
+            "data.pairs_per_epoch": setting.batch_size * setting.steps_per_epoch, "data.val_fraction": VAL_FRACTION,
+            "data.val_pairs": 280, "optim.name": setting.optimizer, "optim.lr": setting.lr,
+            "optim.weight_decay": 0.01 if setting.optimizer == "adamw" else 5e-4, "optim.schedule": "cosine",
+            "optim.epochs": setting.epochs,
+        })
+        pretrain(config, corpus, out, resume=(out / "last.pt").exists())
+    result = json.loads((out / "result.json").read_text())
+    return {"seed": seed, **{key: result[key] for key in ("accuracy", "per_relation", "chance")}}
+
+
+def _start(start: str, setting: Setting, corpus: Dataset, out: Path, seed: int, device: str) -> Pretrained:
+    """The network to start from, made anew at each call."""
+    if start == "ERUV":
+        backbone = load_backbone(out / f"pretrain_{seed}" / "backbone.pt")
+    else:
+        torch.manual_seed(seed)  # as pre-training does before it builds the same network
+        backbone = build_backbone(setting.backbone, width=setting.width)
+        if start == "random, BN":
+            _measure_batchnorm(backbone, setting, corpus, seed, device)
+    return Pretrained(backbone, start, 16, setting.crop, setting.frame_size, MEAN, STD)
+
+
+@torch.no_grad()
+def _measure_batchnorm(backbone: nn.Module, setting: Setting, corpus: Dataset, seed: int, device: str) -> None:
+    """Set the running statistics of all BatchNorm layers to their mean over pre-training batches."""
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm3d)]
+    momentum = norms[0].momentum
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches counts, not the last ones
+    place = torch.device("cuda" if device == "gpu" else "cpu")
+    backbone.to(place).train()
+    with RelationLoader(corpus, batch_size=setting.batch_size, crop=setting.crop, device=device, mean=MEAN, std=STD,
+                        relations=setting.relations, val_fraction=VAL_FRACTION, seed=seed,
+                        pairs_per_epoch=BN_CLIPS // 2) as pairs:
+        for batch in pairs:
+            backbone(batch.clips.transpose(0, 1).flatten(0, 1))
+    for norm in norms:
+        norm.momentum = momentum
+    backbone.cpu()
+
+
+def _evaluate(
+    begin: Callable[[], Pretrained], split: ActionSplit, dataset: Dataset, labelled: Labelled, setting: Setting,
+    out: Path, seed: int, device: str,
+) -> dict[str, float | None]:
+    """Top-1 accuracy on the test videos, one figure for each of MEASURES."""
+    start = begin()
+    look = dict(clips=CLIPS, batch_size=2 * setting.batch_size, device=device)
+    videos = VideoFeatures(start, [split], dataset, layer="pool5", average_clips=True, **look)
+    clips = VideoFeatures(start, [split], dataset, layer="average", **look)
+    labels = [[label for _, label in side] for side in (split.train, split.test)]
+    topk, *_ = retrieve(videos.of(split.train), labels[0], videos.of(split.test), labels[1], device=device)
+    # A person or sequence held out chooses the probe's penalty; fine-tuning takes its last epoch.
+    probe = probe_split(clips, split, val_fraction=0.2, groups=labelled.groups, seed=seed)
+    scores = {"retrieval": topk["top1"], "kNN": knn_split(videos, split, k=K, device=device)["top1"],
+              "probe": probe["top1"], "fine-tuning": None}
+    if start.init != STARTS[1]:
+        recipe = Recipe(epochs=setting.finetune_epochs, lr=setting.finetune_lr, seed=seed)
+        scores["fine-tuning"] = finetune_split(begin(), split, dataset, out, recipe, clips=CLIPS, val_fraction=0,
+                                               device=device, resume=True)["top1"]
+    return scores
+
+
+def _summarise(figures: list[dict]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """dataset → measure → start → mean and standard deviation over the seeds; "both" is the mean of the datasets."""
+    summary: dict = {}
+    for dataset in (*LABELLED, "both"):
+        for measure in MEASURES:
+            for start in STARTS:
+                by_seed: dict[int, list[float]] = {}
+                for run in figures:
+                    wanted = run["start"] == start and dataset in (run["dataset"], "both")
+                    if wanted and run[measure] is not None:
+                        by_seed.setdefault(run["seed"], []).append(run[measure])
+                if not by_seed:
+                    continue
+                values = [statistics.mean(each) for each in by_seed.values()]
+                summary.setdefault(dataset, {}).setdefault(measure, {})[start] = {
+                    "mean": statistics.mean(values),
+                    "deviation": statistics.stdev(values) if len(values) > 1 else 0.0,
+                }
+    return summary
+
+
+def _table(summary: dict) -> str:
+    """Markdown; the gain is over the better of the two random starts."""
+    lines = ["| dataset | measure | " + " | ".join(STARTS) + " | gain | deviations |",
+             "|---|---" + "|--:" * (len(STARTS) + 1) + "|---|"]
+    for dataset, measures in summary["figures"].items():
+        for measure, starts in measures.items():
+            cells = [f"{100 * starts[start]['mean']:.1f} ± {100 * starts[start]['deviation']:.1f}" if start in starts
+                     else "–" for start in STARTS]
+            ours = starts["ERUV"]
+            best = max((starts[start] for start in starts if start != "ERUV"), key=lambda each: each["mean"])
+            gain = ours["mean"] - best["mean"]
+            apart = abs(gain) > ours["deviation"] + best["deviation"]
+            lines.append(f"| {dataset} | {measure} | " + " | ".join(cells) +
+                         f" | {100 * gain:+.1f} | {'apart' if apart else 'overlap'} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,100 @@
+"""Write a backbone as ONNX, for programs without PyTorch.
+
+    python -m eruv_dali.export runs/first/backbone.pt --out backbone.onnx
+    python -m eruv_dali.export runs/first/backbone.pt --out backbone.onnx --clip-length 16 --crop 112
+
+Input "clips" (B, 3, T, H, W) float32, values as in training (0 to 1 by default); outputs "features" (B, D) and "maps"
+(B, D, T', H', W'), the last convolution's. B is free, T, H and W are as said here. What was written is run again by
+onnxruntime and compared with PyTorch. Needs the extra `export`: pip install 'eruv_dali[export]'.
+"""
+
+import argparse
+import logging
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from eruv_dali.errors import EruvError, run_program
+from eruv_dali.files import write_aside
+from eruv_dali.models import load_backbone
+
+TOLERANCE = 1e-3  # of the largest feature: what another order of additions may change
+
+
+class FeaturesAndMaps(nn.Module):
+    """A backbone that gives its feature maps beside its features."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        maps = self.backbone.feature_maps(clips)
+        return maps.mean(dim=(2, 3, 4)), maps
+
+
+def export_onnx(backbone: nn.Module, path: Path, *, clip_length: int = 16, crop: int = 112) -> float:
+    """Write `backbone`, as it is in evaluation, to `path`, and compare onnxruntime's answer with PyTorch's.
+
+    Args:
+        backbone: of `build_backbone` or `load_backbone`, on the CPU.
+        path: the file to write.
+        clip_length, crop: T, and H = W, of the clips it will take.
+
+    Returns:
+        The largest difference between the two, relative to the largest feature.
+
+    Raises:
+        EruvError: onnx or onnxruntime is not installed, or the two do not agree; then nothing is written.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  what torch.onnx writes with
+    except ImportError as error:
+        raise EruvError(f"{error.name} is not installed; pip install 'eruv_dali[export]'") from None
+    net = FeaturesAndMaps(backbone).eval()
+    clips = torch.rand(2, 3, clip_length, crop, crop, generator=torch.Generator().manual_seed(0))
+    content = BytesIO()
+    batch = torch.export.Dim("batch", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch's own code to itself
+        program = torch.onnx.export(net, (clips,), input_names=["clips"], output_names=["features", "maps"],
+                                    dynamic_shapes={"clips": {0: batch}}, dynamo=True, verbose=False)
+    program.save(content)
+    session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for some in (clips, clips[:1]):  # the number of clips is free
+        with torch.no_grad():
+            wanted = net(some)
+        for ours, theirs in zip(wanted, session.run(None, {"clips": some.numpy()}), strict=True):
+            difference = (ours - torch.from_numpy(theirs)).abs().max() / ours.abs().max()
+            worst = max(worst, float(difference))
+    if not worst <= TOLERANCE:
+        raise EruvError(f"{path}: onnxruntime and PyTorch differ by {worst:.2g} of the largest value (more than "
+                        f"{TOLERANCE}); nothing was written")
+    write_aside(path, lambda file: file.write(content.getbuffer()))
+    return worst
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m eruv_dali.export", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backbone", metavar="BACKBONE.PT", help="what pretrain or finetune wrote")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.onnx")
+    parser.add_argument("--clip-length", type=int, default=16, help="frames (default: 16)")
+    parser.add_argument("--crop", type=int, default=112, help="pixels (default: 112)")
+    args = parser.parse_args()
+    if not args.out.parent.is_dir():
+        raise EruvError(f"{args.out.parent}: no such folder")
+    backbone = load_backbone(args.backbone)
+    worst = export_onnx(backbone, args.out, clip_length=args.clip_length, crop=args.crop)
+    print(f"{args.out}: {backbone.name}, {args.out.stat().st_size / 1e6:.1f} MB; onnxruntime and PyTorch differ by at "
+          f"most {worst:.1e} of the largest value")
+
+
+if __name__ == "__main__":
+    run_program(main)

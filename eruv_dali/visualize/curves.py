@@ -1,0 +1,94 @@
+"""Learning curves of a run, from its metrics.jsonl: loss, accuracy, each relation, learning rate, speed."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from eruv_dali.files import write_aside
+
+# Okabe and Ito's colours, told apart by the colour-blind too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SMOOTHED = 50  # points that a curve of training steps is brought down to, by means of equal stretches
+
+
+def draw_curves(metrics: Path, png: Path) -> None:
+    """Draw the curves of `metrics` (RUN/metrics.jsonl) into the file `png`.
+
+    A last line cut short, as a killed run leaves it, is passed over.
+    """
+    steps, vals = _read(metrics)
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    (loss, accuracy, relations), (rate, speed, wait) = figure.subplots(2, 3)
+    _curve(loss, steps, "loss", label="training")
+    loss.plot([v["step"] for v in vals], [v["val"]["loss"] for v in vals], "o-", color=COLOURS[1], markersize=3,
+              label="held-out videos")
+    _finish(loss, "loss (cross-entropy)", legend=True)
+    _curve(accuracy, steps, "accuracy", scale=100, label="training")
+    accuracy.plot([v["step"] for v in vals], [100 * v["val"]["accuracy"] for v in vals], "o-", color=COLOURS[1],
+                  markersize=3, label="held-out videos")
+    names = list(vals[0]["val"]["per_relation"]) if vals else []
+    for number, name in enumerate(names):
+        found = [(v["step"], 100 * v["val"]["per_relation"][name]) for v in vals
+                 if v["val"]["per_relation"][name] is not None]
+        relations.plot(*zip(*found, strict=True) if found else ([], []), "o-", markersize=3,
+                       color=COLOURS[number % len(COLOURS)], label=name)
+    for axes in (accuracy, relations):
+        if names:
+            axes.axhline(100 / len(names), color="grey", linestyle=":", linewidth=1, label="chance")
+        axes.set_ylim(0, 100)
+    _finish(accuracy, "accuracy, %", legend=True)
+    _finish(relations, "each relation, held-out videos, %", legend=bool(names))
+    _curve(rate, steps, "lr")
+    rate.set_ylim(bottom=0)
+    _finish(rate, "learning rate")
+    _curve(speed, steps, "clips_per_second")
+    speed.set_ylim(bottom=0)
+    _finish(speed, "clips/s")
+    _curve(wait, steps, "data_wait", scale=100)
+    wait.set_ylim(0, 100)
+    _finish(wait, "waiting for clips, % of the time")
+    figure.suptitle(f"{metrics.parent.name}: {max((x['step'] for x in steps + vals), default=0)} steps")
+    write_figure(figure, png)
+
+
+def write_figure(figure: Figure, png: Path) -> None:
+    """Write a figure as PNG, aside and renamed."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=110)
+    write_aside(png, lambda file: file.write(drawn.getbuffer()))
+
+
+def _read(metrics: Path) -> tuple[list[dict], list[dict]]:
+    """The lines of training steps, and those of validations."""
+    steps, vals = [], []
+    for line in metrics.read_text().splitlines():
+        try:
+            figures = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        (vals if "val" in figures else steps).append(figures)
+    return steps, vals
+
+
+def _curve(axes, steps: list[dict], key: str, *, scale: float = 1.0, label: str | None = None) -> None:
+    """Every line's value, faint, and means of equal stretches, strong."""
+    x, y = np.array([s["step"] for s in steps]), np.array([scale * s[key] for s in steps])
+    few = len(x) <= SMOOTHED
+    axes.plot(x, y, ".-" if few else "-", color=COLOURS[0], alpha=1 if few else 0.25, linewidth=1,
+              label=label if few else None)
+    if not few:
+        pieces = np.array_split(np.arange(len(x)), SMOOTHED)
+        axes.plot([x[p].mean() for p in pieces], [y[p].mean() for p in pieces], color=COLOURS[0], label=label)
+
+
+def _finish(axes, title: str, *, legend: bool = False) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("steps", fontsize=9)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(fontsize=8, frameon=False, ncols=2)

@@ -1,0 +1,35 @@
+"""For torch.hub: the backbones, with random weights or those of a run.
+
+    backbone = torch.hub.load("path/to/eruv_dali", "c3d", source="local", weights="runs/first/backbone.pt")
+    features = backbone(clips)                     # (B, 3, 16, 112, 112) float, 0 to 1 → (B, 512)
+    maps = backbone.feature_maps(clips)            # → (B, 512, 2, 7, 7)
+"""
+
+from eruv_dali.errors import EruvError
+from eruv_dali.models import build_backbone, load_backbone
+
+dependencies = ["torch"]
+
+
+def c3d(weights=None, *, width=64):
+    """C3D. weights: a backbone.pt, or None for random ones, of a network `width` channels wide."""
+    return _backbone("c3d", weights, width)
+
+
+def r3d(weights=None, *, width=64):
+    """R3D. weights: a backbone.pt, or None for random ones, of a network `width` channels wide."""
+    return _backbone("r3d", weights, width)
+
+
+def r2plus1d(weights=None, *, width=64):
+    """R(2+1)D. weights: a backbone.pt, or None for random ones, of a network `width` channels wide."""
+    return _backbone("r2plus1d", weights, width)
+
+
+def _backbone(name, weights, width):
+    if weights is None:
+        return build_backbone(name, width=width)
+    backbone = load_backbone(weights)
+    if backbone.name != name:
+        raise EruvError(f"{weights}: holds a {backbone.name}, not a {name}; load it by that name")
+    return backbone
