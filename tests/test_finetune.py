@@ -1,6 +1,7 @@
 """finetune: learns, keeps the best epoch, judges by ten clips; random weights get the same seeds; bad input is told."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from layouts import make_hmdb51, make_ucf101, write_action
 
 from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
-from eruv_dali.actions import ActionSplit, read_split
+from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.errors import run_program
@@ -19,6 +20,7 @@ from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
 from eruv_dali.finetune.train import Recipe, train_actions
+from eruv_dali.prepare import prepare
 from eruv_dali.pretrained import load_pretrained
 
 SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
@@ -89,14 +91,20 @@ def test_leave_one_out_takes_the_mean_over_persons(monkeypatch, runs, persons):
 
 
 @pytest.mark.parametrize("make, name", [(make_ucf101, "ucf101"), (make_hmdb51, "hmdb51")])
-def test_official_layouts_from_end_to_end(monkeypatch, tmp_path, make, name):
+def test_official_layouts_from_end_to_end(monkeypatch, capsys, tmp_path, make, name):
     """Odd names, CRLF, videos shorter than a clip, three splits."""
     make(tmp_path / "data",
          lambda path: write_action(path, (90, 90, 200), frames=6 if "g01" in path.name else 18))
-    run(monkeypatch, "--dataset", name, "--root", tmp_path / "data", "--split", 1, 2, 3, *RANDOM, "--freeze",
-        "--val-fraction", 0, "--clips", 2, "--out", tmp_path / "run")
+    words = ["--dataset", name, "--root", tmp_path / "data", "--split", 1, 2, 3, *RANDOM, "--freeze",
+             "--val-fraction", 0, "--clips", 2, "--out"]
+    run(monkeypatch, *words, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["splits"] == ["1", "2", "3"] and result["videos"] == {"ucf101": 9, "hmdb51": 6}[name]
+
+    there = sorted((tmp_path / "data").rglob("*g02_c01.avi" if name == "ucf101" else "*_u_*.avi"))
+    there[0].unlink()
+    said = refused(monkeypatch, capsys, *words, tmp_path / "other")
+    assert "1 of " in said and there[0].name in said and "--skip-missing" in said
 
 
 def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order_from_any_weights(
@@ -302,8 +310,6 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
 
 
 def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, capsys, tmp_path, persons):
-    import shutil
-
     shutil.copytree(persons, tmp_path / "data")
     for name in ("bend/denis_bend.avi", "run/eli_run.avi"):
         (tmp_path / "data" / name).write_bytes(b"no video at all")
@@ -315,6 +321,32 @@ def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, caps
     assert json.loads((tmp_path / "run" / "result.json").read_text())["videos"] == 3
 
 
+def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tmp_path, persons):
+    shutil.copytree(persons, tmp_path / "data")
+    calls = []
+    monkeypatch.setattr(prepared, "prepare", lambda *a, **k: (calls.append(1), prepare(*a, **k))[1])
+
+    def again():
+        with_frames = prepare_labelled(tmp_path / "data", tmp_path / "run", frame_size=(36, 48), device="cpu")
+        return {video.video: video.frames for video in with_frames.videos}, len(calls)
+
+    assert again()[1] == 1 and again()[1] == 1
+    write_action(tmp_path / "data" / "run" / "new_run.avi", (60, 200, 60), frames=11)
+    found, count = again()
+    assert count == 2 and found["run/new_run.avi"] == 11
+    write_action(tmp_path / "data" / "run" / "new_run.avi", (60, 200, 60), frames=12)
+    found, count = again()
+    assert count == 3 and found["run/new_run.avi"] == 12 and again()[1] == 3
+
+
 def test_splits_compare_by_what_they_hold(persons):
     split = read_split("folder", persons)
     assert isinstance(split, ActionSplit) and split == read_split("folder", str(persons))
+
+
+@pytest.mark.gpu
+def test_gpu_learns_too(monkeypatch, runs, persons):
+    words = [word if word != "cpu" else "gpu" for word in RANDOM]
+    run(monkeypatch, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *words, "--epochs",
+        "14", "--lr", "0.005", "--val-fraction", "0.34", "--batch-size", "3", "--out", runs / "gpu")
+    assert json.loads((runs / "gpu" / "result.json").read_text())["top1"] >= 2 / 3
