@@ -69,6 +69,7 @@ def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mo
     known = {"program": "finetune", "mode": mode, "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
              "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"]}
     assert known.items() <= result.items() and result["per_split"]["ido"]["top1"] == 1
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
     if mode == "finetune":
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == list(range(14)) and lines[-1]["loss"] < lines[0]["loss"]
