@@ -79,3 +79,14 @@ def test_bad_input(videos, datasets, tmp_path):
         video_features(net, [videos / "vp9.webm"], layer="fc", device="cpu")
     with pytest.raises(EruvError, match="at least 32"):
         pool5(net, torch.zeros(1, 3, 16, 16, 16))
+
+
+@pytest.mark.gpu
+def test_gpu_features_are_those_of_the_cpu(videos, datasets):
+    torch.manual_seed(0)
+    net = build_backbone("r3d", width=8)
+    paths = [videos / "vp9.webm", videos / "mpeg4.mp4", videos / "mjpeg.avi"]
+    for dataset in (None, Dataset(datasets["jpeg"])):
+        cpu, gpu = (video_features(net, paths, clips=4, dataset=dataset, device=device) for device in ("cpu", "gpu"))
+        cosine = (cpu * gpu).sum(-1) / np.linalg.norm(cpu, axis=-1) / np.linalg.norm(gpu, axis=-1)
+        assert cosine.min() > 0.99

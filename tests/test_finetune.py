@@ -1,6 +1,7 @@
 """finetune: learns, keeps the best epoch, judges by ten clips; random weights get the same seeds; bad input is told."""
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from layouts import make_hmdb51, make_ucf101, write_action
 
 from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
-from eruv_dali.actions import ActionSplit, read_split
+from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.errors import run_program
@@ -19,6 +20,7 @@ from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
 from eruv_dali.finetune.train import Recipe, train_actions
+from eruv_dali.prepare import prepare
 from eruv_dali.pretrained import load_pretrained
 
 SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
@@ -67,6 +69,7 @@ def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mo
     known = {"program": "finetune", "mode": mode, "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
              "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"]}
     assert known.items() <= result.items() and result["per_split"]["ido"]["top1"] == 1
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
     if mode == "finetune":
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == list(range(14)) and lines[-1]["loss"] < lines[0]["loss"]
@@ -89,14 +92,20 @@ def test_leave_one_out_takes_the_mean_over_persons(monkeypatch, runs, persons):
 
 
 @pytest.mark.parametrize("make, name", [(make_ucf101, "ucf101"), (make_hmdb51, "hmdb51")])
-def test_official_layouts_from_end_to_end(monkeypatch, tmp_path, make, name):
+def test_official_layouts_from_end_to_end(monkeypatch, capsys, tmp_path, make, name):
     """Odd names, CRLF, videos shorter than a clip, three splits."""
     make(tmp_path / "data",
          lambda path: write_action(path, (90, 90, 200), frames=6 if "g01" in path.name else 18))
-    run(monkeypatch, "--dataset", name, "--root", tmp_path / "data", "--split", 1, 2, 3, *RANDOM, "--freeze",
-        "--val-fraction", 0, "--clips", 2, "--out", tmp_path / "run")
+    words = ["--dataset", name, "--root", tmp_path / "data", "--split", 1, 2, 3, *RANDOM, "--freeze",
+             "--val-fraction", 0, "--clips", 2, "--out"]
+    run(monkeypatch, *words, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["splits"] == ["1", "2", "3"] and result["videos"] == {"ucf101": 9, "hmdb51": 6}[name]
+
+    there = sorted((tmp_path / "data").rglob("*g02_c01.avi" if name == "ucf101" else "*_u_*.avi"))
+    there[0].unlink()
+    said = refused(monkeypatch, capsys, *words, tmp_path / "other")
+    assert "1 of " in said and there[0].name in said and "--skip-missing" in said
 
 
 def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order_from_any_weights(
@@ -114,7 +123,15 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
             self.seen.append((clips.clone(), label_B.tolist(), number))
             return super().__call__(clips, label_B, number)
 
+    class RecordingLoader(training.ClipLoader):
+        def _batch(self, items, clips):
+            batch = super()._batch(items, clips)
+            places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
+            return batch
+
+    places = []
     monkeypatch.setattr(training, "TrainStep", Recorder)
+    monkeypatch.setattr(training, "ClipLoader", RecordingLoader)
     for name, weights in (("random", 0), ("other", 1)):
         start = load_pretrained("none", backbone="r3d", width=1, seed=weights)._replace(crop=32, frame_size=(36, 48))
         train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / name,
@@ -126,7 +143,27 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
     epochs = [[label for _, labels, _ in batches[first : first + 3] for label in labels] for first in (0, 3, 6)]
     assert all(sorted(epoch) == [0, 0, 0, 1, 1, 1, 2, 2, 2] for epoch in epochs) and epochs[0] != epochs[1]
     assert [len(labels) for _, labels, _ in batches] == [4, 4, 1] * 3  # the last batch is not dropped
-    assert not torch.equal(batches[0][0], batches[3][0])
+    # Clips lie elsewhere in every epoch, in time and in the frame; the video of 9 frames has one place in time.
+    assert len({crop for _, _, crop in places}) > 10
+    assert len({start for video, start, _ in places if "denis" in video}) > 2
+    assert {start for video, start, _ in places if "daria" in video} == {0}
+
+
+def test_the_best_epoch_is_kept_by_accuracy_then_by_loss(monkeypatch, tmp_path, runs, persons):
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    figures = iter([(0.2, 0.1), (0.8, 3.0), (0.8, 2.0), (0.8, 2.5), (0.7, 0.1)])
+
+    def says(self, net):
+        return dict(zip(("accuracy", "loss"), next(figures), strict=True))
+
+    monkeypatch.setattr(training._Validation, "__call__", says)
+    start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
+    net = train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / "run",
+                        Recipe(epochs=5, batch_size=4), device="cpu")
+    best = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
+    last = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert best["epoch"] == 2 and torch.equal(net.head.weight, best["net"]["head.weight"])
+    assert not torch.equal(net.head.weight, last["net"]["head.weight"]) and not net.training
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path, runs, persons):
@@ -163,7 +200,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_
     assert all(torch.equal(resumed_weights[name], value) for name, value in weights.items())
 
 
-def test_held_out_part(tmp_path):
+def test_held_out_part(tmp_path, caplog):
     names = [f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi" for name in ("a", "b") for group in range(10)
              for clip in range(4)]
     train = [(tmp_path / name, int(name[0] == "b")) for name in names]
@@ -173,6 +210,12 @@ def test_held_out_part(tmp_path):
         by_group.setdefault(name.split("_")[2], set()).add(bool(out))
     assert all(len(sides) == 1 for sides in by_group.values()) and held.sum() == 8  # UCF101's groups stay whole
     assert not hold_out(train, tmp_path, ("a", "b"), fraction=0, groups=None, seed=0).any()
+    hmdb = [(tmp_path / f"wave/{film}_wave_u_{camera}_np1_fr_med_{n}.avi", 0) for film, camera in
+            (("A_1", "cm"), ("#2", "nm"), ("C", "cm")) for n in range(3)]
+    held = hold_out(hmdb, tmp_path, ("wave",), fraction=0.1, groups=None, seed=0)
+    assert held.reshape(3, 3).all(1).sum() == 1 and held.sum() == 3
+    assert hold_out(hmdb[:3], tmp_path, ("wave",), fraction=0.1, groups=None, seed=0).sum() == 1
+    assert "single clips are held out" in caplog.text
     plain = [(tmp_path / f"a/{n}.avi", 0) for n in range(20)]
     assert hold_out(plain, tmp_path, ("a",), fraction=0.1, groups=None, seed=0).sum() == 2
     with pytest.raises(EruvError, match="--val-fraction 0"):
@@ -213,6 +256,9 @@ def test_probe_finds_the_direction_that_separates():
     fresh[..., 0] += 600 * (np.arange(90) % 3)[:, None] - 600
     logits, _ = probe_logits(features, labels, held_out, fresh, 3)
     assert (logits.argmax(1) == np.arange(90) % 3).mean() > 0.9
+    scale = 10.0 ** random.integers(-4, 4, 20)
+    scaled, _ = probe_logits(features * scale.astype(np.float32), labels, held_out, fresh * scale.astype(np.float32), 3)
+    np.testing.assert_allclose(scaled, logits, atol=0.05)  # whatever the features' scale
 
 
 def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
@@ -265,8 +311,6 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
 
 
 def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, capsys, tmp_path, persons):
-    import shutil
-
     shutil.copytree(persons, tmp_path / "data")
     for name in ("bend/denis_bend.avi", "run/eli_run.avi"):
         (tmp_path / "data" / name).write_bytes(b"no video at all")
@@ -278,6 +322,32 @@ def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, caps
     assert json.loads((tmp_path / "run" / "result.json").read_text())["videos"] == 3
 
 
+def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tmp_path, persons):
+    shutil.copytree(persons, tmp_path / "data")
+    calls = []
+    monkeypatch.setattr(prepared, "prepare", lambda *a, **k: (calls.append(1), prepare(*a, **k))[1])
+
+    def again():
+        with_frames = prepare_labelled(tmp_path / "data", tmp_path / "run", frame_size=(36, 48), device="cpu")
+        return {video.video: video.frames for video in with_frames.videos}, len(calls)
+
+    assert again()[1] == 1 and again()[1] == 1
+    write_action(tmp_path / "data" / "run" / "new_run.avi", (60, 200, 60), frames=11)
+    found, count = again()
+    assert count == 2 and found["run/new_run.avi"] == 11
+    write_action(tmp_path / "data" / "run" / "new_run.avi", (60, 200, 60), frames=12)
+    found, count = again()
+    assert count == 3 and found["run/new_run.avi"] == 12 and again()[1] == 3
+
+
 def test_splits_compare_by_what_they_hold(persons):
     split = read_split("folder", persons)
     assert isinstance(split, ActionSplit) and split == read_split("folder", str(persons))
+
+
+@pytest.mark.gpu
+def test_gpu_learns_too(monkeypatch, runs, persons):
+    words = [word if word != "cpu" else "gpu" for word in RANDOM]
+    run(monkeypatch, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *words, "--epochs",
+        "14", "--lr", "0.005", "--val-fraction", "0.34", "--batch-size", "3", "--out", runs / "gpu")
+    assert json.loads((runs / "gpu" / "result.json").read_text())["top1"] >= 2 / 3

@@ -9,6 +9,7 @@ from eruv_dali.actions.split import NAMED, ActionSplit, check_sides
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
+from eruv_dali.videos import find_videos
 
 log = logging.getLogger("eruv_dali")
 
@@ -16,7 +17,8 @@ log = logging.getLogger("eruv_dali")
 def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], device: str = "auto") -> Dataset:
     """Prepare all videos under `root`, whole and however short, as a DATASET with a JPEG pack beside the run `out`.
 
-    The next run beside it that uses the same videos and frame size finds it again, and does only what is new.
+    The next run beside it that uses the same videos and frame size finds it again, and does only what is new; where
+    nothing is, several runs may begin at once.
 
     Raises:
         EruvError: see `prepare`.
@@ -24,7 +26,24 @@ def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], devi
     root = root.resolve()
     key = hashlib.sha256(str(root).encode()).hexdigest()[:8]
     folder = out.resolve().parent / f"dataset_{root.name}_{frame_size[0]}x{frame_size[1]}_{key}"
-    return prepare([root], folder, device=device, pack="jpeg", min_length=1, frame_size=frame_size)
+    return _as_it_is(folder, root) or prepare([root], folder, device=device, pack="jpeg", min_length=1,
+                                              frame_size=frame_size)
+
+
+def _as_it_is(folder: Path, root: Path) -> Dataset | None:
+    """The DATASET, if it holds every video under `root` and none has changed; all else is for `prepare` to see to."""
+    if not (folder / "dataset.json").exists():
+        return None
+    try:
+        dataset = Dataset(folder)
+        dataset.check()
+    except EruvError as error:
+        log.warning("%s", error)
+        return None
+    if {video.video for video in dataset.videos} == {video.name for video in find_videos([root])}:
+        return dataset
+    dataset.close()
+    return None
 
 
 def keep_usable(

@@ -11,9 +11,9 @@ All layers are trained, the best epoch on a held-out part of the training list i
 vote; neither takes long. --init none is the random baseline: other weights, all else the same.
 
 The videos are prepared once, into a folder dataset_… beside RUN that the next run there finds again. Writes into RUN
-result.json (fractions of 1: top1, top5, per_class, confusion, per_split). Where all layers are trained, writes for each
-split too (with several, in RUN/split_N): metrics.jsonl, best.pt, backbone.pt with its config.yaml, and last.pt, from
-which --resume goes on.
+result.json (fractions of 1: top1, top5, per_class, confusion, per_split) and confusion.png. Where all layers are
+trained, writes for each split too (with several, in RUN/split_N): metrics.jsonl, best.pt, backbone.pt with its
+config.yaml, and last.pt, from which --resume goes on.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from eruv_dali.files import write_text
 from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
 from eruv_dali.finetune.train import Recipe, last_of
 from eruv_dali.pretrained import Pretrained
+from eruv_dali.visualize.confusion import draw_confusion
 
 WORST = 3  # classes that are named at the end
 
@@ -102,6 +103,8 @@ def main() -> None:
             write_text(folder / "result.json", json.dumps({**settings, "splits": [name], "classes": list(split.classes),
                                                            **figures}, indent=1) + "\n")
     result = write_result(args.out, settings, per_split, splits[0][1].classes)
+    draw_confusion(result["confusion"], result["classes"], args.out / "confusion.png",
+                   title=f"{args.dataset}, {start.backbone.name} from {start.init}: top-1 {result['top1']:.1%}")
     _print_result(result, args.out)
 
 
@@ -130,7 +133,7 @@ def _print_result(result: dict, out: Path) -> None:
     worst = sorted((value, name) for name, value in result["per_class"].items() if value is not None)[:WORST]
     named = ", ".join(f"{name} {value:.0%}" for value, name in worst)
     console.print(f"hardest: {named}", highlight=False, markup=False)
-    console.print(f"{out}/result.json", highlight=False, markup=False)
+    console.print(f"{out}: result.json, confusion.png", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The held-out part of a training list, on which the best epoch is chosen."""
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,13 @@ import numpy as np
 from eruv_dali.actions.folder import draw_groups, group_names
 from eruv_dali.errors import EruvError
 
-UCF101_GROUPS = r"_g(\d+)_"  # clips of one group are pieces of one film
+log = logging.getLogger("eruv_dali")
+
+# Clips of one film look alike, so that as a judge of epochs one would flatter those that learnt another by heart.
+FILMS = {
+    "ucf101": r"_g(\d+)_c\d+\.",  # v_YoYo_g08_c01.avi
+    "hmdb51": r"/(.+_[a-z]+_(?:cm|nm)_np\d+)_",  # April_09_brush_hair_u_nm_np1_ba_goo_0.avi
+}
 
 
 def hold_out(
@@ -18,7 +25,8 @@ def hold_out(
 ) -> np.ndarray:
     """(V,) bool: which training videos are held out, about `fraction` of each class, whole groups where there are any.
 
-    `groups` is an expression as in `read_split`; where it is None, UCF101's groups are known by their names.
+    `groups` is an expression as in `read_split`. Where it is None, names as in UCF101 or HMDB51 tell the film that a
+    clip was cut from; if films cannot be divided so that each class has both parts, single clips are, with a warning.
 
     Raises:
         EruvError: `fraction` is not in [0, 1), or some class has too few videos or groups for two parts.
@@ -28,13 +36,22 @@ def hold_out(
     if fraction == 0:
         return np.zeros(len(train), bool)
     paths = [path.relative_to(root).as_posix() for path, _ in train]
-    if groups is None and all(re.search(UCF101_GROUPS, path) for path in paths):
-        groups = UCF101_GROUPS
-    group_of = group_names(root, paths, groups) if groups else {path: path for path in paths}
     videos = [(path, label) for path, (_, label) in zip(paths, train, strict=True)]
+    films = next((film for film in FILMS.values() if all(re.search(film, path) for path in paths)), None)
+
+    def draw(groups: str | None) -> set[str]:
+        group_of = group_names(root, paths, groups) if groups else {path: path for path in paths}
+        return draw_groups(videos, classes, group_of, fraction, np.random.default_rng([seed, 0xE7A1]))
+
     try:
-        held = draw_groups(videos, classes, group_of, fraction, np.random.default_rng([seed, 0xE7A1]))
+        try:
+            held = draw(groups or films)
+        except EruvError as error:
+            if groups or not films:
+                raise
+            log.warning("single clips are held out, not whole films: %s", error)
+            held = draw(None)
     except EruvError as error:
-        raise EruvError(f"no part of the training videos can be held out: {error}; or use --val-fraction 0: "
-                        "the last epoch is then taken") from None
+        raise EruvError(f"no part of the training videos can be held out: {error}; or use --val-fraction 0: the last "
+                        "epoch is then taken") from None
     return np.array([path in held for path in paths])

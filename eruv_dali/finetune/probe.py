@@ -30,8 +30,9 @@ def probe_logits(
         (test videos, classes) float32 logits, averaged over clips, and the penalty.
     """
     labels = np.asarray(train_labels)
-    mean_D, std_D = train_VKD.mean((0, 1)), train_VKD.std((0, 1))
-    std_D[std_D < 1e-6 * max(1e-12, float(std_D.max()))] = 1  # a dead feature says nothing
+    mean_D = train_VKD.mean((0, 1), dtype=np.float64).astype(np.float32)
+    std_D = train_VKD.std((0, 1), dtype=np.float64).astype(np.float32)
+    std_D[std_D <= 1e-6 * np.abs(mean_D)] = 1  # a constant feature says nothing, and its rounding errors neither
     train_VKD, test_VKD = (train_VKD - mean_D) / std_D, (test_VKD - mean_D) / std_D
     penalty = PENALTIES[len(PENALTIES) // 2]
     if held_out.any():
