@@ -1,0 +1,143 @@
+"""Tables: every figure stands where it belongs, beside the paper's own; runs are put together only where they may."""
+
+import csv
+import json
+import statistics
+import sys
+
+import pytest
+import yaml
+
+from eruv_dali import RELATIONS, EruvError
+from eruv_dali.errors import run_program
+from eruv_dali.tables import main, markdown, mean_and_deviation, paper_tables, read_run
+
+
+def write(folder, result, config=None):
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps(result))
+    if config is not None:
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def pretrain(folder, accuracy, *, relations=RELATIONS, seed=0, lr=0.01, backbone="c3d", width=64):
+    result = {"program": "pretrain", "backbone": backbone, "width": width, "relations": list(relations),
+              "accuracy": accuracy, "per_relation": dict.fromkeys(relations, accuracy), "seed": seed}
+    config = {"relations": list(relations), "model": {"backbone": backbone, "width": width}, "optim": {"lr": lr},
+              "seed": seed, "log": {"every_steps": seed}}
+    return write(folder, result, config)
+
+
+def finetune(folder, top1, *, init="none", dataset="ucf101", backbone="c3d", width=64, mode="finetune", seed=0):
+    return write(folder, {
+        "program": "finetune", "dataset": dataset, "backbone": backbone, "width": width, "init": str(init),
+        "mode": mode, "splits": ["1", "2", "3"], "classes": ["a", "b"], "top1": top1, "top5": None, "seed": seed,
+        "k": 5, "per_split": {}})
+
+
+def retrieve(folder, top1, *, init="none", dataset="ucf101", queries="video", backbone="c3d"):
+    return write(folder, {
+        "program": "retrieve", "dataset": dataset, "backbone": backbone, "width": 64, "init": str(init),
+        "splits": ["1"], "queries": queries, "topk": {"top1": top1, "top5": 0.5, "top50": None}, "per_split": {}})
+
+
+def tables(*folders):
+    return {table.file: table for table in paper_tables([read_run(folder) for folder in folders])}
+
+
+def cells(table):
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown(table).splitlines()[4:]]
+
+
+def test_every_program_has_its_table_and_the_papers_figure(tmp_path):
+    run = pretrain(tmp_path / "pre", 0.5)
+    found = tables(
+        run, finetune(tmp_path / "f", 0.7, init=run / "backbone.pt"), finetune(tmp_path / "random", 0.6),
+        finetune(tmp_path / "r3d", 0.3, dataset="hmdb51", backbone="r3d"),
+        finetune(tmp_path / "knn", 0.2, mode="knn"), retrieve(tmp_path / "u", 0.25, init=run / "best.pt"),
+        retrieve(tmp_path / "h", 0.1, dataset="hmdb51"), retrieve(tmp_path / "own", 0.9, dataset="folder"))
+    assert list(found) == ["table_1", "table_2", "table_4", "fixed_features", "table_5", "table_6", "retrieval_folder"]
+    one = cells(found["table_1"])
+    assert [row[1] for row in one] == [*RELATIONS, "overall"]
+    assert one[0] == ["C3D", "CS", "14.3", "50.0", "71.2", "1"] and one[-1][3:5] == ["50.0", "66.7"]
+    assert cells(found["table_2"]) == [["CS CV CD CR PI PD PS", "C3D", "14.3", "UCF101", *["50.0"] * 8, "70.0", "69.6",
+                                        "1 + 1"]]
+    assert cells(found["table_4"]) == [
+        ["HMDB51", "1, 2, 3", "R3D", "random", "fine-tuned", "30.0", "23.4", "–", "1"],
+        ["UCF101", "1, 2, 3", "C3D", "random", "fine-tuned", "60.0", "61.8", "–", "1"],
+        ["UCF101", "1, 2, 3", "C3D", "ERUV", "fine-tuned", "70.0", "69.6", "–", "1"]]
+    assert cells(found["fixed_features"])[0][4:6] == ["5 nearest", "20.0"]
+    assert cells(found["table_5"]) == [["1", "C3D", "ERUV", "video", "25.0", "25.2", "50.0", "–", "–", "–", "1"]]
+    assert cells(found["table_6"])[0][4:6] == ["10.0", "–"]  # DESIGN has no figure of the paper for it
+    assert "paper" not in markdown(found["retrieval_folder"])
+
+
+def test_seeds_share_a_row_and_nothing_else_does(tmp_path):
+    seeds = [pretrain(tmp_path / f"p{seed}", 0.4 + seed / 10, seed=seed) for seed in range(3)]
+    other = pretrain(tmp_path / "lr", 0.9, lr=0.1)
+    tuned = [finetune(tmp_path / f"f{n}", top1, init=seed / "backbone.pt", seed=n)
+             for n, (seed, top1) in enumerate(zip(seeds, (0.5, 0.6, 0.8), strict=True))]
+    apart = finetune(tmp_path / "f_lr", 0.1, init=other / "backbone.pt")
+    unknown = [finetune(tmp_path / f"gone{n}", 0.3, init=tmp_path / f"moved{n}" / "backbone.pt") for n in range(2)]
+    found = tables(*seeds, other, *tuned, apart, *unknown)
+    assert [row[3] for row in cells(found["table_1"])][::8] == ["50.0 ± 10.0", "90.0"]
+    four = cells(found["table_4"])
+    spread = 100 * statistics.stdev((0.5, 0.6, 0.8))
+    assert sorted((row[3], row[5], row[-1]) for row in four) == sorted([
+        ("ERUV", f"63.3 ± {spread:.1f}", "3"), ("ERUV", "10.0", "1"), ("pre-trained", "30.0", "1"),
+        ("pre-trained", "30.0", "1")])
+    assert [row[-1] for row in cells(found["table_2"])] == ["3 + 3", "1 + 1"]
+
+
+def test_ablations_and_small_networks_have_no_figure_of_the_paper(tmp_path):
+    some = pretrain(tmp_path / "some", 0.6, relations=("CS", "CR"))
+    small = pretrain(tmp_path / "small", 0.6, width=8)
+    found = tables(some, small, finetune(tmp_path / "f", 0.7, init=some / "last.pt"),
+                   finetune(tmp_path / "g", 0.7, width=8))
+    assert {row[4] for row in cells(found["table_1"])} == {"–"}
+    assert cells(found["table_2"])[0] == ["CS CR", "C3D", "50.0", "UCF101", "60.0", "60.0", "–", "–", "60.0", "–", "–",
+                                          "–", "70.0", "–", "1 + 1"]
+    assert {tuple(row[2:7]) for row in cells(found["table_4"])} == {
+        ("C3D", "CS CR", "fine-tuned", "70.0", "–"), ("C3D, width 8", "random", "fine-tuned", "70.0", "–")}
+
+
+def test_mean_and_deviation():
+    assert mean_and_deviation([]) == mean_and_deviation([0.5, None]) == (None, None)
+    assert mean_and_deviation([0.5]) == (0.5, None)
+    assert mean_and_deviation([0.25, 0.75]) == (0.5, pytest.approx(0.5**1.5))
+
+
+def test_program_writes_markdown_and_csv(tmp_path, monkeypatch, capsys):
+    folders = [finetune(tmp_path / f"f{n}", value, seed=n) for n, value in enumerate((0.5, 0.75))]
+    words = ["tables", *map(str, folders), str(folders[0] / "result.json"), "--out", str(tmp_path / "out")]  # one twice
+    monkeypatch.setattr(sys, "argv", words)
+    main()
+    assert capsys.readouterr().out == (tmp_path / "out" / "tables.md").read_text()
+    with open(tmp_path / "out" / "table_4.csv", newline="") as file:
+        row, = csv.DictReader(file)
+    assert float(row["top1"]) == 0.625 and float(row["top1_paper"]) == 0.618 and row["top5"] == ""
+    assert float(row["top1_deviation"]) == pytest.approx(0.125 * 2**0.5)
+    assert row["runs"].split("; ") == [str(folder.resolve()) for folder in folders]
+
+
+@pytest.mark.parametrize("text, said", [
+    (None, "no such file"), ("{", "is not JSON"), ("[1]", "its program is None"),
+    ('{"program": "prepare"}', "its program is 'prepare', not one of pretrain, finetune, retrieve"),
+    ('{"program": "pretrain", "backbone": "c3d"}', "without 'width'"),
+    ('{"program": "pretrain", "backbone": "x", "width": 1, "relations": [], "accuracy": 0, "per_relation": {}}',
+     "backbone 'x' is not known"),
+    ('{"program": "pretrain", "backbone": "c3d", "width": 1, "relations": ["CS"], "accuracy": 66.7, '
+     '"per_relation": {}}',
+     "accuracy is 66.7, not a fraction of 1"),
+])
+def test_missing_and_foreign_files(tmp_path, monkeypatch, capsys, text, said):
+    if text:
+        (tmp_path / "result.json").write_text(text)
+    with pytest.raises(EruvError, match="result.json"):
+        read_run(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tables", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        run_program(main)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and said in error and error.count("\n") == 1
