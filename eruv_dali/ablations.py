@@ -50,8 +50,9 @@ def main() -> None:
             _python("pretrain", "--config", file, "--data", args.data, "--out", run, *resume, *values)
         runs += [run, *_recognition(args, file.stem, run)]
     if args.finetune:
-        model = configs[0].model
-        runs += _recognition(args, "random", "none", "--backbone", model.backbone, "--width", model.width)
+        model, data = configs[0].model, configs[0].data
+        runs += _recognition(args, "random", "none", "--backbone", model.backbone, "--width", model.width,
+                             "--crop", data.crop, "--frame-size", "x".join(map(str, data.frame_size)))
     _python("tables", *runs, "--out", args.out)
 
 
@@ -62,7 +63,7 @@ def _recognition(args: argparse.Namespace, name: str, *init: object) -> list[Pat
     run = args.out / f"{name}_finetune"
     if not (run / "result.json").exists():
         resume = ["--resume"] if run.exists() else []
-        _python("finetune", *shlex.split(args.finetune), "--init", *init, "--out", run, *resume)
+        _python("finetune", "--init", *init, *shlex.split(args.finetune), "--out", run, *resume)
     return [run]
 
 

@@ -177,7 +177,7 @@ def _parse(text: str) -> Any:
     except yaml.YAMLError:
         return text
     if isinstance(value, str) and "," in value:
-        return [part.strip() for part in value.split(",")]  # relations=CS,CV for relations=[CS,CV]
+        return [yaml.safe_load(part) for part in value.split(",")]  # relations=CS,CV for relations=[CS,CV]
     return value
 
 

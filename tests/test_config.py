@@ -61,6 +61,11 @@ def test_bad_files(tmp_path):
         load_config(file)
 
 
+def test_lists_on_the_command_line():
+    config = load_config(None, ["relations=CS,CV", "data.frame_size=64,86", "data.mean=[0.5,0.5,0.5]"])
+    assert config.relations == ["CS", "CV"] and config.data.frame_size == [64, 86] and config.data.mean == [0.5] * 3
+
+
 def test_every_configuration_in_the_folder_is_valid():
     files = sorted(data_dir("configs").rglob("*.yaml"))
     names = {file.relative_to(data_dir("configs")).as_posix() for file in files}
