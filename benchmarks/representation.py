@@ -125,7 +125,8 @@ def main() -> None:
     datasets = {name: prepare([args.videos / labelled.folder], args.out / f"dataset_{name}", min_length=16, **look)
                 for name, labelled in LABELLED.items()}
     tested = {path.resolve() for split in splits.values() for path, _ in split.test}
-    assert not tested & {video.path.resolve() for video in corpus.videos}, "test videos in the pre-training"
+    if leaked := sorted(tested & {video.path.resolve() for video in corpus.videos}):
+        raise EruvError(f"{leaked[0]}: a test video is among those to pre-train on; take it out of {args.videos}/untrimmed")
 
     figures, relations = [], []
     for seed in args.seeds:
