@@ -4,6 +4,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -26,7 +27,8 @@ def test_told_apart_counts_only_answers_among_the_three():
 
 def runs(representation, **of_start):
     """One run a dataset, seed and start; of_start gives its figure in all measures for each seed."""
-    return [{"dataset": name, "start": start, "seed": seed, **dict.fromkeys(representation.MEASURES, value)}
+    return [{"dataset": name, "start": start, "seed": seed, "dimensions": 2.0,
+             **dict.fromkeys(representation.MEASURES, value)}
             for name in representation.LABELLED for start, values in of_start.items()
             for seed, value in enumerate(values)]
 
@@ -53,6 +55,14 @@ def test_gain_is_over_the_better_random_start_and_overlap_is_said():
     assert "+5.0" in retrieval and "overlap" in retrieval
     tuned = next(line for line in table if "Weizmann | fine-tuning" in line)
     assert "–" in tuned and "+20.0" in tuned and "apart" in tuned
+
+
+def test_dimensions_of_a_line_and_of_a_round_cloud():
+    representation = load("representation")
+    line = np.arange(12.0).reshape(6, 2, 1) * np.array([1.0, 2.0, 3.0])
+    assert representation._dimensions(line) == pytest.approx(1)
+    axes = np.concatenate([np.eye(4), -np.eye(4)]).reshape(4, 2, 4)
+    assert representation._dimensions(axes) == pytest.approx(4)
 
 
 @pytest.mark.parametrize("dataset, path, group", [
