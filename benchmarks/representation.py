@@ -15,6 +15,7 @@ test side are in no pre-training. For each seed three starts that differ in the 
     kNN          the K nearest vote
     probe        a linear classifier on fixed features
     fine-tuning  all layers; it measures BatchNorm's statistics itself, so there is no "random, BN"
+    dimensions   no accuracy: how many directions the averaged conv5 features of all clips spread over
 
 --videos holds untrimmed/, weizmann/CLASS/PERSON_ACTION.avi, ut_interaction/set1/CLASS/NUMBER_SEQUENCE_CLASS.avi.
 Prints mean ± deviation over the seeds as a Markdown table and writes all figures to --json. Each stage is kept in
@@ -30,6 +31,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -125,7 +127,8 @@ def main() -> None:
     datasets = {name: prepare([args.videos / labelled.folder], args.out / f"dataset_{name}", min_length=16, **look)
                 for name, labelled in LABELLED.items()}
     tested = {path.resolve() for split in splits.values() for path, _ in split.test}
-    assert not tested & {video.path.resolve() for video in corpus.videos}, "test videos in the pre-training"
+    if leaked := sorted(tested & {video.path.resolve() for video in corpus.videos}):
+        raise EruvError(f"{leaked[0]}: a test video is among those to pre-train on; take it out of untrimmed/")
 
     figures, relations = [], []
     for seed in args.seeds:
@@ -223,7 +226,8 @@ def _evaluate(
     # A person or sequence held out chooses the probe's penalty; fine-tuning takes its last epoch.
     probe = probe_split(clips, split, val_fraction=0.2, groups=labelled.groups, seed=seed)
     scores = {"retrieval": topk["top1"], "kNN": knn_split(videos, split, k=K, device=device)["top1"],
-              "probe": probe["top1"], "fine-tuning": None}
+              "probe": probe["top1"], "fine-tuning": None,
+              "dimensions": _dimensions(clips.of([*split.train, *split.test]))}
     if start.init != STARTS[1]:
         recipe = Recipe(epochs=setting.finetune_epochs, lr=setting.finetune_lr, seed=seed)
         scores["fine-tuning"] = finetune_split(begin(), split, dataset, out, recipe, clips=CLIPS, val_fraction=0,
@@ -231,11 +235,18 @@ def _evaluate(
     return scores
 
 
+def _dimensions(features_VKD: np.ndarray) -> float:
+    """Participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ: D for a round cloud, 1 for a line."""
+    rows_ND = features_VKD.reshape(-1, features_VKD.shape[-1]).astype(np.float64)
+    eigenvalues = np.linalg.svd(rows_ND - rows_ND.mean(0), compute_uv=False) ** 2
+    return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+
+
 def _summarise(figures: list[dict]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """dataset → measure → start → mean and standard deviation over the seeds; "both" is the mean of the datasets."""
     summary: dict = {}
     for dataset in (*LABELLED, "both"):
-        for measure in MEASURES:
+        for measure in (*MEASURES, "dimensions"):
             for start in STARTS:
                 by_seed: dict[int, list[float]] = {}
                 for run in figures:
@@ -258,14 +269,15 @@ def _table(summary: dict) -> str:
              "|---|---" + "|--:" * (len(STARTS) + 1) + "|---|"]
     for dataset, measures in summary["figures"].items():
         for measure, starts in measures.items():
-            cells = [f"{100 * starts[start]['mean']:.1f} ± {100 * starts[start]['deviation']:.1f}" if start in starts
-                     else "–" for start in STARTS]
+            share = measure in MEASURES
+            cells = [f"{100**share * starts[start]['mean']:.1f} ± {100**share * starts[start]['deviation']:.1f}"
+                     if start in starts else "–" for start in STARTS]
             ours = starts["ERUV"]
             best = max((starts[start] for start in starts if start != "ERUV"), key=lambda each: each["mean"])
             gain = ours["mean"] - best["mean"]
-            apart = abs(gain) > ours["deviation"] + best["deviation"]
-            lines.append(f"| {dataset} | {measure} | " + " | ".join(cells) +
-                         f" | {100 * gain:+.1f} | {'apart' if apart else 'overlap'} |")
+            apart = "apart" if abs(gain) > ours["deviation"] + best["deviation"] else "overlap"
+            cells += [f"{100 * gain:+.1f}", apart] if share else ["", ""]
+            lines.append(f"| {dataset} | {measure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

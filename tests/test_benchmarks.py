@@ -1,0 +1,83 @@
+"""The arithmetic of the benchmarks that train: what they make of the runs' figures."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def load(name: str):
+    """A program of benchmarks/ as a module."""
+    file = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_told_apart_counts_only_answers_among_the_three():
+    head = load("head")
+    # Of the CS pairs 3 are right, 1 is taken for CD and 6 for CR, which is no answer among the three; CD are all CV.
+    confusion = [[3, 0, 1, 6], [0, 2, 0, 0], [0, 4, 0, 0], [5, 0, 0, 5]]
+    run = {"per_relation": dict.fromkeys(("CS", "CV", "CD", "CR"), 0.0), "confusion": confusion}
+    assert head._told_apart(run) == pytest.approx(5 / 10)
+
+
+def runs(representation, **of_start):
+    """One run a dataset, seed and start; of_start gives its figure in all measures for each seed."""
+    return [{"dataset": name, "start": start, "seed": seed, "dimensions": 2.0,
+             **dict.fromkeys(representation.MEASURES, value)}
+            for name in representation.LABELLED for start, values in of_start.items()
+            for seed, value in enumerate(values)]
+
+
+def test_deviation_is_over_seeds_and_both_is_the_mean_of_the_datasets():
+    representation = load("representation")
+    made = runs(representation, **{"random": [0.2, 0.3], "random, BN": [0.2, 0.2], "ERUV": [0.5, 0.6]})
+    for run in made:  # the second dataset is 0.2 easier for all
+        if run["dataset"] == "UT-Interaction":
+            run.update({measure: run[measure] + 0.2 for measure in representation.MEASURES})
+    both = representation._summarise(made)["both"]["retrieval"]
+    assert both["ERUV"]["mean"] == pytest.approx(0.65)
+    assert both["ERUV"]["deviation"] == pytest.approx(0.1 / 2**0.5)
+
+
+def test_gain_is_over_the_better_random_start_and_overlap_is_said():
+    representation = load("representation")
+    made = runs(representation, **{"random": [0.2, 0.2], "random, BN": [0.3, 0.4], "ERUV": [0.35, 0.45]})
+    for run in made:
+        if run["start"] == "random, BN":
+            run["fine-tuning"] = None
+    table = representation._table({"figures": representation._summarise(made)}).splitlines()
+    retrieval = next(line for line in table if "Weizmann | retrieval" in line)
+    assert "+5.0" in retrieval and "overlap" in retrieval
+    tuned = next(line for line in table if "Weizmann | fine-tuning" in line)
+    assert "–" in tuned and "+20.0" in tuned and "apart" in tuned
+
+
+def test_dimensions_of_a_line_and_of_a_round_cloud():
+    representation = load("representation")
+    line = np.arange(12.0).reshape(6, 2, 1) * np.array([1.0, 2.0, 3.0])
+    assert representation._dimensions(line) == pytest.approx(1)
+    axes = np.concatenate([np.eye(4), -np.eye(4)]).reshape(4, 2, 4)
+    assert representation._dimensions(axes) == pytest.approx(4)
+
+
+@pytest.mark.parametrize("dataset, path, group", [
+    ("Weizmann", "walk/daria_walk.avi", "daria"), ("Weizmann", "wave1/ira_wave1.avi", "ira"),
+    ("UT-Interaction", "kick/59_10_2.avi", "10"), ("UT-Interaction", "shake/8_2_0.avi", "2"),
+])
+def test_groups_are_persons_and_sequences(dataset, path, group):
+    labelled = load("representation").LABELLED[dataset]
+    assert re.search(labelled.groups, path)[1] == group
+    assert (group in labelled.test_groups) == (group in ("ira", "10"))
+
+
+def test_stages_of_another_setting_are_refused(tmp_path):
+    representation = load("representation")
+    representation._same_setting(tmp_path / "setting.json", representation.CPU)
+    representation._same_setting(tmp_path / "setting.json", representation.CPU)
+    with pytest.raises(representation.EruvError, match="another setting"):
+        representation._same_setting(tmp_path / "setting.json", representation.GPU)
