@@ -301,8 +301,9 @@ class _Run:
         self._save()
         number = self.signals.received or signal.SIGTERM
         name = signal.Signals(number).name
+        start = "python" if self.processes.world == 1 else "torchrun …"
         raise Stopped(f"{name}: saved after step {self.step} of {self.total_steps}; go on with: "
-                      f"python -m eruv_dali.pretrain --out {self.out} --resume", number)
+                      f"{start} -m eruv_dali.pretrain --out {self.out} --resume", number)
 
     def _gather_interval(self) -> None:
         """Hand what all processes counted since the last logging step to the first, which saves it."""
