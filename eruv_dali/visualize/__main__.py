@@ -2,16 +2,31 @@
 
     python -m eruv_dali.visualize shots my_dataset --out shots.html
     python -m eruv_dali.visualize shots my_dataset --video a.mp4 --out a.png --rule robust --threshold 0.08
+    python -m eruv_dali.visualize embedding --init runs/c3d none --dataset ucf101 --root UCF-101 \\
+        --classes Basketball,YoYo,Diving --samples 300 --out embedding.png
+    python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d none --out attention.png
+    python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d --start 300 --frames 120 --out attention.mp4
 
 `shots` draws each video's difference curve with its cuts and gradual transitions, and the first, middle and last frame
 of every shot: a page that needs no other file (.html), or a picture (.png). --rule and --threshold try other settings
 without writing anything to the DATASET.
+
+`embedding` draws clips of a few classes as points on the plane of the two principal components of their pool5
+features, one panel for each network, and prints the mean distances within and between classes; they are kept in a
+.json file beside the .png.
+
+`attention` draws where the last convolution answers strongly (mean over channels of its square), each network below the
+other in a .png, side by side in an .mp4 or .gif.
 """
 
 import argparse
 from pathlib import Path
 
+from eruv_dali.actions import DATASETS
+from eruv_dali.device import DEVICES
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.models import BACKBONES
+from eruv_dali.prepare import height_by_width
 from eruv_dali.shots import RULES
 
 
@@ -19,21 +34,81 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.visualize", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    shots = kinds.add_parser("shots", help="difference curve, cuts and contact sheet of prepared videos",
-                             description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def add_kind(name: str, draw, words: str, ends: str) -> argparse.ArgumentParser:
+        kind = kinds.add_parser(name, help=words, description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+        kind.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"file to write: {ends}")
+        kind.set_defaults(draw=draw)
+        return kind
+
+    shots = add_kind("shots", _shots, "difference curve, cuts and contact sheet of prepared videos", ".html or .png")
     shots.add_argument("dataset", type=Path, metavar="DATASET", help="folder made by eruv_dali.prepare")
-    shots.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: .html or .png")
     shots.add_argument("--video", nargs="+", metavar="NAME", help="videos as named in videos.csv (default: all)")
     shots.add_argument("--rule", choices=RULES, help="in place of the one the DATASET was made with")
     shots.add_argument("--threshold", type=float, help="in place of the rule's own")
+
+    embedding = add_kind("embedding", _embedding, "clips of a few classes as points on a plane", ".png")
+    embedding.add_argument("--dataset", required=True, choices=DATASETS, help="folder: one folder a class")
+    embedding.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of class folders")
+    embedding.add_argument("--classes", required=True, metavar="A,B,C", help="names of their folders")
+    embedding.add_argument("--samples", type=int, default=300, help="clips, of all classes (default %(default)s)")
+    embedding.add_argument("--batch-size", type=int, default=16, help="clips (default %(default)s)")
+
+    attention = add_kind("attention", _attention, "where in a video the network answers strongly", ".png, .mp4, .gif")
+    attention.add_argument("video", type=Path, metavar="VIDEO")
+    attention.add_argument("--start", type=int, default=0, help="first frame (default %(default)s)")
+    attention.add_argument("--frames", type=int, default=64, help="how many (default %(default)s)")
+    attention.add_argument("--power", type=float, default=2, help="p of |A|^p (default %(default)s)")
+
+    for kind in (embedding, attention):
+        kind.add_argument("--init", required=True, nargs="+", metavar="CKPT", help="RUNs or checkpoints of pretrain; "
+                          "none: random weights, in a network like the first checkpoint's")
+        kind.add_argument("--backbone", choices=BACKBONES, help="of the random network (default: as said, else c3d)")
+        kind.add_argument("--width", type=int, help="of the random network (default: as said, else 64)")
+        kind.add_argument("--crop", type=int, help="pixels (default: as in the checkpoint's RUN, else 112)")
+        kind.add_argument("--frame-size", type=height_by_width, metavar="HxW", help="of the frames that are cropped "
+                          "(default: as in the checkpoint's RUN, else 128x171)")
+        kind.add_argument("--seed", type=int, default=0, help="of random weights and samples (default %(default)s)")
+        kind.add_argument("--device", default="auto", choices=DEVICES)
     args = parser.parse_args()
-
-    from eruv_dali.visualize.shots import draw_shots
-
     if not args.out.parent.is_dir():
         raise EruvError(f"{args.out.parent}: no such folder; --out names a file to write")
-    draw_shots(args.dataset, args.out, names=args.video, rule=args.rule, threshold=args.threshold)
+    args.draw(args)
     print(args.out)
+
+
+def _shots(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.shots import draw_shots
+
+    draw_shots(args.dataset, args.out, names=args.video, rule=args.rule, threshold=args.threshold)
+
+
+def _networks(args: argparse.Namespace) -> list:
+    from eruv_dali.visualize.networks import load_networks
+
+    return load_networks(args.init, backbone=args.backbone, width=args.width, crop=args.crop,
+                         frame_size=args.frame_size, seed=args.seed)
+
+
+def _embedding(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.embedding import draw_embedding, labelled_videos
+
+    classes = list(dict.fromkeys(name.strip() for name in args.classes.split(",")))
+    videos = labelled_videos(args.dataset, args.root, classes)
+    found = draw_embedding(_networks(args), videos, classes, args.out, samples=args.samples, seed=args.seed,
+                           batch_size=args.batch_size, device=args.device)
+    for network in found:
+        distances = network["pool5"]
+        print(f"{network['name']} ({network['backbone']}): within classes {distances['intra']:.4g}, between "
+              f"{distances['inter']:.4g}, ratio {distances['ratio']:.3f}")
+
+
+def _attention(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.attention import draw_attention
+
+    draw_attention(_networks(args), args.video, args.out, start=args.start, frames=args.frames, p=args.power,
+                   device=args.device)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,186 @@
+"""Attention: where in the frames the last convolution answers strongly (the paper's Fig. 6).
+
+The map of a clip is the mean over channels of |A|^p, A the last feature maps, scaled up to the clip's frames.
+"""
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
+from torch.nn import functional as F
+
+from eruv_dali.device import resolve_device
+from eruv_dali.errors import EruvError
+from eruv_dali.files import write_aside
+from eruv_dali.indexing import IndexedVideos, index_video
+from eruv_dali.loader import ClipLoader
+from eruv_dali.pretrained import Pretrained
+from eruv_dali.slices import FrameReader
+from eruv_dali.videos import UnusableVideo, Video
+
+KINDS = (".png", ".mp4", ".gif")
+SHOWN = 336  # pixels of a picture, as nearly as a multiple of the crop allows
+STRIP = 8  # frames of a strip
+STRIP_SIDE = 168
+LABEL = 26  # height of a line of words
+PAPER, INK = (255, 255, 255), (32, 36, 44)
+
+
+def attention_maps(backbone: nn.Module, x_BCTHW: torch.Tensor, *, p: float = 2) -> torch.Tensor:
+    """Clips (B, 3, T, H, W) float → attention (B, T, H, W) ≥ 0: the mean over channels of |A|^p, p = 2 in the paper.
+
+    A are the backbone's last feature maps; between their few places the map runs linearly, in time too.
+    """
+    maps_BTHW = backbone.feature_maps(x_BCTHW).float().abs().pow(p).mean(1, keepdim=True)
+    return F.interpolate(maps_BTHW, x_BCTHW.shape[2:], mode="trilinear", align_corners=False).squeeze(1)
+
+
+def video_attention(
+    net: Pretrained, video: IndexedVideos, start: int, frames: int, *, p: float = 2, device: str = "auto"
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Attention (frames, crop, crop) float32 in the frames from `start` on, clip after clip, on a scale of 0 to 1 for
+    all of them together; and (top, left) of the crop.
+
+    `video` holds one video. The last clip is filled up with its last frame where too few are left.
+    """
+    device = resolve_device(device)
+    on = torch.device("cuda" if device == "gpu" else "cpu")
+    name = video.videos[0].video
+    clips = [(name, first, 0) for first in range(start, start + frames, net.clip_length)]
+    backbone = net.backbone.to(on, memory_format=torch.channels_last_3d).eval()
+    maps, crop = [], (0, 0)
+    with (ClipLoader(clips, batch_size=4, hold_last=True, dataset=video, device=device, **net.look) as loader,
+          torch.inference_mode()):
+        for batch in loader:
+            maps.append(attention_maps(backbone, batch.clips, p=p).flatten(0, 1).cpu())
+            crop = batch.info[0].crop
+    maps_THW = torch.cat(maps)[:frames].numpy()
+    low, high = maps_THW.min(), maps_THW.max()
+    return (maps_THW - low) / max(high - low, 1e-12), tuple(crop)
+
+
+def overlay(pictures_THWC: np.ndarray, maps_THW: np.ndarray) -> np.ndarray:
+    """Pictures (T, H, W, 3) uint8 with the maps (T, h, w), 0 to 1, laid over: dimmed where weak, glowing where strong.
+    """
+    height, width = pictures_THWC.shape[1:3]
+    maps = F.interpolate(torch.from_numpy(np.ascontiguousarray(maps_THW))[:, None], (height, width), mode="bilinear",
+                         align_corners=False)[:, 0].numpy()
+    glow = matplotlib.colormaps["inferno"](maps)[..., :3] * 255
+    share = (0.35 + 0.4 * maps)[..., None]
+    return ((1 - share) * pictures_THWC + share * glow).round().astype(np.uint8)
+
+
+def draw_attention(
+    networks: Sequence[tuple[str, Pretrained]], path: Path, out: Path, *, start: int = 0, frames: int = 64,
+    p: float = 2, device: str = "auto",
+) -> None:
+    """Draw a video's attention in `frames` frames from `start` on (fewer where it ends before).
+
+    Into a .png: a strip of frames as the networks see them, and below, for each network, the same with its map laid
+    over. Into an .mp4 or .gif: all of the frames and overlays, side by side, moving.
+
+    Raises:
+        EruvError: another kind of file, a video that cannot be used, a start behind its end, networks that see clips of
+            different crops or frame sizes.
+    """
+    if out.suffix not in KINDS:
+        raise EruvError(f"{out}: name a file that ends in {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    first = networks[0][1]
+    for name, net in networks[1:]:
+        if (net.crop, net.frame_size) != (first.crop, first.frame_size):
+            raise EruvError(f"{name} sees crops of {net.crop} in frames of {net.frame_size}, {networks[0][0]} of "
+                            f"{first.crop} in {first.frame_size}; give --crop and --frame-size for all")
+    if not path.is_file():
+        raise EruvError(f"{path}: no such video")
+    try:
+        index, facts = index_video(path)
+    except UnusableVideo as error:
+        raise EruvError(f"{path}: {error}; name another video") from None
+    if not 0 <= start < len(index.pts) or frames < 1:
+        raise EruvError(f"--start {start} --frames {frames}: the video has frames 0 to {len(index.pts) - 1}")
+    frames = min(frames, len(index.pts) - start)
+    video = IndexedVideos([Video(path.name, path)], first.frame_size, 1)
+    found = [video_attention(net, video, start, frames, p=p, device=device) for _, net in networks]
+
+    # The crop that the networks saw, cut from frames scaled by a whole number more.
+    scale = max(1, round(SHOWN / first.crop))
+    scale += scale * first.crop % 2  # MP4 wants even sides
+    shown = np.arange(start, start + frames)
+    if out.suffix == ".png":
+        shown = np.unique(np.linspace(start, start + frames - 1, STRIP).round().astype(int))
+    top, left = (scale * side for side in found[0][1])
+    reader = FrameReader()
+    try:
+        pictures = reader.read(path, index, shown, *(scale * side for side in first.frame_size))
+    finally:
+        reader.close()
+    pictures = pictures[:, top:, left:][:, :scale * first.crop, :scale * first.crop]
+    rows = [(f"{path.name}, frames {shown[0]} to {shown[-1]}", pictures)]
+    rows += [(f"{name} ({net.backbone.name})", overlay(pictures, maps[shown - start]))
+             for (name, net), (maps, _) in zip(networks, found, strict=True)]
+    if out.suffix == ".png":
+        write_aside(out, lambda file: _strip(rows, shown).save(file, "PNG", optimize=True))
+        return
+    moving = [_side_by_side(rows, number) for number in range(frames)]
+    fps = float(facts["fps"] or 25)
+    _write_gif(moving, fps, out) if out.suffix == ".gif" else _write_mp4(moving, fps, out)
+
+
+def _strip(rows: Sequence[tuple[str, np.ndarray]], shown: np.ndarray) -> Image.Image:
+    """A row of small pictures for each of `rows`, its words above it."""
+    sheet = Image.new("RGB", (8 + len(shown) * (STRIP_SIDE + 4), 4 + len(rows) * (STRIP_SIDE + LABEL)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, (words, pictures) in enumerate(rows):
+        y = number * (STRIP_SIDE + LABEL)
+        draw.text((6, y + 5), words, INK, ImageFont.load_default(14))
+        for place, picture in enumerate(pictures):
+            small = Image.fromarray(picture).resize((STRIP_SIDE, STRIP_SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(small, (6 + place * (STRIP_SIDE + 4), y + LABEL))
+    return sheet
+
+
+def _side_by_side(rows: Sequence[tuple[str, np.ndarray]], number: int) -> np.ndarray:
+    """Picture `number` of each of `rows`, (LABEL + side, sum of sides, 3) uint8, its words above it."""
+    side = rows[0][1].shape[1]
+    sheet = Image.new("RGB", (side * len(rows), side + LABEL), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    for place, (words, pictures) in enumerate(rows):
+        while words and draw.textlength(words, font) > side - 10:
+            words = words[:-1]
+        draw.text((place * side + 5, 5), words, INK, font)
+        sheet.paste(Image.fromarray(pictures[number]), (place * side, LABEL))
+    return np.asarray(sheet)
+
+
+def _write_gif(moving: Sequence[np.ndarray], fps: float, out: Path) -> None:
+    pictures = [Image.fromarray(each).quantize(128) for each in moving]
+    buffer = io.BytesIO()
+    # GIF counts in hundredths of a second, and players slow down what is faster than two of them.
+    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], loop=0,
+                     duration=max(20, 10 * round(100 / fps)))
+    write_aside(out, lambda file: file.write(buffer.getbuffer()))
+
+
+def _write_mp4(moving: Sequence[np.ndarray], fps: float, out: Path) -> None:
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        stream.height, stream.width = moving[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        if codec == "libx264":
+            stream.options = {"crf": "18"}
+        else:
+            stream.bit_rate = 6_000_000
+        for picture in moving:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    write_aside(out, lambda file: file.write(buffer.getbuffer()))
