@@ -6,6 +6,7 @@
         --classes Basketball,YoYo,Diving --samples 300 --out embedding.png
     python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d none --out attention.png
     python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d --start 300 --frames 120 --out attention.mp4
+    python -m eruv_dali.visualize neighbours runs/c3d_ucf101_retrieval --queries 20 --k 5 --out neighbours.html
 
 `shots` draws each video's difference curve with its cuts and gradual transitions, and the first, middle and last frame
 of every shot: a page that needs no other file (.html), or a picture (.png). --rule and --threshold try other settings
@@ -17,6 +18,9 @@ features, one panel for each network, and prints the mean distances within and b
 
 `attention` draws where the last convolution answers strongly (mean over channels of its square), each network below the
 other in a .png, side by side in an .mp4 or .gif.
+
+`neighbours` shows queries of a RUN of retrieve, each with the videos found nearest, moving, hits and misses marked, on
+a page that needs no other file.
 """
 
 import argparse
@@ -60,6 +64,12 @@ def main() -> None:
     attention.add_argument("--start", type=int, default=0, help="first frame (default %(default)s)")
     attention.add_argument("--frames", type=int, default=64, help="how many (default %(default)s)")
     attention.add_argument("--power", type=float, default=2, help="p of |A|^p (default %(default)s)")
+
+    neighbours = add_kind("neighbours", _neighbours, "queries of retrieve and what they found", ".html")
+    neighbours.add_argument("run", type=Path, metavar="RUN", help="folder that eruv_dali.retrieve wrote; of several "
+                            "splits one, RUN/split_N")
+    neighbours.add_argument("--queries", type=int, default=20, help="how many, spread over all (default %(default)s)")
+    neighbours.add_argument("--k", type=int, default=5, help="neighbours of each, at most 10 (default %(default)s)")
 
     for kind in (embedding, attention):
         kind.add_argument("--init", required=True, nargs="+", metavar="CKPT", help="RUNs or checkpoints of pretrain; "
@@ -109,6 +119,12 @@ def _attention(args: argparse.Namespace) -> None:
 
     draw_attention(_networks(args), args.video, args.out, start=args.start, frames=args.frames, p=args.power,
                    device=args.device)
+
+
+def _neighbours(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.neighbours import draw_neighbours
+
+    draw_neighbours(args.run, args.out, queries=args.queries, k=args.k)
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ def _side_by_side(rows: Sequence[tuple[str, np.ndarray]], number: int) -> np.nda
 
 
 def _write_gif(moving: Sequence[np.ndarray], fps: float, out: Path) -> None:
-    pictures = [Image.fromarray(each).quantize(128) for each in moving]
+    pictures = [Image.fromarray(each).quantize(256) for each in moving]
     buffer = io.BytesIO()
     # GIF counts in hundredths of a second, and players slow down what is faster than two of them.
     pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], loop=0,
