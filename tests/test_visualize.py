@@ -137,6 +137,7 @@ def test_overlay_shows_the_frame_where_attention_is_weak():
 
 @pytest.mark.parametrize("kind", ["png", "mp4", "gif"])
 def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ramp, kind):
+    monkeypatch.setattr("eruv_dali.visualize.attention.CHUNK", 5)
     out = tmp_path / f"a.{kind}"
     run(monkeypatch, "attention", ramp, *RANDOM, "--start", 2, "--frames", 30, "--out", out)  # 18 are left
     if kind == "png":
@@ -148,12 +149,12 @@ def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ram
             assert float(container.streams.video[0].average_rate) == pytest.approx(10, rel=0.01)
         side = frames[0].shape[0] - LABEL
         assert len(frames) == 18 and frames[0].shape[1] == 2 * side
-        seen = frames[3][LABEL:, :side]
-        assert np.abs(frames[3][LABEL:, side:].astype(int) - seen).mean() > 10  # the overlay is something else
+        seen = frames[7][LABEL:, :side]
+        assert np.abs(frames[7][LABEL:, side:].astype(int) - seen).mean() > 10  # the overlay is something else
     small = np.asarray(Image.fromarray(seen).resize((32, 32), Image.Resampling.BOX)).astype(int)
     with EvenClips([ramp], clips=1, crop=32, frame_size=(36, 48), device="cpu") as even:
         clip = even.answers(lambda x_BCTHW: x_BCTHW.flatten(1))[0, 0].reshape(3, 16, 32, 32)[:, 0]
-    wanted, first = 255 * clip.transpose(1, 2, 0), 2 if kind == "png" else 5
+    wanted, first = 255 * clip.transpose(1, 2, 0), 2 if kind == "png" else 9
     wanted[..., 2] += 10 * first  # the clip begins at frame 0
     # A crop one pixel of these 32 away differs by 4 levels in red, 6 in green; a frame before or after by 10 in blue.
     assert np.abs((small - wanted).mean((0, 1))).max() < 3, (small - wanted).mean((0, 1))

@@ -4,7 +4,8 @@ The map of a clip is the mean over channels of |A|^p, A the last feature maps, s
 """
 
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from eruv_dali.files import write_aside
 from eruv_dali.indexing import IndexedVideos, index_video
 from eruv_dali.loader import ClipLoader
 from eruv_dali.pretrained import Pretrained
-from eruv_dali.slices import FrameReader
+from eruv_dali.slices import FrameNotFound, FrameReader
 from eruv_dali.videos import UnusableVideo, Video
 
 KINDS = (".png", ".mp4", ".gif")
 SHOWN = 336  # pixels of a picture, as nearly as a multiple of the crop allows
 STRIP = 8  # frames of a strip
 STRIP_SIDE = 168
+CHUNK = 64  # frames in memory at a time
 LABEL = 26  # height of a line of words
 PAPER, INK = (255, 255, 255), (32, 36, 44)
 
@@ -112,30 +114,40 @@ def draw_attention(
     # The crop that the networks saw, cut from frames scaled by a whole number more.
     scale = max(1, round(SHOWN / first.crop))
     scale += scale * first.crop % 2  # MP4 wants even sides
-    shown = np.arange(start, start + frames)
-    if out.suffix == ".png":
-        shown = np.unique(np.linspace(start, start + frames - 1, STRIP).round().astype(int))
-    top, left = (scale * side for side in found[0][1])
+    side, (top, left) = scale * first.crop, (scale * offset for offset in found[0][1])
     reader = FrameReader()
+
+    def rows(shown: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """Words and pictures (T, side, side, 3) uint8: frames `shown`, then the same under each network's map."""
+        pictures = reader.read(path, index, shown, *(scale * size for size in first.frame_size))
+        pictures = pictures[:, top : top + side, left : left + side]
+        return [(f"{path.name}, frames {start} to {start + frames - 1}", pictures),
+                *((f"{name} ({net.backbone.name})", overlay(pictures, maps_THW[shown - start]))
+                  for (name, net), (maps_THW, _) in zip(networks, found, strict=True))]
+
+    def moving() -> Iterator[np.ndarray]:
+        for shown in np.array_split(np.arange(start, start + frames), -(-frames // CHUNK)):
+            each = rows(shown)
+            yield from (_side_by_side(each, number) for number in range(len(shown)))
+
+    fps = float(facts["fps"] or 25)
     try:
-        pictures = reader.read(path, index, shown, *(scale * side for side in first.frame_size))
+        if out.suffix == ".png":
+            shown = np.unique(np.linspace(start, start + frames - 1, STRIP).round().astype(int))
+            write_aside(out, lambda file: _strip(rows(shown)).save(file, "PNG", optimize=True))
+        elif out.suffix == ".gif":
+            _write_gif(moving(), fps, out)
+        else:
+            _write_mp4(moving(), fps, out)
+    except FrameNotFound as error:
+        raise EruvError(str(error)) from None
     finally:
         reader.close()
-    pictures = pictures[:, top:, left:][:, :scale * first.crop, :scale * first.crop]
-    rows = [(f"{path.name}, frames {shown[0]} to {shown[-1]}", pictures)]
-    rows += [(f"{name} ({net.backbone.name})", overlay(pictures, maps[shown - start]))
-             for (name, net), (maps, _) in zip(networks, found, strict=True)]
-    if out.suffix == ".png":
-        write_aside(out, lambda file: _strip(rows, shown).save(file, "PNG", optimize=True))
-        return
-    moving = [_side_by_side(rows, number) for number in range(frames)]
-    fps = float(facts["fps"] or 25)
-    _write_gif(moving, fps, out) if out.suffix == ".gif" else _write_mp4(moving, fps, out)
 
 
-def _strip(rows: Sequence[tuple[str, np.ndarray]], shown: np.ndarray) -> Image.Image:
+def _strip(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
     """A row of small pictures for each of `rows`, its words above it."""
-    sheet = Image.new("RGB", (8 + len(shown) * (STRIP_SIDE + 4), 4 + len(rows) * (STRIP_SIDE + LABEL)), PAPER)
+    sheet = Image.new("RGB", (8 + len(rows[0][1]) * (STRIP_SIDE + 4), 4 + len(rows) * (STRIP_SIDE + LABEL)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (words, pictures) in enumerate(rows):
         y = number * (STRIP_SIDE + LABEL)
@@ -160,27 +172,28 @@ def _side_by_side(rows: Sequence[tuple[str, np.ndarray]], number: int) -> np.nda
     return np.asarray(sheet)
 
 
-def _write_gif(moving: Sequence[np.ndarray], fps: float, out: Path) -> None:
-    pictures = [Image.fromarray(each).quantize(256) for each in moving]
+def _write_gif(moving: Iterator[np.ndarray], fps: float, out: Path) -> None:
+    pictures = (Image.fromarray(each).quantize(256) for each in moving)
     buffer = io.BytesIO()
     # GIF counts in hundredths of a second, and players slow down what is faster than two of them.
-    pictures[0].save(buffer, "GIF", save_all=True, append_images=pictures[1:], loop=0,
-                     duration=max(20, 10 * round(100 / fps)))
+    next(pictures).save(buffer, "GIF", save_all=True, append_images=pictures, loop=0,
+                        duration=max(20, 10 * round(100 / fps)))
     write_aside(out, lambda file: file.write(buffer.getbuffer()))
 
 
-def _write_mp4(moving: Sequence[np.ndarray], fps: float, out: Path) -> None:
+def _write_mp4(moving: Iterator[np.ndarray], fps: float, out: Path) -> None:
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
-        stream.height, stream.width = moving[0].shape[:2]
+        first = next(moving)
+        stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"
         if codec == "libx264":
             stream.options = {"crf": "18"}
         else:
             stream.bit_rate = 6_000_000
-        for picture in moving:
+        for picture in itertools.chain([first], moving):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
         container.mux(stream.encode(None))
     write_aside(out, lambda file: file.write(buffer.getbuffer()))
