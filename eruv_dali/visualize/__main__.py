@@ -2,27 +2,36 @@
 
     python -m eruv_dali.visualize shots my_dataset --out shots.html
     python -m eruv_dali.visualize shots my_dataset --video a.mp4 --out a.png --rule robust --threshold 0.08
-    python -m eruv_dali.visualize neighbours runs/c3d_retrieval --out neighbours.html --queries 20 --k 5
-    python -m eruv_dali.visualize attention video.mp4 --init runs/c3d runs/r3d none --out strip.png
-    python -m eruv_dali.visualize attention video.mp4 --init runs/c3d --out attention.mp4
-    python -m eruv_dali.visualize embedding --dataset folder --root my_actions --classes run,jump,wave \\
-        --init runs/c3d none --out embedding.png
+    python -m eruv_dali.visualize embedding --init runs/c3d none --dataset ucf101 --root UCF-101 \\
+        --classes Basketball,YoYo,Diving --samples 300 --out embedding.png
+    python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d none --out attention.png
+    python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d --start 300 --frames 120 --out attention.mp4
+    python -m eruv_dali.visualize neighbours runs/c3d_ucf101_retrieval --queries 20 --k 5 --out neighbours.html
 
-shots       each video's difference curve with its cuts and gradual transitions, and the first, middle and last frame of
-            every shot: a page that needs no other file (.html), or a picture (.png). --rule and --threshold try other
-            settings without writing anything to the DATASET.
-neighbours  a page of queries and the videos that `retrieve` found most alike them, moving, hit or miss marked.
-attention   where in a video's frames the last convolution is excited: a strip (.png), or in motion (.gif, .mp4).
-embedding   clips of some classes on the two main axes of their pool5 features, networks side by side, and how far
-            clips of one class and of two lie apart (.png, with the figures in a .json beside it).
+`shots` draws each video's difference curve with its cuts and gradual transitions, and the first, middle and last frame
+of every shot: a page that needs no other file (.html), or a picture (.png). --rule and --threshold try other settings
+without writing anything to the DATASET.
+
+`embedding` draws clips of a few classes as points on the plane of the two principal components of their pool5
+features, one panel for each network, and prints the mean distances within and between classes; they are kept in a
+.json file beside the .png.
+
+`attention` draws where the last convolution answers strongly (mean over channels of its square), each network below the
+other in a .png, side by side in an .mp4 or .gif.
+
+`neighbours` shows queries of a RUN of retrieve, each with the videos found nearest, moving, hits and misses marked, on
+a page that needs no other file.
 """
 
 import argparse
 import logging
 from pathlib import Path
 
+from eruv_dali.actions import DATASETS
 from eruv_dali.device import DEVICES
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.models import BACKBONES
+from eruv_dali.prepare import height_by_width
 from eruv_dali.shots import RULES
 
 
@@ -32,47 +41,53 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
 
-    def kind(name: str, summary: str) -> argparse.ArgumentParser:
-        added = kinds.add_parser(name, help=summary, description=__doc__,
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
-        added.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write")
-        return added
+    def add_kind(name: str, draw, words: str, ends: str) -> argparse.ArgumentParser:
+        kind = kinds.add_parser(name, help=words, description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+        kind.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"file to write: {ends}")
+        kind.set_defaults(draw=draw)
+        return kind
 
-    shots = kind("shots", "difference curve, cuts and contact sheet of prepared videos")
+    shots = add_kind("shots", _shots, "difference curve, cuts and contact sheet of prepared videos", ".html or .png")
     shots.add_argument("dataset", type=Path, metavar="DATASET", help="folder made by eruv_dali.prepare")
     shots.add_argument("--video", nargs="+", metavar="NAME", help="videos as named in videos.csv (default: all)")
     shots.add_argument("--rule", choices=RULES, help="in place of the one the DATASET was made with")
     shots.add_argument("--threshold", type=float, help="in place of the rule's own")
 
-    neighbours = kind("neighbours", "queries and the videos found most alike them")
-    neighbours.add_argument("run", type=Path, metavar="RUN", help="folder that eruv_dali.retrieve wrote")
-    neighbours.add_argument("--queries", type=int, default=12, help="how many are shown (default: 12)")
-    neighbours.add_argument("--k", type=int, default=5, help="neighbours of each, up to 10 (default: 5)")
+    embedding = add_kind("embedding", _embedding, "clips of a few classes as points on a plane", ".png")
+    embedding.add_argument("--dataset", required=True, choices=DATASETS, help="folder: one folder a class")
+    embedding.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of class folders")
+    embedding.add_argument("--classes", required=True, metavar="A,B,C", help="names of their folders")
+    embedding.add_argument("--samples", type=int, default=300, help="clips, of all classes (default %(default)s)")
+    embedding.add_argument("--batch-size", type=int, default=16, help="clips (default %(default)s)")
 
-    attention = kind("attention", "where the last convolution is excited")
+    attention = add_kind("attention", _attention, "where in a video the network answers strongly", ".png, .mp4, .gif")
     attention.add_argument("video", type=Path, metavar="VIDEO")
-    attention.add_argument("--start", type=int, help="first frame of the strip (default: the clip in the middle)")
+    attention.add_argument("--start", type=int, default=0, help="first frame (default %(default)s)")
+    attention.add_argument("--frames", type=int, default=64, help="how many (default %(default)s)")
+    attention.add_argument("--power", type=float, default=2, help="p of |A|^p (default %(default)s)")
 
-    embedding = kind("embedding", "clips of some classes on the main axes of their features")
-    embedding.add_argument("--dataset", required=True, choices=("ucf101", "hmdb51", "folder"))
-    embedding.add_argument("--root", type=Path, required=True, metavar="DIR")
-    embedding.add_argument("--splits", type=Path, metavar="DIR", help="official split files")
-    embedding.add_argument("--split", type=int, default=1, help="its test videos are shown (default: 1)")
-    embedding.add_argument("--classes", metavar="A,B,C", help="default: the first three")
-    embedding.add_argument("--samples", type=int, default=300, help="clips in all (default: 300)")
-    embedding.add_argument("--device", choices=DEVICES, default="auto")
+    neighbours = add_kind("neighbours", _neighbours, "queries of retrieve and what they found", ".html")
+    neighbours.add_argument("run", type=Path, metavar="RUN", help="folder that eruv_dali.retrieve wrote; of several "
+                            "splits one, RUN/split_N")
+    neighbours.add_argument("--queries", type=int, default=20, help="how many, spread over all (default %(default)s)")
+    neighbours.add_argument("--k", type=int, default=5, help="neighbours of each, at most 10 (default %(default)s)")
 
-    for of_networks in (attention, embedding):
-        of_networks.add_argument("--init", nargs="+", required=True, metavar="CKPT", help="RUN folders, backbone.pt, "
-                                 "best.pt or last.pt; none: random weights like those of the first")
+    for kind in (embedding, attention):
+        kind.add_argument("--init", required=True, nargs="+", metavar="CKPT", help="RUNs or checkpoints of pretrain; "
+                          "none: random weights, in a network like the first checkpoint's")
+        kind.add_argument("--backbone", choices=BACKBONES, help="of the random network (default: as said, else c3d)")
+        kind.add_argument("--width", type=int, help="of the random network (default: as said, else 64)")
+        kind.add_argument("--crop", type=int, help="pixels (default: as in the checkpoint's RUN, else 112)")
+        kind.add_argument("--frame-size", type=height_by_width, metavar="HxW", help="of the frames that are cropped "
+                          "(default: as in the checkpoint's RUN, else 128x171)")
+        kind.add_argument("--seed", type=int, default=0, help="of random weights and samples (default %(default)s)")
+        kind.add_argument("--device", default="auto", choices=DEVICES)
     args = parser.parse_args()
     if not args.out.parent.is_dir():
         raise EruvError(f"{args.out.parent}: no such folder; --out names a file to write")
-    {"shots": _shots, "neighbours": _neighbours, "attention": _attention, "embedding": _embedding}[args.kind](args)
+    args.draw(args)
     print(args.out)
-
-
-# Each imports what it alone needs: matplotlib and PyTorch take a second to load.
 
 
 def _shots(args: argparse.Namespace) -> None:
@@ -81,45 +96,37 @@ def _shots(args: argparse.Namespace) -> None:
     draw_shots(args.dataset, args.out, names=args.video, rule=args.rule, threshold=args.threshold)
 
 
-def _neighbours(args: argparse.Namespace) -> None:
-    from eruv_dali.visualize.neighbours import draw_neighbours
+def _networks(args: argparse.Namespace) -> list:
+    from eruv_dali.visualize.networks import load_networks
 
-    shown, hits = draw_neighbours(args.run, args.out, queries=args.queries, k=args.k)
-    print(f"{shown} queries, {hits} with a hit among their {args.k} nearest")
+    return load_networks(args.init, backbone=args.backbone, width=args.width, crop=args.crop,
+                         frame_size=args.frame_size, seed=args.seed)
+
+
+def _embedding(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.embedding import draw_embedding, labelled_videos
+
+    classes = list(dict.fromkeys(name.strip() for name in args.classes.split(",")))
+    videos = labelled_videos(args.dataset, args.root, classes)
+    found = draw_embedding(_networks(args), videos, classes, args.out, samples=args.samples, seed=args.seed,
+                           batch_size=args.batch_size, device=args.device)
+    for network in found:
+        distances = network["pool5"]
+        print(f"{network['name']} ({network['backbone']}): within classes {distances['intra']:.4g}, between "
+              f"{distances['inter']:.4g}, ratio {distances['ratio']:.3f}")
 
 
 def _attention(args: argparse.Namespace) -> None:
     from eruv_dali.visualize.attention import draw_attention
 
-    draw_attention(args.video, _networks(args.init), args.out, start=args.start)
+    draw_attention(_networks(args), args.video, args.out, start=args.start, frames=args.frames, p=args.power,
+                   device=args.device)
 
 
-def _embedding(args: argparse.Namespace) -> None:
-    from eruv_dali.actions import read_split
-    from eruv_dali.visualize.embedding import draw_embedding
+def _neighbours(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.neighbours import draw_neighbours
 
-    split = read_split(args.dataset, args.root, splits=args.splits, split=args.split)
-    classes = args.classes.split(",") if args.classes else None
-    for net in draw_embedding(split, _networks(args.init), args.out, classes=classes, samples=args.samples,
-                              device=args.device):
-        print(f"{net['init']}: {net['samples']} clips, mean distance within a class {net['intra']:.3f}, between "
-              f"classes {net['inter']:.3f}: × {net['ratio']:.2f}")
-
-
-def _networks(inits: list[str]) -> list:
-    """The networks; random ones are built like the first that is not, and see what it sees."""
-    from eruv_dali.models import build_backbone
-    from eruv_dali.pretrained import NONE, load_pretrained
-
-    trained = next((load_pretrained(init) for init in inits if init != NONE), None)
-    networks = []
-    for init in inits:
-        net = load_pretrained(init)
-        if init == NONE and trained:
-            net = trained._replace(backbone=build_backbone(trained.backbone.name, width=trained.backbone.width),
-                                   init=NONE)
-        networks.append(net)
-    return networks
+    draw_neighbours(args.run, args.out, queries=args.queries, k=args.k)
 
 
 if __name__ == "__main__":

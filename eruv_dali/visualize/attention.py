@@ -1,139 +1,199 @@
-"""Attention maps (the paper's Fig. 6): where in a video the last convolution is strongly excited."""
+"""Attention: where in the frames the last convolution answers strongly (the paper's Fig. 6).
 
+The map of a clip is the mean over channels of |A|^p, A the last feature maps, scaled up to the clip's frames.
+"""
+
+import io
+import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import matplotlib
 import numpy as np
 import torch
-from matplotlib import colormaps
-from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from torch import nn
 from torch.nn import functional as F
 
+from eruv_dali.device import resolve_device
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
+from eruv_dali.indexing import IndexedVideos, index_video
 from eruv_dali.loader import ClipLoader
 from eruv_dali.pretrained import Pretrained
-from eruv_dali.visualize.curves import write_figure
+from eruv_dali.slices import FrameNotFound, FrameReader
+from eruv_dali.videos import UnusableVideo, Video
 
-POWER = 2  # p of the mean of |A|^p over the channels
-COLUMNS = 8  # frames in a strip
-SHOWN_RATE = 12  # frames a second of a GIF or MP4
-MOST_CLIPS = 20  # of a video that are shown moving
+KINDS = (".png", ".mp4", ".gif")
+SHOWN = 336  # pixels of a picture, as nearly as a multiple of the crop allows
+STRIP = 8  # frames of a strip
+STRIP_SIDE = 168
+CHUNK = 64  # frames in memory at a time
+LABEL = 26  # height of a line of words
+PAPER, INK = (255, 255, 255), (32, 36, 44)
 
-KINDS = (".png", ".gif", ".mp4")
 
+def attention_maps(backbone: nn.Module, x_BCTHW: torch.Tensor, *, p: float = 2) -> torch.Tensor:
+    """Clips (B, 3, T, H, W) float → attention (B, T, H, W) ≥ 0: the mean over channels of |A|^p, p = 2 in the paper.
 
-def attention(backbone: torch.nn.Module, x_BCTHW: torch.Tensor) -> torch.Tensor:
-    """Clips (B, 3, T, H, W) float → maps (B, T, H, W) float, 0 to 1 within each clip.
-
-    The mean over channels of |A|^2 of the last convolution's output A, brought to the clip's size by trilinear
-    interpolation (ERUV, section on attention maps).
+    A are the backbone's last feature maps; between their few places the map runs linearly, in time too.
     """
-    with torch.no_grad():
-        maps = backbone.feature_maps(x_BCTHW).float().abs().pow(POWER).mean(1, keepdim=True)
-    maps = F.interpolate(maps, size=x_BCTHW.shape[-3:], mode="trilinear", align_corners=False)[:, 0]
-    low, high = (getattr(maps.flatten(1), edge)(1).values[:, None, None, None] for edge in ("min", "max"))
-    return (maps - low) / (high - low).clamp_min(1e-12)
+    maps_BTHW = backbone.feature_maps(x_BCTHW).float().abs().pow(p).mean(1, keepdim=True)
+    return F.interpolate(maps_BTHW, x_BCTHW.shape[2:], mode="trilinear", align_corners=False).squeeze(1)
 
 
-def draw_attention(video: Path, networks: Sequence[Pretrained], out: Path, *, start: int | None = None) -> None:
-    """Draw a video's frames and, below or beside them, each network's attention.
+def video_attention(
+    net: Pretrained, video: IndexedVideos, start: int, frames: int, *, p: float = 2, device: str = "auto"
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Attention (frames, crop, crop) float32 in the frames from `start` on, clip after clip, on a scale of 0 to 1 for
+    all of them together; and (top, left) of the crop.
 
-    Args:
-        video: the file.
-        networks: of one crop and frame size.
-        out: .png, a strip of frames of one clip; .gif or .mp4, the video in motion (its first 20 clips).
-        start: first frame of the strip's clip; by default the clip in the middle.
+    `video` holds one video. The last clip is filled up with its last frame where too few are left.
+    """
+    device = resolve_device(device)
+    on = torch.device("cuda" if device == "gpu" else "cpu")
+    name = video.videos[0].video
+    clips = [(name, first, 0) for first in range(start, start + frames, net.clip_length)]
+    backbone = net.backbone.to(on, memory_format=torch.channels_last_3d).eval()
+    maps, crop = [], (0, 0)
+    with (ClipLoader(clips, batch_size=4, hold_last=True, dataset=video, device=device, **net.look) as loader,
+          torch.inference_mode()):
+        for batch in loader:
+            maps.append(attention_maps(backbone, batch.clips, p=p).flatten(0, 1).cpu())
+            crop = batch.info[0].crop
+    maps_THW = torch.cat(maps)[:frames].numpy()
+    low, high = maps_THW.min(), maps_THW.max()
+    return (maps_THW - low) / max(high - low, 1e-12), tuple(crop)
+
+
+def overlay(pictures_THWC: np.ndarray, maps_THW: np.ndarray) -> np.ndarray:
+    """Pictures (T, H, W, 3) uint8 with the maps (T, h, w), 0 to 1, laid over: dimmed where weak, glowing where strong.
+    """
+    height, width = pictures_THWC.shape[1:3]
+    maps = F.interpolate(torch.from_numpy(np.ascontiguousarray(maps_THW))[:, None], (height, width), mode="bilinear",
+                         align_corners=False)[:, 0].numpy()
+    glow = matplotlib.colormaps["inferno"](maps)[..., :3] * 255
+    share = (0.35 + 0.4 * maps)[..., None]
+    return ((1 - share) * pictures_THWC + share * glow).round().astype(np.uint8)
+
+
+def draw_attention(
+    networks: Sequence[tuple[str, Pretrained]], path: Path, out: Path, *, start: int = 0, frames: int = 64,
+    p: float = 2, device: str = "auto",
+) -> None:
+    """Draw a video's attention in `frames` frames from `start` on (fewer where it ends before).
+
+    Into a .png: a strip of frames as the networks see them, and below, for each network, the same with its map laid
+    over. Into an .mp4 or .gif: all of the frames and overlays, side by side, moving.
 
     Raises:
-        EruvError: another kind of file, a video too short or unreadable, networks whose clips differ.
+        EruvError: another kind of file, a video that cannot be used, a start behind its end, networks that see clips of
+            different crops or frame sizes.
     """
     if out.suffix not in KINDS:
-        raise EruvError(f"{out}: name a file that ends in {', '.join(KINDS)}")
-    first = networks[0]
-    if other := [net for net in networks if (net.crop, net.frame_size) != (first.crop, first.frame_size)]:
-        raise EruvError(f"{other[0].init}: sees {other[0].crop} pixels of {other[0].frame_size}, {first.init} "
-                        f"{first.crop} of {first.frame_size}; draw them into files of their own")
-    if out.suffix == ".png":
-        clips = list(_clips(video, first, start))
-        pixels, maps = _looked_at(clips[len(clips) // 2] if start is None else clips[0], networks)
-        _strip(pixels, maps, [_name(net) for net in networks], video, out)
-        return
-    shown = []
-    for number, x_CTHW in enumerate(_clips(video, first, start)):
-        if number == MOST_CLIPS:
-            break
-        pixels, maps = _looked_at(x_CTHW, networks)
-        shown += [np.concatenate([frame, *(overlay(frame, each[t]) for each in maps)], axis=1)
-                  for t, frame in enumerate(pixels)]
-    (_gif if out.suffix == ".gif" else _mp4)(shown, out)
+        raise EruvError(f"{out}: name a file that ends in {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+    first = networks[0][1]
+    for name, net in networks[1:]:
+        if (net.crop, net.frame_size) != (first.crop, first.frame_size):
+            raise EruvError(f"{name} sees crops of {net.crop} in frames of {net.frame_size}, {networks[0][0]} of "
+                            f"{first.crop} in {first.frame_size}; give --crop and --frame-size for all")
+    if not path.is_file():
+        raise EruvError(f"{path}: no such video")
+    try:
+        index, facts = index_video(path)
+    except UnusableVideo as error:
+        raise EruvError(f"{path}: {error}; name another video") from None
+    if not 0 <= start < len(index.pts) or frames < 1:
+        raise EruvError(f"--start {start} --frames {frames}: the video has frames 0 to {len(index.pts) - 1}")
+    frames = min(frames, len(index.pts) - start)
+    video = IndexedVideos([Video(path.name, path)], first.frame_size, 1)
+    found = [video_attention(net, video, start, frames, p=p, device=device) for _, net in networks]
+
+    # The crop that the networks saw, cut from frames scaled by a whole number more.
+    scale = max(1, round(SHOWN / first.crop))
+    scale += scale * first.crop % 2  # MP4 wants even sides
+    side, (top, left) = scale * first.crop, (scale * offset for offset in found[0][1])
+    reader = FrameReader()
+
+    def rows(shown: np.ndarray) -> list[tuple[str, np.ndarray]]:
+        """Words and pictures (T, side, side, 3) uint8: frames `shown`, then the same under each network's map."""
+        pictures = reader.read(path, index, shown, *(scale * size for size in first.frame_size))
+        pictures = pictures[:, top : top + side, left : left + side]
+        return [(f"{path.name}, frames {start} to {start + frames - 1}", pictures),
+                *((f"{name} ({net.backbone.name})", overlay(pictures, maps_THW[shown - start]))
+                  for (name, net), (maps_THW, _) in zip(networks, found, strict=True))]
+
+    def moving() -> Iterator[np.ndarray]:
+        for shown in np.array_split(np.arange(start, start + frames), -(-frames // CHUNK)):
+            each = rows(shown)
+            yield from (_side_by_side(each, number) for number in range(len(shown)))
+
+    fps = float(facts["fps"] or 25)
+    try:
+        if out.suffix == ".png":
+            shown = np.unique(np.linspace(start, start + frames - 1, STRIP).round().astype(int))
+            write_aside(out, lambda file: _strip(rows(shown)).save(file, "PNG", optimize=True))
+        elif out.suffix == ".gif":
+            _write_gif(moving(), fps, out)
+        else:
+            _write_mp4(moving(), fps, out)
+    except FrameNotFound as error:
+        raise EruvError(str(error)) from None
+    finally:
+        reader.close()
 
 
-def overlay(frame_HWC: np.ndarray, map_HW: np.ndarray) -> np.ndarray:
-    """A frame, (H, W, 3) uint8, greyed and tinted by a map from 0 to 1: the brighter, the more."""
-    grey = frame_HWC.mean(-1, keepdims=True) / 255
-    tint = colormaps["inferno"](map_HW)[..., :3]
-    strength = 0.25 + 0.55 * map_HW[..., None]
-    return ((grey * (1 - strength) + tint * strength) * 255).round().astype(np.uint8)
+def _strip(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
+    """A row of small pictures for each of `rows`, its words above it."""
+    sheet = Image.new("RGB", (8 + len(rows[0][1]) * (STRIP_SIDE + 4), 4 + len(rows) * (STRIP_SIDE + LABEL)), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, (words, pictures) in enumerate(rows):
+        y = number * (STRIP_SIDE + LABEL)
+        draw.text((6, y + 5), words, INK, ImageFont.load_default(14))
+        for place, picture in enumerate(pictures):
+            small = Image.fromarray(picture).resize((STRIP_SIDE, STRIP_SIDE), Image.Resampling.LANCZOS)
+            sheet.paste(small, (6 + place * (STRIP_SIDE + 4), y + LABEL))
+    return sheet
 
 
-def _clips(video: Path, net: Pretrained, start: int | None) -> Iterator[torch.Tensor]:
-    """(3, T, H, W) in the values of training: the video end to end, or the clip from `start`."""
-    source = video if start is None else [(video, start, 0)]
-    with ClipLoader(source, batch_size=1, clip_length=net.clip_length, crop=net.crop, frame_size=net.frame_size,
-                    mean=net.mean, std=net.std, device="cpu") as loader:
-        for batch in loader:
-            yield batch.clips[0].clone()
+def _side_by_side(rows: Sequence[tuple[str, np.ndarray]], number: int) -> np.ndarray:
+    """Picture `number` of each of `rows`, (LABEL + side, sum of sides, 3) uint8, its words above it."""
+    side = rows[0][1].shape[1]
+    sheet = Image.new("RGB", (side * len(rows), side + LABEL), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(14)
+    for place, (words, pictures) in enumerate(rows):
+        while words and draw.textlength(words, font) > side - 10:
+            words = words[:-1]
+        draw.text((place * side + 5, 5), words, INK, font)
+        sheet.paste(Image.fromarray(pictures[number]), (place * side, LABEL))
+    return np.asarray(sheet)
 
 
-def _looked_at(x_CTHW: torch.Tensor, networks: Sequence[Pretrained]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The clip's frames (T, H, W, 3) uint8, and each network's map (T, H, W)."""
-    mean, std = (torch.tensor(values)[:, None, None, None] for values in (networks[0].mean, networks[0].std))
-    pixels = ((x_CTHW * std + mean) * 255).round().clamp(0, 255).byte().permute(1, 2, 3, 0).numpy()
-    return pixels, [attention(net.backbone.eval(), x_CTHW[None])[0].numpy() for net in networks]
+def _write_gif(moving: Iterator[np.ndarray], fps: float, out: Path) -> None:
+    pictures = (Image.fromarray(each).quantize(256) for each in moving)
+    buffer = io.BytesIO()
+    # GIF counts in hundredths of a second, and players slow down what is faster than two of them.
+    next(pictures).save(buffer, "GIF", save_all=True, append_images=pictures, loop=0,
+                        duration=max(20, 10 * round(100 / fps)))
+    write_aside(out, lambda file: file.write(buffer.getbuffer()))
 
 
-def _name(net: Pretrained) -> str:
-    return f"{net.backbone.name}\n{'random' if net.init == 'none' else Path(net.init).parent.name}"
-
-
-def _strip(pixels: np.ndarray, maps: list[np.ndarray], names: list[str], video: Path, out: Path) -> None:
-    places = np.linspace(0, len(pixels) - 1, min(COLUMNS, len(pixels))).round().astype(int)
-    rows = [("frames", [pixels[t] for t in places])]
-    rows += [(name, [overlay(pixels[t], each[t]) for t in places]) for name, each in zip(names, maps, strict=True)]
-    figure = Figure(figsize=(1.5 * len(places) + 1, 1.6 * len(rows) + 0.4), layout="constrained")
-    grid = figure.subplots(len(rows), len(places), squeeze=False)
-    for axes_row, (name, pictures) in zip(grid, rows, strict=True):
-        for axes, picture, t in zip(axes_row, pictures, places, strict=True):
-            axes.imshow(picture)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            if name == "frames":
-                axes.set_title(f"frame {t}", fontsize=8)
-        axes_row[0].set_ylabel(name, fontsize=8)
-    figure.suptitle(f"{video.name}: attention of the last convolution", fontsize=10)
-    write_figure(figure, out)
-
-
-def _gif(frames: list[np.ndarray], out: Path) -> None:
-    pictures = [Image.fromarray(frame).quantize(128) for frame in frames]
-    write_aside(out, lambda file: pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:],
-                                                   duration=1000 // SHOWN_RATE, loop=0))
-
-
-def _mp4(frames: list[np.ndarray], out: Path) -> None:
-    height, width = (side - side % 2 for side in frames[0].shape[:2])  # H.264 with halved chroma wants even sides
-
-    def encode(file) -> None:
-        with av.open(file, "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=Fraction(SHOWN_RATE), options={"crf": "18"})
-            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for frame in frames:
-                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode())
-
-    write_aside(out, encode)
+def _write_mp4(moving: Iterator[np.ndarray], fps: float, out: Path) -> None:
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        first = next(moving)
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        if codec == "libx264":
+            stream.options = {"crf": "18"}
+        else:
+            stream.bit_rate = 6_000_000
+        for picture in itertools.chain([first], moving):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode(None))
+    write_aside(out, lambda file: file.write(buffer.getbuffer()))

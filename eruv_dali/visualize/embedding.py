@@ -1,105 +1,162 @@
-"""Embedding (the paper's Fig. 5): do clips of one class lie together in the space of pool5 features?"""
+"""Embedding: what networks make of clips of a few classes, on a plane (the paper's Fig. 5).
+
+Points are clips; near each other where pool5 features are alike in the two directions in which they differ most (PCA).
+"""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from eruv_dali.actions import ActionSplit
+from eruv_dali.actions import hmdb51, ucf101
+from eruv_dali.actions.folder import list_classes
+from eruv_dali.actions.lists import find_root
 from eruv_dali.errors import EruvError
 from eruv_dali.features import video_features
 from eruv_dali.files import write_text
 from eruv_dali.pretrained import Pretrained
 from eruv_dali.visualize.curves import COLOURS, write_figure
 
-MARKERS = "osD^vP*X<>"
+MARKS = "os^DvPX"  # told apart without colours too
+ACROSS = 4  # panels in a row
+
+
+def principal_plane(features_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (N, 2) of features (N, D) along their two first principal components, and their shares of variance.
+
+    A component's sign, which PCA leaves open, is that which makes its entry of largest magnitude positive.
+
+    Raises:
+        EruvError: fewer than three features.
+    """
+    if len(features_ND) < 3 or features_ND.shape[1] < 2:
+        raise EruvError(f"{len(features_ND)} features of {features_ND.shape[1]} numbers span no plane; take more "
+                        "samples")
+    centred_ND = features_ND.astype(np.float64) - features_ND.mean(0, dtype=np.float64)
+    left_NK, scale_K, axes_KD = np.linalg.svd(centred_ND, full_matrices=False)
+    largest = np.abs(axes_KD[:2]).argmax(1)
+    sign = np.where(axes_KD[[0, 1], largest] < 0, -1, 1)
+    total = (scale_K**2).sum()
+    return left_NK[:, :2] * scale_K[:2] * sign, scale_K[:2] ** 2 / total if total else np.zeros(2)
+
+
+def class_distances(features_ND: np.ndarray, labels_N: np.ndarray) -> dict[str, float]:
+    """Mean Euclidean distance of two samples of one class ("intra") and of different classes ("inter"), and "ratio" =
+    inter / intra, which does not depend on the features' scale; each class, each pair of classes counts alike."""
+    x = features_ND.astype(np.float64)
+    square_N = (x**2).sum(1)
+    distance_NN = np.sqrt(np.maximum(square_N[:, None] + square_N - 2 * x @ x.T, 0))
+    classes = np.unique(labels_N)
+    members = [np.flatnonzero(labels_N == label) for label in classes]
+    intra = np.mean([distance_NN[np.ix_(m, m)].sum() / (len(m) * (len(m) - 1)) for m in members])
+    inter = np.mean([distance_NN[np.ix_(a, b)].mean() for n, a in enumerate(members) for b in members[:n]])
+    return {"intra": float(intra), "inter": float(inter), "ratio": float(inter / intra) if intra else float("inf")}
+
+
+def labelled_videos(dataset: str, root: Path, classes: Sequence[str]) -> list[list[Path]]:
+    """The videos of each of `classes` in a data set as it unpacks, sorted.
+
+    Raises:
+        EruvError: no such folder, fewer than two classes, a class that is not there.
+    """
+    folder = find_root(root, {"ucf101": ucf101.FOLDER, "hmdb51": hmdb51.FOLDER, "folder": ""}[dataset])
+    found = list_classes(folder)
+    if len(set(classes)) < 2:
+        raise EruvError(f"--classes {','.join(classes)}: name at least two, of {', '.join(list(found)[:10])}"
+                        f"{', …' if len(found) > 10 else ''}")
+    if unknown := [name for name in classes if name not in found]:
+        raise EruvError(f"class {unknown[0]!r} is not in {folder}, which has {', '.join(list(found)[:10])}"
+                        f"{', …' if len(found) > 10 else ''}")
+    return [[folder / video for video in found[name]] for name in dict.fromkeys(classes)]
+
+
+def sample_clips(
+    net: Pretrained, videos: Sequence[Sequence[Path]], samples: int, *, seed: int = 0, batch_size: int = 16,
+    device: str = "auto",
+) -> tuple[np.ndarray, np.ndarray]:
+    """pool5 features (N, D) of `samples` clips drawn from the videos of each class alike, and their labels (N,).
+
+    A class of fewer videos than its share gives several clips of each, spread evenly. A seed draws the same clips for
+    every network (of one clip length).
+
+    Raises:
+        EruvError: fewer than two samples a class; see `video_features`.
+    """
+    share = samples // len(videos)
+    if share < 2:
+        raise EruvError(f"--samples {samples} is fewer than two for each of {len(videos)} classes")
+    random = np.random.default_rng(seed)
+    drawn, kept, at = [], [], 0
+    clips = max(-(-share // min(share, len(each))) for each in videos)  # of each video, the same for all classes
+    for each in videos:
+        chosen = sorted(random.permutation(len(each))[:share])
+        drawn += [each[place] for place in chosen]
+        # Of every video one clip before any gives a second.
+        order = np.concatenate([random.permuted(np.arange(clips)) for _ in chosen]).reshape(len(chosen), clips).T
+        rows = (np.arange(len(chosen)) * clips + order).reshape(-1)[:share]
+        kept.append(at + np.sort(rows))
+        at += len(chosen) * clips
+    features_VCD = video_features(net.backbone, drawn, clips=clips, frame_size=net.frame_size, batch_size=batch_size,
+                                  device=device, title=net.init, **net.look)
+    rows = np.concatenate(kept)
+    labels = np.repeat(np.arange(len(videos)), [len(each) for each in kept])
+    return features_VCD.reshape(-1, features_VCD.shape[-1])[rows], labels
 
 
 def draw_embedding(
-    split: ActionSplit, networks: Sequence[Pretrained], out: Path, *, classes: Sequence[str] | None = None,
-    samples: int = 300, device: str = "auto",
-) -> list[dict[str, Any]]:
-    """Draw the two main axes (PCA) of the pool5 features of some classes' clips, a panel for each network.
-
-    Args:
-        split: whose test videos are shown; training videos too, where they are too few.
-        networks: side by side in one figure.
-        out: the .png file; the distances go into a .json beside it.
-        classes: names (default: the first three).
-        samples: clips in all, as many of each class as can be had.
-        device: "auto", "gpu" or "cpu".
+    networks: Sequence[tuple[str, Pretrained]], videos: Sequence[Sequence[Path]], classes: Sequence[str], out: Path, *,
+    samples: int = 300, seed: int = 0, batch_size: int = 16, device: str = "auto",
+) -> list[dict]:
+    """Draw a panel for each network into `out` (.png), and write the distances into a .json file beside it.
 
     Returns:
-        For each network {"init", "backbone", "samples", "intra", "inter", "ratio"}: the mean distance between clips of
-        one class and of two, between features scaled to length 1 (0 to 2), and inter / intra.
+        What the JSON holds of each network: name, init, backbone, width, "pool5" and "plane" (`class_distances` of the
+        features and of the points drawn), "variance" (shares of the two components).
 
     Raises:
-        EruvError: another kind of file, unknown classes, too few samples.
+        EruvError: another kind of file; see `sample_clips`, `principal_plane`.
     """
     if out.suffix != ".png":
         raise EruvError(f"{out}: name a file that ends in .png")
-    classes = list(classes or split.classes[:3])
-    if unknown := [name for name in classes if name not in split.classes]:
-        raise EruvError(f"class {unknown[0]!r} is not one of {', '.join(split.classes)}")
-    if samples < 2 * len(classes) or len(classes) < 2:
-        raise EruvError(f"{samples} samples of {len(classes)} classes are too few; take two classes and two of each")
-    videos, labels, clips = _chosen(split, classes, samples)
-    figure = Figure(figsize=(5 * len(networks), 5), layout="constrained")
-    found = []
-    for axes, net in zip(figure.subplots(1, len(networks), squeeze=False)[0], networks, strict=True):
-        features_VCD = video_features(net.backbone, videos, clips=clips, device=device, frame_size=net.frame_size,
-                                      **net.look)
-        features_ND = features_VCD.reshape(-1, features_VCD.shape[-1])
-        label_N = np.repeat(labels, clips)
-        keep = np.concatenate([np.flatnonzero(label_N == k)[: samples // len(classes)] for k in range(len(classes))])
-        features_ND, label_N = features_ND[keep], label_N[keep]
-        intra, inter = distances(features_ND, label_N)
-        points_N2 = project(features_ND)
-        for k, name in enumerate(classes):
-            axes.scatter(*points_N2[label_N == k].T, s=16, alpha=0.75, color=COLOURS[k % len(COLOURS)],
-                         marker=MARKERS[k % len(MARKERS)], label=name, linewidths=0)
-        name = "random weights" if net.init == "none" else Path(net.init).parent.name
-        axes.set_title(f"{net.backbone.name}, {name}\nwithin {intra:.3f}, between {inter:.3f}: × {inter / intra:.2f}",
-                       fontsize=10)
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.legend(fontsize=8, frameon=False)
-        found.append({"init": net.init, "backbone": net.backbone.name, "samples": len(keep), "intra": intra,
-                      "inter": inter, "ratio": inter / intra})
-    write_figure(figure, out)
-    write_text(out.with_suffix(".json"), json.dumps({"classes": classes, "networks": found}, indent=1) + "\n")
+    found, points = [], []
+    for name, net in networks:
+        features_ND, labels_N = sample_clips(net, videos, samples, seed=seed, batch_size=batch_size, device=device)
+        plane_N2, variance = principal_plane(features_ND)
+        points.append(plane_N2)
+        found.append({"name": name, "init": net.init, "backbone": net.backbone.name, "width": net.backbone.width,
+                      "pool5": class_distances(features_ND, labels_N), "plane": class_distances(plane_N2, labels_N),
+                      "variance": variance.tolist()})
+    _draw(found, points, labels_N, classes, out)
+    record = {"classes": list(classes), "samples": len(labels_N), "seed": seed, "networks": found}
+    write_text(out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     return found
 
 
-def project(features_ND: np.ndarray) -> np.ndarray:
-    """PCA to (N, 2). Of the two directions that an axis could have, the one whose largest weight is positive."""
-    centred = features_ND - features_ND.mean(0)
-    _, _, axes_KD = np.linalg.svd(centred, full_matrices=False)
-    axes_2D = axes_KD[:2]
-    largest = np.take_along_axis(axes_2D, np.abs(axes_2D).argmax(1)[:, None], 1)
-    return centred @ (axes_2D * np.sign(largest)).T
-
-
-def distances(features_ND: np.ndarray, label_N: np.ndarray) -> tuple[float, float]:
-    """The mean Euclidean distance between two of one class, and between two of different classes, at length 1."""
-    unit = features_ND / np.maximum(np.linalg.norm(features_ND, axis=1, keepdims=True), 1e-12)
-    apart = np.sqrt(np.maximum(2 - 2 * (unit @ unit.T), 0))
-    same = label_N[:, None] == label_N[None]
-    others = ~np.eye(len(unit), dtype=bool)
-    return float(apart[same & others].mean()), float(apart[~same].mean())
-
-
-def _chosen(split: ActionSplit, classes: Sequence[str], samples: int) -> tuple[list[Path], np.ndarray, int]:
-    """Videos, their places in `classes`, and how many clips of each give `samples` in all."""
-    videos, labels = [], []
-    for k, name in enumerate(classes):
-        label = split.classes.index(name)
-        of_class = [path for path, other in [*split.test, *split.train] if other == label]
-        some = of_class[: -(-samples // len(classes))]
-        videos += some
-        labels += [k] * len(some)
-    fewest = min(labels.count(k) for k in range(len(classes)))
-    return videos, np.array(labels), max(1, -(-samples // (len(classes) * fewest)))
+def _draw(
+    found: list[dict], points: list[np.ndarray], labels_N: np.ndarray, classes: Sequence[str], out: Path
+) -> None:
+    across, down = min(ACROSS, len(found)), -(-len(found) // ACROSS)
+    figure = Figure(figsize=(max(4.6 * across, 5), 4.9 * down + 0.4), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).reshape(-1)
+    for axes, network, plane_N2 in zip(panels, found, points, strict=False):
+        for label, name in enumerate(classes):
+            axes.scatter(*plane_N2[labels_N == label].T, s=18, alpha=0.75, linewidths=0, label=name,
+                         marker=MARKS[label % len(MARKS)], color=COLOURS[label % len(COLOURS)])
+        d = network["pool5"]
+        axes.set_title(f"{network['name']} ({network['backbone']})\n"
+                       f"inter / intra = {d['inter']:.3g} / {d['intra']:.3g} = {d['ratio']:.3f}", fontsize=10)
+        axes.set_xlabel(f"first component ({network['variance'][0]:.0%} of variance)", fontsize=9)
+        axes.set_ylabel(f"second ({network['variance'][1]:.0%})", fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_box_aspect(1)
+        axes.set_aspect("equal", adjustable="datalim")  # distances on paper are distances
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(found):]:
+        axes.set_axis_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(classes), 6),
+                  frameon=False)
+    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.12)
+    write_figure(figure, out)

@@ -1,123 +1,159 @@
-"""Nearest neighbours to look at: each query and the videos found most alike it, moving, hit or miss marked."""
+"""Neighbours: videos, and those that a network finds most alike, moving, on a page that needs no other file."""
 
 import base64
 import html
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from rich.progress import Progress
 
-from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
-from eruv_dali.even_clips import clip_starts, names_in
+from eruv_dali.even_clips import console
 from eruv_dali.files import write_text
-from eruv_dali.loader import ClipLoader
+from eruv_dali.indexing import index_video
+from eruv_dali.slices import FrameNotFound, FrameReader
+from eruv_dali.videos import UnusableVideo
 
-FRAMES, MILLISECONDS = 16, 80  # of a thumbnail, and of each of its frames
-SIDE = 112  # pixels
+HEIGHT = 96  # pixels of a thumbnail
+WIDEST = 2 * HEIGHT
+SHOWN = 16  # frames of a thumbnail: of a video spread over all of it, of a clip those from its start on
+MILLISECONDS = 120  # each is shown
 
-STYLE = """
-body { font: 14px/1.4 system-ui, sans-serif; margin: 24px; color: #20242c; background: #fff }
-.row { display: flex; gap: 10px; align-items: flex-start; margin: 0 0 18px }
-figure { margin: 0; width: 124px; font-size: 12px }
-img { width: 112px; height: 112px; border: 6px solid #888; display: block; object-fit: cover }
-.query { margin-right: 18px }
-.hit img { border-color: #0072b2 } .miss img { border-color: #d55e00; border-style: dashed }
-b { display: block } .name { color: #78808c; overflow-wrap: anywhere }
-"""
+Clip = tuple[str, int | None]  # path, and first frame; None: all of the video
 
 
-def draw_neighbours(run: Path, out: Path, *, queries: int = 12, k: int = 5) -> tuple[int, int]:
-    """Write an HTML page of what `retrieve` found: some queries, spread over all, and their k nearest videos.
-
-    The page holds its pictures within itself (animated WebP).
-
-    Args:
-        run: a RUN folder of `retrieve`, or of several splits (the first is shown), or its neighbours.json.
-        out: the .html file to write.
-        queries: how many; k: neighbours of each, at most 10.
-
-    Returns:
-        Queries shown, and how many of them have a hit among those k.
+def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> None:
+    """Draw `queries` queries of a RUN of retrieve, spread over all it made, each with its `k` nearest, into an .html.
 
     Raises:
-        EruvError: no neighbours.json, another kind of file, videos that are gone.
+        EruvError: another kind of file, a folder without retrieve's neighbours.json or a damaged one, more neighbours
+            asked for than it names, a video that is gone or cannot be decoded.
     """
-    if out.suffix != ".html":
+    if out.suffix not in (".html", ".htm"):
         raise EruvError(f"{out}: name a file that ends in .html")
-    for name, value in (("queries", queries), ("k", k)):
-        if value < 1:
-            raise EruvError(f"--{name} {value} must be at least 1")
-    file = _found(run)
+    if queries < 1 or k < 1:
+        raise EruvError(f"--queries {queries} --k {k}: both must be at least 1")
+    found = read_neighbours(run)
+    most = len(found[0]["neighbours"])
+    if k > most:
+        raise EruvError(f"--k {k}: {run / 'neighbours.json'} names {most} neighbours of each query")
+    chosen = [found[place] for place in np.unique(np.linspace(0, len(found) - 1, min(queries, len(found))).round()
+                                                  .astype(int))]
+    chosen = [{**query, "neighbours": query["neighbours"][:k]} for query in chosen]
+    clips = list(dict.fromkeys(_clip(video) for query in chosen for video in (query, *query["neighbours"])))
+    if gone := [path for path in dict.fromkeys(path for path, _ in clips) if not Path(path).is_file()]:
+        raise EruvError(f"{gone[0]}: no such video any more ({len(gone)} are gone); bring it back, or run retrieve "
+                        "again")
+    thumbnails, reader = {}, FrameReader()
     try:
-        record = json.loads(file.read_text())
-        every, dataset = record["queries"], Path(record["dataset"])
-    except (ValueError, KeyError, TypeError):
-        raise EruvError(f"{file}: not what retrieve writes; run retrieve again") from None
-    shown = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, queries).round().astype(int))]
-    wanted = {_key(clip) for query in shown for clip in (query, *query["neighbours"][:k])}
-    pictures = _thumbnails(sorted(wanted), dataset)
-    rows, hits = [], 0
-    for query in shown:
-        nearest = query["neighbours"][:k]
-        hits += any(neighbour["hit"] for neighbour in nearest)
-        cells = [_figure(query, pictures, "query", "query")]
-        for neighbour in nearest:
-            word = "hit" if neighbour["hit"] else "miss"
-            cells.append(_figure(neighbour, pictures, word, f"{word} · {neighbour['similarity']:.3f}"))
-        rows.append(f'<div class="row">{"".join(cells)}</div>')
-    title = f"{file.parent.name}: {len(shown)} of {len(every)} queries, {hits} with a hit among their {k} nearest"
-    write_text(out, f'<!doctype html><meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-               f"<h1>Nearest videos</h1><p>{html.escape(title)}. Left the query; then the videos most alike it, "
-               "with their cosine: solid blue is of its class, dashed orange is not.</p>" + "\n".join(rows) + "\n")
-    return len(shown), hits
+        with Progress(console=console, transient=True) as bar:
+            for clip in bar.track(clips, description="thumbnails"):
+                thumbnails[clip] = thumbnail(clip, reader)
+    finally:
+        reader.close()
+    write_text(out, html_page(chosen, thumbnails, title=str(run), of=len(found)))
 
 
-def _found(run: Path) -> Path:
-    candidates = [run] if run.is_file() else [run / "neighbours.json", *sorted(run.glob("split_*/neighbours.json"))]
-    for file in candidates:
-        if file.is_file():
-            return file
-    raise EruvError(f"{run}: no neighbours.json here; name a RUN folder of python -m eruv_dali.retrieve")
+def read_neighbours(run: Path) -> list[dict[str, Any]]:
+    """The queries of RUN/neighbours.json, as retrieve describes them.
 
-
-def _key(clip: dict) -> tuple[str, int]:
-    """Video and first frame; -1 where the whole video was meant."""
-    return clip["video"], clip.get("start", -1)
-
-
-def _thumbnails(wanted: list[tuple[str, int]], folder: Path) -> dict[tuple[str, int], str]:
-    """An animated WebP, as base64, of each clip; of a whole video the clip in its middle."""
-    if missing := [video for video, _ in wanted if not Path(video).is_file()]:
-        raise EruvError(f"{missing[0]}: no such file any more ({len(missing)} of {len(wanted)} clips cannot be shown)")
-    dataset = Dataset(folder)
-    names = names_in(dataset, [video for video, _ in wanted])
-    middle = {video.video: clip_starts(video.frames, 3, FRAMES)[1] for video in dataset.videos}
-    clips = [(name, start if start >= 0 else middle[name], number)
-             for number, (name, (_, start)) in enumerate(zip(names, wanted, strict=True))]
-    crop = min(dataset.frame_height, dataset.frame_width)
-    found = {}
-    with ClipLoader(clips, batch_size=8, clip_length=FRAMES, crop=crop, hold_last=True, layout="TCHW", device="cpu",
-                    dataset=dataset) as loader:
-        for batch in loader:
-            for label, x_TCHW in zip(batch.label.tolist(), batch.clips, strict=True):
-                pixels = (x_TCHW.permute(0, 2, 3, 1) * 255).round().byte().numpy()
-                found[wanted[label]] = _animated(pixels)
-    dataset.close()
+    Raises:
+        EruvError: there is none, it is damaged, or it is in folders of several splits.
+    """
+    file = run / "neighbours.json"
+    if not file.is_file():
+        splits = sorted(path.parent for path in run.glob("split_*/neighbours.json"))
+        hint = (f"it has several splits, name one: {', '.join(map(str, splits[:3]))}{', …' if len(splits) > 3 else ''}"
+                if splits else "name a RUN of eruv_dali.retrieve")
+        raise EruvError(f"{file}: no such file; {hint}")
+    try:
+        found = json.loads(file.read_text())["queries"]
+        for video in (each for query in found for each in (query, *query["neighbours"])):
+            str(video["video"]), str(video["class"])
+        for neighbour in (each for query in found for each in query["neighbours"]):
+            float(neighbour["similarity"]), bool(neighbour["hit"])
+        sizes = {len(query["neighbours"]) for query in found}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EruvError(f"{file}: is damaged ({type(error).__name__}: {error}); run retrieve again") from None
+    if len(sizes) != 1 or 0 in sizes:
+        raise EruvError(f"{file}: names no queries, or not as many neighbours of each; run retrieve again")
     return found
 
 
-def _animated(pixels_THWC: np.ndarray) -> str:
-    pictures = [Image.fromarray(frame).resize((SIDE, SIDE)) for frame in pixels_THWC]
-    file = io.BytesIO()
-    pictures[0].save(file, "WEBP", save_all=True, append_images=pictures[1:], duration=MILLISECONDS, loop=0, quality=60)
-    return base64.b64encode(file.getvalue()).decode()
+def thumbnail(clip: Clip, reader: FrameReader) -> str:
+    """A video, or a clip of it, as a small moving picture (WebP), in a data: address.
+
+    Raises:
+        EruvError: it cannot be decoded.
+    """
+    path, start = Path(clip[0]), clip[1]
+    try:
+        index, facts = index_video(path)
+        last = len(index.pts) - 1
+        wanted = np.linspace(0, last, SHOWN) if start is None else np.arange(start, start + SHOWN)
+        width = min(max(round(HEIGHT * facts["width"] / facts["height"]), 16), WIDEST)
+        frames = reader.read(path, index, np.unique(wanted.round().astype(int).clip(0, last)), HEIGHT, width)
+    except (UnusableVideo, FrameNotFound) as error:
+        raise EruvError(f"{path}: cannot be decoded ({error}); repair it, or leave it out of retrieve") from None
+    pictures = [Image.fromarray(frame) for frame in frames]
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, "WEBP", save_all=True, append_images=pictures[1:], duration=MILLISECONDS, loop=0,
+                     quality=60)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _figure(clip: dict, pictures: dict, kind: str, caption: str) -> str:
-    name = html.escape(Path(clip["video"]).name)
-    return (f'<figure class="{kind}"><img alt="{name}" src="data:image/webp;base64,{pictures[_key(clip)]}">'
-            f'<figcaption><b>{html.escape(caption)}</b>{html.escape(clip["class"])}'
-            f'<span class="name"> {name}</span></figcaption></figure>')
+def html_page(queries: Sequence[dict[str, Any]], thumbnails: dict[Clip, str], *, title: str, of: int) -> str:
+    """The page of `queries`, out of `of`; a thumbnail is embedded once, however often it appears."""
+    number = {clip: place for place, clip in enumerate(thumbnails)}
+    k = len(queries[0]["neighbours"])
+    first = sum(query["neighbours"][0]["hit"] for query in queries)
+    any_hit = sum(any(each["hit"] for each in query["neighbours"]) for query in queries)
+    words = (f"{len(queries)} of {of} queries; of these the nearest is a hit for {first}, one of the {k} nearest for "
+             f"{any_hit}. A hit has the query's class; numbers are cosines.")
+    pictures = "\n".join(f".v{number[clip]} {{ background-image: url({address}); }}"
+                         for clip, address in thumbnails.items())
+    parts = [_HEAD.format(title=html.escape(title), pictures=pictures),
+             f"<h1>Neighbours, {html.escape(title)}</h1><p>{words}</p>"]
+    for query in queries:
+        parts.append(f'<section>{_figure(query, number, "query", "query")}')
+        for place, each in enumerate(query["neighbours"], 1):
+            kind = "hit" if each["hit"] else "miss"
+            parts.append(_figure(each, number, kind, f'{place}. {kind}, {each["similarity"]:.3f}'))
+        parts.append("</section>")
+    return "\n".join([*parts, "</body></html>\n"])
+
+
+def _figure(video: dict[str, Any], number: dict[Clip, int], kind: str, words: str) -> str:
+    name = html.escape(Path(video["video"]).name)
+    start = f" from frame {video['start']}" if "start" in video else ""
+    return (f'<figure class="{kind}"><div class="v{number[_clip(video)]}" role="img" aria-label="{name}"></div>'
+            f'<figcaption><b>{words}</b><br>{html.escape(video["class"])}<br><span title="'
+            f'{html.escape(video["video"])}">{name}{start}</span></figcaption></figure>')
+
+
+def _clip(video: dict[str, Any]) -> Clip:
+    return video["video"], video.get("start")
+
+
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Neighbours, {title}</title><style>
+body {{ font: 14px/1.4 system-ui, sans-serif; color: #20242c; margin: 1.5rem; }}
+h1 {{ font-size: 1.25rem; margin: 0; overflow-wrap: anywhere; }}
+p {{ color: #646c78; margin: .2rem 0 1rem; }}
+section {{ display: flex; flex-wrap: wrap; gap: 10px; padding: 12px 0; border-top: 1px solid #e4e7ec; }}
+figure {{ margin: 0; width: 150px; border: 3px solid; border-radius: 4px; padding: 4px; }}
+figure.query {{ border-color: #8a929e; margin-right: 14px; }}
+figure.hit {{ border-color: #0072b2; }}
+figure.miss {{ border-color: #d55e00; border-style: dashed; }}
+figure div {{ height: 96px; background: #f2f4f7 center / contain no-repeat; }}
+figcaption {{ font-size: 12px; color: #646c78; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }}
+figcaption b {{ color: #20242c; }}
+.hit b {{ color: #0072b2; }}
+.miss b {{ color: #b34700; }}
+{pictures}
+</style></head><body>"""
