@@ -24,7 +24,6 @@ a page that needs no other file.
 """
 
 import argparse
-import logging
 from pathlib import Path
 
 from eruv_dali.actions import DATASETS
@@ -36,7 +35,6 @@ from eruv_dali.shots import RULES
 
 
 def main() -> None:
-    logging.basicConfig(format="%(message)s")
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.visualize", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
