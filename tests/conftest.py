@@ -1,6 +1,10 @@
 """Fixtures: numbered videos of every codec, DATASETs made of them, and the rule for GPU tests."""
 
+import os
 from pathlib import Path
+
+# The tests' networks are tiny: threads would only wait for one another, all the more on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import layouts
 import numbered

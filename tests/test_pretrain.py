@@ -15,10 +15,11 @@ import torch
 
 from eruv_dali.config import OptimConfig, load_config
 from eruv_dali.dataset import Dataset
-from eruv_dali.errors import EruvError
+from eruv_dali.errors import EruvError, run_program
 from eruv_dali.loader import RelationLoader
 from eruv_dali.models import RelationNet, build_backbone, load_backbone
 from eruv_dali.prepare import prepare
+from eruv_dali.pretrain.__main__ import main
 from eruv_dali.pretrain.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
 from eruv_dali.pretrain.report import EPOCHS_AT_CHANCE, Report
 from eruv_dali.pretrain.scores import RelationScores
@@ -88,18 +89,19 @@ def test_a_second_run_in_the_same_place_is_refused(datasets, tmp_path):
         pretrain(load_config(None, SMALL), dataset, tmp_path)
 
 
-def test_videos_are_prepared_once(videos, tmp_path):
+def test_videos_are_prepared_once(program_here, videos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     arguments = ["--videos", videos / "long", *SMALL, "optim.max_steps=1", "data.val_fraction=0.5", "relations=CS,PI"]
-    refused = program(*arguments, "--out", tmp_path / "run", folder=tmp_path)
+    refused = program_here(*arguments, "--out", tmp_path / "run")
     assert refused.returncode == 2 and "2 videos with segments are too few" in refused.stderr
     (folder,) = tmp_path.glob("dataset_long_*")
     stamps = {path: path.stat().st_mtime_ns for path in (folder / "records").iterdir()}
-    program(*arguments, "--out", tmp_path / "run", folder=tmp_path)
+    program_here(*arguments, "--out", tmp_path / "run")
     assert {path: path.stat().st_mtime_ns for path in (folder / "records").iterdir()} == stamps
 
 
-def test_the_program_prints_accuracy_beside_chance(datasets, tmp_path):
-    done = program("--data", datasets["jpeg"], "--out", tmp_path / "run", *SMALL, "optim.max_steps=2")
+def test_the_program_prints_accuracy_beside_chance(program_here, datasets, tmp_path):
+    done = program_here("--data", datasets["jpeg"], "--out", tmp_path / "run", *SMALL, "optim.max_steps=2")
     assert done.returncode == 0, done.stderr
     assert "14.3%" in done.stderr and "overall" in done.stderr and "same shot" in done.stderr
 
@@ -114,13 +116,28 @@ def test_the_program_prints_accuracy_beside_chance(datasets, tmp_path):
     (["--out", "{none}", "--resume"], "no run to resume here"),
     (["--config", "{none}/c.yaml"], "c.yaml: cannot be read"),
 ])
-def test_one_clear_line_and_exit_code_2(datasets, tmp_path, arguments, message):
+def test_one_clear_line_and_exit_code_2(program_here, datasets, tmp_path, monkeypatch, arguments, message):
     if {"gpu", "device=gpu"} & set(arguments) and torch.cuda.is_available():
         pytest.skip("there is a GPU here")
-    done = program(*[argument.format(none=tmp_path, data=datasets["raw"]) for argument in arguments], folder=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = program_here(*[argument.format(none=tmp_path, data=datasets["raw"]) for argument in arguments])
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
+
+@pytest.fixture
+def program_here(capsys, monkeypatch):
+    """As `program`, within this process: the exit code and what was said. Starting Python and PyTorch takes seconds."""
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pretrain", *map(str, arguments)])
+        code = 0
+        try:
+            run_program(main)
+        except SystemExit as end:
+            code = end.code
+        return SimpleNamespace(returncode=code, stderr=capsys.readouterr().err)
+    return run
+
 
 def start(*arguments):
     command = [sys.executable, "-m", "eruv_dali.pretrain", *map(str, arguments)]
@@ -173,15 +190,16 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_had(datasets, never_stopped,
     same_run(never_stopped, out)
 
 
-def test_a_truncated_checkpoint_is_refused_and_the_one_before_it_taken(datasets, never_stopped, tmp_path):
+def test_a_truncated_checkpoint_is_refused_and_the_one_before_it_taken(program_here, datasets, never_stopped, tmp_path,
+                                                                       caplog):
     out = tmp_path / "run"
     config = [*LONGER, "checkpoint.every_minutes=0"]
     pretrain(load_config(None, config), Dataset(datasets["raw"]), out)
     last = (out / "last.pt").read_bytes()
     (out / "last.pt").write_bytes(last[: len(last) // 2])
-    done = program("--data", datasets["raw"], "--out", out, "--resume")
+    done = program_here("--data", datasets["raw"], "--out", out, "--resume")
     assert done.returncode == 0
-    assert "last.pt: damaged checkpoint (truncated" in done.stderr and "one before it, last-1.pt" in done.stderr
+    assert "last.pt: damaged checkpoint (truncated" in caplog.text and "one before it, last-1.pt" in caplog.text
     assert "going on after 40" in done.stderr  # saved twice there: at the logging step and after the validation
     same_run(never_stopped, out)
 
@@ -204,7 +222,7 @@ def test_so_many_checkpoints_are_kept(tmp_path):
     save_checkpoint(path, {"number": 5}, keep=2)
     assert [load_checkpoint(name)["number"] for name in checkpoints(path)] == [5, 4]
     assert sorted(name.name for name in tmp_path.iterdir()) == ["last-1.pt", "last.pt"]
-    path.unlink()  # killed between two renames
+    path.unlink()  # killed between two renames, on a file system without hard links
     assert load_newest(path)[0]["number"] == 4
 
 
@@ -258,17 +276,17 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(datasets, 
     ("data.batch_size=4", "data.batch_size = 4 on 1 process.es. is 4 pairs a step, and was 2"),
     ("data.val_fraction=0.4", "data.val_fraction = 0.4 was 0.1"),
 ])
-def test_another_configuration_is_not_resumed(datasets, never_stopped, changed, message):
+def test_another_configuration_is_not_resumed(program_here, datasets, never_stopped, changed, message):
     before = (never_stopped / "last.pt").read_bytes()
-    done = program("--data", datasets["raw"], "--out", never_stopped, "--resume", changed)
+    done = program_here("--data", datasets["raw"], "--out", never_stopped, "--resume", changed)
     assert done.returncode == 2 and re.search(message, done.stderr) and "Traceback" not in done.stderr
     assert (never_stopped / "last.pt").read_bytes() == before
 
 
-def test_other_videos_are_not_resumed(datasets, videos, never_stopped, tmp_path):
+def test_other_videos_are_not_resumed(program_here, videos, never_stopped, tmp_path):
     other = tmp_path / "other"
     prepare([videos], other, device="cpu", pack="raw", segment_length=100)
-    done = program("--out", never_stopped, "--resume", "--data", other)
+    done = program_here("--out", never_stopped, "--resume", "--data", other)
     assert done.returncode == 2 and "not the segments that this run began with" in done.stderr
 
 

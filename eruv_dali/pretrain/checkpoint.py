@@ -36,10 +36,9 @@ def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None
         file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
-        for older in range(keep - 1, 0, -1):
-            newer = _numbered(path, older - 1)
-            if newer.exists():
-                os.replace(newer, _numbered(path, older))
+        for age in range(keep - 1, 0, -1):
+            if _numbered(path, age - 1).exists():
+                _stand_back(_numbered(path, age - 1), _numbered(path, age))
 
     try:
         write_aside(path, fill)
@@ -73,7 +72,7 @@ def load_newest(path: Path) -> tuple[dict[str, Any], Path]:
 
 
 def checkpoints(path: Path) -> list[Path]:
-    """`path` and the older ones beside it, newest first. A run killed between two renames has no `path` itself."""
+    """`path` and the older ones beside it, newest first."""
     older = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"),
                    key=lambda name: (len(name.stem), name.stem))
     return [name for name in (path, *older) if name.exists()]
@@ -100,6 +99,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise EruvError(f"{path}: not a checkpoint of this version (format {FORMAT}); start a new run")
     return state
+
+
+def _stand_back(newer: Path, older: Path) -> None:
+    """Let `newer` be found as `older`, and until it is replaced as `newer` too."""
+    link = older.with_name(f".{older.name}.{os.getpid()}.aside")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(newer, link)
+    except OSError:  # a file system without hard links: for a moment there is no `newer`; load_newest copes with that
+        os.replace(newer, older)
+    else:
+        os.replace(link, older)
 
 
 def _numbered(path: Path, age: int) -> Path:
