@@ -224,9 +224,9 @@ def _evaluate(
     labels = [[label for _, label in side] for side in (split.train, split.test)]
     topk, *_ = retrieve(videos.of(split.train), labels[0], videos.of(split.test), labels[1], device=device)
     # A person or sequence held out chooses the probe's penalty; fine-tuning takes its last epoch.
-    probe = probe_split(clips, split, val_fraction=0.2, groups=labelled.groups, seed=seed)
-    scores = {"retrieval": topk["top1"], "kNN": knn_split(videos, split, k=K, device=device)["top1"],
-              "probe": probe["top1"], "fine-tuning": None,
+    probe = probe_split(start, split, dataset, val_fraction=0.2, groups=labelled.groups, seed=seed, features=clips)
+    knn = knn_split(start, split, dataset, k=K, device=device, features=videos)
+    scores = {"retrieval": topk["top1"], "kNN": knn["top1"], "probe": probe["top1"], "fine-tuning": None,
               "dimensions": _dimensions(clips.of([*split.train, *split.test]))}
     if start.init != STARTS[1]:
         recipe = Recipe(epochs=setting.finetune_epochs, lr=setting.finetune_lr, seed=seed)

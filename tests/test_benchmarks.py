@@ -1,11 +1,15 @@
 """The arithmetic of the benchmarks that train: what they make of the runs' figures."""
 
+import dataclasses
 import importlib.util
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import COLOURS, write_action
+from numbered import write_video
 
 
 def load(name: str):
@@ -81,3 +85,34 @@ def test_stages_of_another_setting_are_refused(tmp_path):
     representation._same_setting(tmp_path / "setting.json", representation.CPU)
     with pytest.raises(representation.EruvError, match="another setting"):
         representation._same_setting(tmp_path / "setting.json", representation.GPU)
+
+
+def test_representation_runs_whole_and_goes_on(tmp_path, monkeypatch, capsys):
+    representation = load("representation")
+    for number in range(4):
+        write_video(tmp_path / "untrimmed" / f"{number}.mp4", frames=128, shots=2, size=(48, 64))
+    sets = {"A": representation.Labelled("a", r"/([a-z]+)_", ("eli",)),
+            "B": representation.Labelled("b", r"/([a-z]+)_", ("ido",))}
+    for labelled in sets.values():
+        for number, (action, colour) in enumerate(COLOURS.items()):
+            for person in ("daria", "eli", "ido"):
+                name = f"{person}_{action}_{labelled.folder}.avi"
+                write_action(tmp_path / labelled.folder / action / name, colour, frames=40, seed=number)
+    tiny = dataclasses.replace(representation.CPU, width=1, crop=32, frame_size=(36, 48), batch_size=4, epochs=1,
+                               steps_per_epoch=2, finetune_epochs=1)
+    for name, value in {"LABELLED": sets, "CPU": tiny, "BN_CLIPS": 16}.items():
+        monkeypatch.setattr(representation, name, value)
+    file = tmp_path / "result.json"
+    monkeypatch.setattr("sys.argv", ["representation.py", "--videos", str(tmp_path), "--out", str(tmp_path / "out"),
+                                     "--device", "cpu", "--seeds", "0", "1", "--json", str(file)])
+    representation.main()
+    result = json.loads(file.read_text())
+    assert result["videos"]["unlabelled"] == 4 + 2 * 6  # without the test persons
+    assert len(result["runs"]) == 2 * 2 * 3
+    assert all(0 <= run[measure] <= 1 for run in result["runs"] for measure in ("retrieval", "kNN", "probe"))
+    assert capsys.readouterr().out.count("\n| A | ") == len(representation.MEASURES) + 1
+
+    monkeypatch.setattr(representation, "_evaluate", None)  # nothing is left to do
+    monkeypatch.setattr(representation, "pretrain", None)
+    representation.main()
+    assert json.loads(file.read_text())["runs"] == result["runs"]
