@@ -54,6 +54,19 @@ def head(d: dict) -> list[Row]:
              "benchmarks/head.py")]
 
 
+def representation(d: dict) -> list[Row]:
+    both, setting = d["figures"]["both"], d["setting"]
+
+    def shown(figures: dict) -> str:
+        return f"{100 * figures['mean']:.1f} ± {100 * figures['deviation']:.1f}"
+
+    what = (f"random weights → pre-trained, top-1 on Weizmann and UT-Interaction, {len(d['seeds'])} seeds, "
+            f"{setting['backbone']} of width {setting['width']}, {setting['epochs'] * setting['steps_per_epoch']} "
+            "steps")
+    return [(f"{what}: {measure}", f"{shown(both[measure]['random'])} → {shown(both[measure]['ERUV'])} %",
+             "benchmarks/representation.py") for measure in ("retrieval", "fine-tuning")]
+
+
 def scale(d: dict) -> list[Row]:
     o = d["open"]
     return [(f"a DATASET of {o['videos']:,} videos and {o['segments']:,} segments: opened / loader built / first batch",
@@ -88,7 +101,8 @@ def shots_speed(d: dict) -> list[Row]:
 
 
 TABLES = {"demo_cpu": demo, "throughput_cpu": throughput, "train_step_cpu": train_step, "head": head,
-          "scale_cpu": scale, "pack_quality": pack_quality, "shots_synthetic": shots_synthetic,
+          "representation_cpu": representation, "scale_cpu": scale, "pack_quality": pack_quality,
+          "shots_synthetic": shots_synthetic,
           "shots_cross_validation": shots_cross_validation, "shots_speed": shots_speed}
 
 

@@ -16,8 +16,8 @@ with --out FOLDER writes tables.md, and each table as a CSV of fractions of 1. A
     other videos. What the paper's Table III holds is not known to us, so there is none here.
 
 Runs that differ only in their seed, or start from pre-trainings that do, share a row: mean ± sample deviation, and how
-many they are. The learning rate and epochs of finetune are not in its result.json: do not mix runs that differ there.
-The paper's figures (means over three splits) stand only beside networks of its size, width 64; – where there is none.
+many they are. The paper's figures (means over three splits) stand only beside networks of its size, width 64; – where
+there is none.
 """
 
 import argparse
@@ -248,7 +248,8 @@ def _ablations(pretrained: list[Run], tuned: list[Run]) -> Table:
     return table
 
 
-RECOGNITION_KEYS = ("backbone", "width", "dataset", "splits", "classes", "mode", "k", "clips", "crop", "frame_size")
+RECOGNITION_KEYS = ("backbone", "width", "dataset", "splits", "classes", "mode", "k", "clips", "crop", "frame_size",
+                    "epochs", "lr", "batch_size", "weight_decay")
 
 
 def _recognition(runs: list[Run], file: str, title: str) -> Table:

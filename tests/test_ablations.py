@@ -5,6 +5,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+from eruv_dali.ablations import main
+from eruv_dali.errors import EruvError
+
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=6", "data.pairs_per_epoch=4",
          "model.width=4", "model.backbone=r3d", "optim.epochs=1", "log.tensorboard=false"]
 
@@ -36,12 +41,20 @@ def test_a_run_for_each_configuration_and_a_table(datasets, tmp_path):
     assert "Table II" in both.stdout and (tmp_path / "out/tables.md").exists()
 
 
-def test_bad_input_is_found_before_anything_runs(datasets, tmp_path):
+def test_bad_input_is_found_before_anything_runs(datasets, tmp_path, monkeypatch):
+    def run_here(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ablations", *map(str, arguments)])
+        main()
+
     (tmp_path / "good.yaml").write_text("relations: [CS]\n")
     (tmp_path / "bad.yaml").write_text("relation: [CS]\n")
-    done = run(tmp_path / "good.yaml", tmp_path / "bad.yaml", "--data", datasets["raw"], "--out", tmp_path / "out")
-    assert done.returncode == 2 and "did you mean 'relations'" in done.stderr and not (tmp_path / "out").exists()
-    done = run(tmp_path / "good.yaml", tmp_path / "good.yaml", "--data", datasets["raw"], "--out", tmp_path / "out")
-    assert done.returncode == 2 and "two configurations are called good" in done.stderr
+    rest = ("--data", datasets["raw"], "--out", tmp_path / "out")
+    with pytest.raises(EruvError, match="did you mean 'relations'"):
+        run_here(tmp_path / "good.yaml", tmp_path / "bad.yaml", *rest)
+    with pytest.raises(EruvError, match="two configurations are called good"):
+        run_here(tmp_path / "good.yaml", tmp_path / "good.yaml", *rest)
+    with pytest.raises(EruvError, match="--fast: not known here"):
+        run_here(tmp_path / "good.yaml", *rest, "--fast")
+    assert not (tmp_path / "out").exists()
     done = run(tmp_path / "good.yaml", "--data", tmp_path, "--out", tmp_path / "out")
-    assert done.returncode == 2 and "no DATASET here" in done.stderr
+    assert done.returncode == 2 and "no DATASET here" in done.stderr  # said by pretrain, whose exit code this is

@@ -74,6 +74,9 @@ def main() -> None:
     }
     if args.knn is not None:
         settings["k"] = args.knn
+    if settings["mode"] == "finetune":
+        settings |= {"epochs": args.epochs, "lr": args.lr, "batch_size": args.batch_size,
+                     "weight_decay": args.weight_decay}
     recipe = Recipe(args.epochs, args.lr, args.batch_size, args.weight_decay, seed=args.seed)
     per_split, features = {}, None
     if settings["mode"] != "finetune":

@@ -21,7 +21,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], names: Sequence[str], png
     side = max(4.5, min(16, 2 + (0.62 if len(names) <= MOST_NUMBERED else 0.14) * len(names)))
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     size = 9 if len(names) <= MOST_NUMBERED else 5
     axes.set_xticks(range(len(names)), names, fontsize=size, rotation=45 if len(names) <= MOST_NUMBERED else 90,
                     ha="right" if len(names) <= MOST_NUMBERED else "center")
@@ -31,7 +31,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], names: Sequence[str], png
     if len(names) <= MOST_NUMBERED:
         for row, column in np.ndindex(*counts.shape):
             axes.text(column, row, f"{share[row, column]:.0%}\n{counts[row, column]}", ha="center", va="center",
-                      fontsize=7, color="black" if share[row, column] > 0.55 else "white")
+                      fontsize=7, color="white" if share[row, column] > 0.55 else "black")
     axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8)
     write_figure(figure, png)

@@ -11,13 +11,14 @@ from eruv_dali.files import write_aside
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-SMOOTHED = 50  # points that a curve of training steps is brought down to, by means of equal stretches
+SMOOTHED = 50  # points that a curve of training steps is brought down to, at most, by means of equal stretches
+STRETCH = 5  # lines in such a stretch, at least
 
 
 def draw_curves(metrics: Path, png: Path) -> None:
     """Draw the curves of `metrics` (RUN/metrics.jsonl) into the file `png`.
 
-    A last line cut short, as a killed run leaves it, is passed over.
+    A line cut short, as a killed run leaves it, is passed over.
     """
     steps, vals = _read(metrics)
     figure = Figure(figsize=(13, 7), layout="constrained")
@@ -80,7 +81,7 @@ def _curve(axes, steps: list[dict], key: str, *, scale: float = 1.0, label: str 
     axes.plot(x, y, ".-" if few else "-", color=COLOURS[0], alpha=1 if few else 0.25, linewidth=1,
               label=label if few else None)
     if not few:
-        pieces = np.array_split(np.arange(len(x)), SMOOTHED)
+        pieces = np.array_split(np.arange(len(x)), min(SMOOTHED, len(x) // STRETCH))
         axes.plot([x[p].mean() for p in pieces], [y[p].mean() for p in pieces], color=COLOURS[0], label=label)
 
 
@@ -91,4 +92,4 @@ def _finish(axes, title: str, *, legend: bool = False) -> None:
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if legend:
-        axes.legend(fontsize=8, frameon=False, ncols=2)
+        axes.legend(fontsize=8, framealpha=0.7, edgecolor="none", ncols=2)
