@@ -1,34 +1,49 @@
 """Ablations: one command, a run for each configuration, one table; stopped, it goes on."""
 
 import csv
+import importlib
 import json
-import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from eruv_dali.ablations import main
-from eruv_dali.errors import EruvError
+from eruv_dali import ablations
+from eruv_dali.errors import run_program
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=6", "data.pairs_per_epoch=4",
          "model.width=4", "model.backbone=r3d", "optim.epochs=1", "log.tensorboard=false"]
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "eruv_dali.ablations", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """The program within this process: its exit code and what it said. Starting Python and PyTorch takes seconds."""
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ablations", *map(str, arguments)])
+        code = 0
+        try:
+            run_program(ablations.main)
+        except SystemExit as end:
+            code = end.code
+        return SimpleNamespace(returncode=code, **capfd.readouterr()._asdict())
+    return run
 
 
-def test_a_run_for_each_configuration_and_a_table(datasets, tmp_path):
+def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monkeypatch):
+    def python_here(program, *words):
+        monkeypatch.setattr(sys, "argv", [program, *map(str, words)])
+        importlib.import_module(f"eruv_dali.{program}" + ".__main__" * (program == "pretrain")).main()
+
+    monkeypatch.setattr(ablations, "_python", python_here)
     for name, relations in (("rotation", "CS, CR"), ("order", "PI, PD")):
         (tmp_path / f"{name}.yaml").write_text(f"relations: [{relations}]\n")
     files = [tmp_path / "rotation.yaml", tmp_path / "order.yaml"]
     command = [*files, "--data", datasets["raw"], "--out", tmp_path / "out", *SMALL]
     first = run(files[0], *command[2:])
-    assert first.returncode == 0, first.stderr
+    assert first.returncode == 0, first.err
     stamp = (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns
     both = run(*command)
-    assert both.returncode == 0, both.stderr
+    assert both.returncode == 0, both.err
     assert (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns == stamp  # not made again
     rows = list(csv.DictReader((tmp_path / "out/table_2.csv").open()))
     assert [(row["relations"], row["chance"]) for row in rows] == [("CS CR", "50.0"), ("PI PD", "50.0")]
@@ -38,23 +53,18 @@ def test_a_run_for_each_configuration_and_a_table(datasets, tmp_path):
         for relation in ("CS", "CR", "PI", "PD"):
             value = result["per_relation"].get(relation)
             assert row[relation] == ("" if value is None else str(value))
-    assert "Table II" in both.stdout and (tmp_path / "out/tables.md").exists()
+    assert "Table II" in both.out and (tmp_path / "out/tables.md").exists()
 
 
-def test_bad_input_is_found_before_anything_runs(datasets, tmp_path, monkeypatch):
-    def run_here(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ablations", *map(str, arguments)])
-        main()
-
+def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
     (tmp_path / "good.yaml").write_text("relations: [CS]\n")
     (tmp_path / "bad.yaml").write_text("relation: [CS]\n")
     rest = ("--data", datasets["raw"], "--out", tmp_path / "out")
-    with pytest.raises(EruvError, match="did you mean 'relations'"):
-        run_here(tmp_path / "good.yaml", tmp_path / "bad.yaml", *rest)
-    with pytest.raises(EruvError, match="two configurations are called good"):
-        run_here(tmp_path / "good.yaml", tmp_path / "good.yaml", *rest)
-    with pytest.raises(EruvError, match="--fast: not known here"):
-        run_here(tmp_path / "good.yaml", *rest, "--fast")
+    for files, said in ((["good.yaml", "bad.yaml"], "did you mean 'relations'"),
+                        (["good.yaml", "good.yaml"], "two configurations are called good"),
+                        (["good.yaml", "--fast"], "--fast: not known here")):
+        done = run(*(tmp_path / name if name.endswith("yaml") else name for name in files), *rest)
+        assert done.returncode == 2 and said in done.err
     assert not (tmp_path / "out").exists()
     done = run(tmp_path / "good.yaml", "--data", tmp_path, "--out", tmp_path / "out")
-    assert done.returncode == 2 and "no DATASET here" in done.stderr  # said by pretrain, whose exit code this is
+    assert done.returncode == 2 and "no DATASET here" in done.err  # said by pretrain, whose exit code this is

@@ -31,11 +31,6 @@ SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", 
          "model.width=4", "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2"]
 
 
-def program(*arguments, folder=None):
-    command = [sys.executable, "-m", "eruv_dali.pretrain", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
-
-
 def test_a_run_and_its_files(datasets, tmp_path):
     result = pretrain(load_config(None, SMALL), Dataset(datasets["raw"]), tmp_path / "run")
     assert json.loads((tmp_path / "run/result.json").read_text()) == result
@@ -127,7 +122,7 @@ def test_one_clear_line_and_exit_code_2(program_here, datasets, tmp_path, monkey
 
 @pytest.fixture
 def program_here(capsys, monkeypatch):
-    """As `program`, within this process: the exit code and what was said. Starting Python and PyTorch takes seconds."""
+    """The program within this process: its exit code and what it said. Starting Python and PyTorch takes seconds."""
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["pretrain", *map(str, arguments)])
         code = 0
@@ -170,7 +165,8 @@ def never_stopped(datasets, tmp_path_factory):
 
 @pytest.mark.parametrize("number, code, every_minutes", [
     (signal.SIGKILL, -signal.SIGKILL, 0), (signal.SIGTERM, 143, 10), (signal.SIGINT, 130, 10)])
-def test_stopped_and_resumed_it_ends_as_if_it_never_had(datasets, never_stopped, tmp_path, number, code, every_minutes):
+def test_stopped_and_resumed_it_ends_as_if_it_never_had(program_here, datasets, never_stopped, tmp_path, number, code,
+                                                        every_minutes):
     out = tmp_path / "run"
     run = start("--data", datasets["raw"], "--out", out, *LONGER, f"checkpoint.every_minutes={every_minutes}")
     awaited = out / ("last-1.pt" if number == signal.SIGKILL else "metrics.jsonl")
@@ -185,7 +181,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_had(datasets, never_stopped,
     if code > 0:
         assert f"{signal.Signals(number).name}: saved after step {stopped_at} of 40; go on with" in errors
         assert f"--out {out} --resume" in errors
-    done = program("--out", out, "--resume")  # which videos, it finds in config.yaml
+    done = program_here("--out", out, "--resume")  # which videos, it finds in config.yaml
     assert done.returncode == 0 and f"going on after {stopped_at}" in done.stderr
     same_run(never_stopped, out)
 

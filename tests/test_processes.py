@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from eruv_dali.errors import EruvError
+from eruv_dali.pretrain.__main__ import main
 from eruv_dali.pretrain.learning_rate import scaled
 from eruv_dali.pretrain.processes import from_environment
 
@@ -61,9 +63,12 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path
     assert [v["pairs"] for v in val] == [9, 9]  # 5 of one process and 4 of the other
 
 
-def test_several_processes_need_a_common_folder(datasets):
-    done = run([*TORCHRUN, "-m", "eruv_dali.pretrain", "--data", datasets["raw"]])
-    assert done.returncode != 0 and "several processes need --out RUN" in done.stderr
+def test_several_processes_need_a_common_folder(datasets, monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["pretrain", "--data", str(datasets["raw"])])
+    with pytest.raises(EruvError, match="several processes need --out RUN"):
+        main()
 
 
 def test_a_batch_that_no_process_can_fill_is_refused(datasets, tmp_path):

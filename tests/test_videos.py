@@ -55,7 +55,7 @@ def test_a_reader_that_knows_nothing_of_a_real_file_reads_its_middle_right(real_
     """The first thing that a new reader does is to seek; each file once, from a key frame if it has several."""
     tried = 0
     for path in sorted((real_videos / folder).rglob("*.*")):
-        if path.suffix.lower() not in VIDEO_SUFFIXES or path.stat().st_size > 1e6:
+        if path.suffix.lower() not in VIDEO_SUFFIXES or path.stat().st_size > 5e5:
             continue
         try:
             (pictures,), index, _ = decode(path)

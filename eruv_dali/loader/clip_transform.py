@@ -175,7 +175,7 @@ def _build_gpu() -> Path:
     if not architectures:
         raise native.NoCompiler(f"{nvcc} compiles for none of {CUDA_ARCHITECTURES}")
     _check_driver(nvcc)
-    flags = ["-O3", "-Xcompiler", "-fPIC", "-shared", "-ccbin", native.find_compiler("g++")]
+    flags = ["-O3", "--threads=0", "-Xcompiler", "-fPIC", "-shared", "-ccbin", native.find_compiler("g++")]
     flags += [f"-gencode=arch=compute_{number},code=sm_{number}" for number in architectures]
     flags += [f"-gencode=arch=compute_{architectures[-1]},code=compute_{architectures[-1]}"]
     return _build("clip_transform_gpu", [nvcc, *flags], "clip_transform.cu")
