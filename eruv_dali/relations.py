@@ -125,6 +125,10 @@ class RelationSampler:
         """Pairs in an epoch: one for each segment."""
         return len(self.segments)
 
+    def anchors(self, relation: str) -> np.ndarray:
+        """The segments that can be clip i of a relation, (≤ S,) array of `dataset.SEGMENT`."""
+        return self.segments[self._can[relation][0]]
+
     def pair(self, epoch: int, number: int, attempt: int = 0) -> PairRequest:
         """Pair `number` of an epoch. Numbers beyond the epoch's length are further passes over the segments.
 

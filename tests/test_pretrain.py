@@ -10,11 +10,12 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from eruv_dali.config import OptimConfig, load_config
-from eruv_dali.dataset import Dataset
+from eruv_dali.dataset import SEGMENT, Dataset
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.loader import RelationLoader
 from eruv_dali.models import RelationNet, build_backbone, load_backbone
@@ -25,7 +26,7 @@ from eruv_dali.pretrain.report import EPOCHS_AT_CHANCE, Report
 from eruv_dali.pretrain.scores import RelationScores
 from eruv_dali.pretrain.step import TrainStep, choose_precision
 from eruv_dali.pretrain.train import pretrain
-from eruv_dali.relations import RELATIONS
+from eruv_dali.relations import RELATIONS, RelationSampler
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
          "model.width=4", "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2"]
@@ -342,3 +343,16 @@ def test_a_relation_at_chance_is_said_once_with_its_cause(tmp_path, capsys):
         assert ("CS is still named no better than by guessing (55.0%, chance 50.0%): a linear head cannot compare"
                 in said) == (epoch == EPOCHS_AT_CHANCE - 1)
         assert "CR is" not in said
+
+
+@pytest.mark.parametrize("single_shot_videos, warned", [(1, False), (3, True)])
+def test_a_relation_that_few_videos_can_show_is_warned_of(tmp_path, capsys, single_shot_videos, warned):
+    """Two segments, of the two shots of video 0, can begin a CV pair; the network must not learn to know video 0."""
+    segments = [(0, 0, 0, 0, 100), (1, 0, 1, 100, 200)]
+    segments += [(2 + n, 1 + n, 0, 0, 100) for n in range(single_shot_videos)]
+    sampler = RelationSampler(np.array(segments, SEGMENT))
+    Report(tmp_path, 100, 0, tensorboard=False, at_chance={}).relations(sampler)
+    said = capsys.readouterr().err
+    assert ("only 2 of 5 segments can show CV, from 1 of 4 videos" in said
+            and "(relations=CS,CD,CR,PI,PD,PS)" in said) is warned
+    assert said.count("can show") == warned

@@ -6,15 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eruv_dali.files import write_text
 from eruv_dali.loader import RelationLoader
+from eruv_dali.relations import RelationSampler
 
 MOST_WAIT = 0.2  # share of the time spent waiting for clips, above which the cause is named
 WAITING_LINES = 3  # … in so many logging steps in a row
+FEW_ANCHORS = 0.5  # share of the segments that can show a relation, below which its videos give it away
 EPOCHS_AT_CHANCE = 10  # validations in a row that find a relation no better than guessed, before that is said
 
 console = Console(stderr=True)
@@ -56,6 +59,17 @@ class Report:
 
     def warn(self, text: str) -> None:
         self._progress.console.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+    def relations(self, sampler: RelationSampler) -> None:
+        """Warn of relations that can be named by which video a clip is of, without a look at the other clip."""
+        for relation in sampler.relations:
+            anchors = sampler.anchors(relation)
+            if len(anchors) < FEW_ANCHORS * len(sampler):
+                others = ",".join(name for name in sampler.relations if name != relation)
+                of, videos = (len(np.unique(some["video"])) for some in (anchors, sampler.segments))
+                self.warn(f"only {len(anchors)} of {len(sampler)} segments can show {relation}, from {of} of {videos} "
+                          f"videos: the network may learn to know these instead of comparing clips; add videos like "
+                          f"them, or leave {relation} out (relations={others})")
 
     def status(self, text: str) -> None:
         """Show what is being done other than training."""

@@ -163,6 +163,7 @@ class _Run:
         report.forget_after(self.step, self.validated)
         with report:
             report.say(self._headline())
+            report.relations(self.train_loader.sampler)
             self._train(report)
         write_text(self.out / "result.json", json.dumps(self.result, indent=1) + "\n")
         draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
