@@ -182,6 +182,8 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_had(program_here, datasets, 
     if code > 0:
         assert f"{signal.Signals(number).name}: saved after step {stopped_at} of 40; go on with" in errors
         assert f"--out {out} --resume" in errors
+    with open(out / "metrics.jsonl", "a") as file:  # as if killed after it wrote a line, before it saved
+        file.write(json.dumps({"epoch": 0, "step": stopped_at + 3, "loss": 0.0}) + "\n")
     done = program_here("--out", out, "--resume")  # which videos, it finds in config.yaml
     assert done.returncode == 0 and f"going on after {stopped_at}" in done.stderr
     same_run(never_stopped, out)
@@ -199,6 +201,16 @@ def test_a_truncated_checkpoint_is_refused_and_the_one_before_it_taken(program_h
     assert "last.pt: damaged checkpoint (truncated" in caplog.text and "one before it, last-1.pt" in caplog.text
     assert "going on after 40" in done.stderr  # saved twice there: at the logging step and after the validation
     same_run(never_stopped, out)
+
+
+def test_lines_that_will_come_again_are_forgotten(tmp_path):
+    """Killed after step 9, saved after step 6: at a logging step, or (validated = 6) after the validation there."""
+    lines = [{"step": 3, "loss": 1.0}, {"step": 6, "loss": 0.9}, {"step": 6, "val": {}}, {"step": 9, "loss": 0.8}]
+    for validated, kept in ((0, lines[:2]), (6, lines[:3])):
+        file = tmp_path / "metrics.jsonl"
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 12, "lo')
+        Report(tmp_path, 40, 6, tensorboard=False, at_chance={}).forget_after(6, validated)
+        assert [json.loads(line) for line in file.read_text().splitlines()] == kept
 
 
 def test_flipped_bits_are_noticed(tmp_path):
