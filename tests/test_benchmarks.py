@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from layouts import COLOURS, write_action
 from numbered import write_video
 
@@ -116,3 +117,24 @@ def test_representation_runs_whole_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(representation, "pretrain", None)
     representation.main()
     assert json.loads(file.read_text())["runs"] == result["runs"]
+
+
+def test_change_tells_still_from_moving_and_ordered_from_shuffled():
+    motion = load("motion")
+    ramp = torch.linspace(0, 1, 16).reshape(1, 1, 16, 1, 1).expand(1, 3, 16, 8, 8)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    still, ordered, shuffled = (motion.change(clip).exp()[0] - motion.DARK
+                                for clip in (torch.full((1, 3, 16, 8, 8), 0.3), ramp, ramp[:, :, order]))
+    assert still.abs().max() < 1e-6
+    assert ordered[0::3].tolist() == pytest.approx([apart / 15 for apart in motion.APART], abs=1e-5)  # the means
+    assert shuffled[0] > 3 * ordered[0]
+
+
+def test_motion_alone_tells_what_it_can(datasets, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "motion.json"
+    monkeypatch.setattr("sys.argv", ["motion.py", "--data", str(datasets["raw"]), "--crop", "56", "--pairs", "120",
+                                     "--relations", "CS,PD", "--json", str(file)])
+    load("motion").main()
+    result = json.loads(file.read_text())
+    assert set(result["per_relation"]) == {"CS", "PD"} and result["pairs"] == 30
+    assert f"{result['accuracy']:.1%}" in capsys.readouterr().out
