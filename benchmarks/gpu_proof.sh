@@ -5,14 +5,16 @@
 #     DEVICE=cpu benchmarks/gpu_proof.sh OUT VIDEOS   a dry run, on small sizes: shows that the script itself works
 #
 # VIDEOS is a folder of videos; they are prepared on the CPU, so that a GPU without NVDEC can be proved too. A part that
-# fails or runs out of time does not stop the others; the exit code is 1 if one did. OUT gets, for each part, PART.log,
-# PART.part.json (exit code, seconds) and what the part itself writes, and proof.md, the table.
+# fails or runs out of time does not stop the others; the exit code is 1 if one did. All together get TOTAL seconds. OUT
+# gets, for each part, PART.log, PART.part.json (exit code, seconds) and what the part itself writes, and proof.md, the
+# table.
 set -u
 cd "$(dirname "$0")/.."
 OUT=$(realpath -m "${1:?OUT, a folder to write}")
 VIDEOS=$(realpath "${2:?VIDEOS, a folder of videos}")
 DEVICE=${DEVICE:-gpu}
 PYTHON=${PYTHON:-python3}
+TOTAL=${TOTAL:-590}
 mkdir -p "$OUT/data"
 
 if [ "$DEVICE" = gpu ]; then
@@ -22,13 +24,15 @@ else
 fi
 
 part() {  # NAME SECONDS COMMAND...
-    local name=$1 limit=$2 began rc
+    local name=$1 limit=$2 left=$((TOTAL - SECONDS)) began rc tenths
     shift 2
-    began=$(date +%s.%N)
+    ((limit < left)) || limit=$((left > 1 ? left : 1))
+    began=${EPOCHREALTIME/[.,]/}  # microseconds
     timeout --kill-after=5 "$limit" "$@" > "$OUT/$name.log" 2>&1
     rc=$?
-    printf '{"part": "%s", "exit_code": %d, "limit": %d, "seconds": %.1f, "command": "%s"}\n' \
-        "$name" "$rc" "$limit" "$(echo "$(date +%s.%N) - $began" | bc -l)" "$(echo "$*" | tr '"\\' "''")" \
+    tenths=$(((${EPOCHREALTIME/[.,]/} - began) / 100000))
+    printf '{"part": "%s", "exit_code": %d, "limit": %d, "seconds": %d.%d, "command": "%s"}\n' \
+        "$name" "$rc" "$limit" $((tenths / 10)) $((tenths % 10)) "$(echo "$*" | tr '"\\' "''")" \
         > "$OUT/$name.part.json"
     printf '%-12s exit code %d\n' "$name" "$rc"
 }
@@ -45,6 +49,10 @@ for backbone in c3d r3d r2plus1d; do
 done
 part throughput 120 "$PYTHON" benchmarks/throughput.py --data "$OUT/data/raw" "$OUT/data/jpeg" --device "$DEVICE" \
     --peers pyav --clips $CLIPS --repeats 2 --json "$OUT/throughput.json"
+for device in $(printf '%s\n' cpu "$DEVICE" | sort -u); do
+    part "shots_$device" 40 "$PYTHON" benchmarks/shots.py --videos "$VIDEOS" --device "$device" --speed 2 \
+        --detectors prepare prepare-jpeg --json "$OUT/shots_$device.json"
+done
 part transform 40 "$PYTHON" benchmarks/clip_transform.py --device "$DEVICE" --rounds 3 --json "$OUT/transform.json"
 if [ "$DEVICE" = gpu ]; then
     part sanitizer 120 compute-sanitizer --error-exitcode 9 "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu \

@@ -7,6 +7,7 @@ Writes OUT/proof.md and prints it. Exit code 1 if a part failed.
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,11 @@ def step_figures(figures: dict) -> str:
 
 def throughput_figures(figures: dict) -> str:
     return "; ".join(f"{row['loader']} {row['median']:.4g}" for row in figures["rows"]) + " clips/s"
+
+
+def shots_figures(figures: dict) -> str:
+    speeds = (f"{name} {statistics.median(values):.4g}" for name, values in figures["frames_per_second"].items())
+    return f"{', '.join(speeds)} frames/s over {figures['frames']:,} frames on the {figures['device']}"
 
 
 def transform_figures(figures: dict) -> str:
@@ -48,8 +54,9 @@ def rows(out: Path) -> Iterator[tuple[str, str, str, str]]:
         figures = out / f"{name}.json"
         figure, goal = last_summary((out / f"{name}.log").read_text(errors="replace")), ""
         if code == 0 and figures.exists():
-            read = {"throughput": throughput_figures, "transform": transform_figures}.get(name, step_figures)
-            figure = read(json.loads(figures.read_text()))
+            kind = name.partition("_")[0]
+            figure = {"throughput": throughput_figures, "transform": transform_figures, "shots": shots_figures,
+                      "step": step_figures}[kind](json.loads(figures.read_text()))
         if name in STEP_GOALS:
             goal = STEP_GOALS[name]
         elif name == "throughput":
