@@ -55,16 +55,18 @@ def head(d: dict) -> list[Row]:
 
 
 def representation(d: dict) -> list[Row]:
-    both, setting = d["figures"]["both"], d["setting"]
+    setting = d["setting"]
 
-    def shown(figures: dict) -> str:
-        return f"{100 * figures['mean']:.1f} ± {100 * figures['deviation']:.1f}"
+    def shown(measure: str) -> str:
+        starts = {name: measures[measure] for name, measures in d["figures"].items() if name != "both"}
+        return "; ".join(f"{name} " + " → ".join(
+            f"{100 * figures[start]['mean']:.1f} ± {100 * figures[start]['deviation']:.1f}"
+            for start in ("random", "ERUV")) + " %" for name, figures in starts.items())
 
-    what = (f"random weights → pre-trained, top-1 on Weizmann and UT-Interaction, {len(d['seeds'])} seeds, "
-            f"{setting['backbone']} of width {setting['width']}, {setting['epochs'] * setting['steps_per_epoch']} "
-            "steps")
-    return [(f"{what}: {measure}", f"{shown(both[measure]['random'])} → {shown(both[measure]['ERUV'])} %",
-             "benchmarks/representation.py") for measure in ("retrieval", "fine-tuning")]
+    what = (f"random weights → pre-trained, top-1, {len(d['seeds'])} seeds, {setting['backbone']} of width "
+            f"{setting['width']}, {setting['epochs'] * setting['steps_per_epoch']:,} steps")
+    return [(f"{what}: {measure}", shown(measure), "benchmarks/representation.py")
+            for measure in ("retrieval", "fine-tuning")]
 
 
 def scale(d: dict) -> list[Row]:

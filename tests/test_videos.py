@@ -66,7 +66,7 @@ def test_a_reader_that_knows_nothing_of_a_real_file_reads_its_middle_right(real_
         wanted = np.arange(first, min(first + 4, len(pictures)))
         assert np.array_equal(FrameReader().read(path, index, wanted, *SIZE), pictures[wanted]), path.name
         tried += 1
-    assert tried > 5
+    assert tried > 3
 
 
 def test_slices_start_at_the_nearest_key_frame(videos):
