@@ -26,7 +26,7 @@ from eruv_dali.files import write_text
 from eruv_dali.models import HEADS
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrain.demo import render_corpus
+from eruv_dali.pretrain.demo.corpus import render_corpus
 from eruv_dali.pretrain.train import pretrain
 
 BETWEEN = ("CS", "CV", "CD")  # both clips untransformed: only a comparison tells these apart

@@ -29,7 +29,7 @@ from eruv_dali.errors import EruvError, run_program
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
 from eruv_dali.pretrain.checkpoint import checkpoints
-from eruv_dali.pretrain.demo import render_corpus
+from eruv_dali.pretrain.demo.corpus import render_corpus
 from eruv_dali.pretrain.processes import first_alone, from_environment
 from eruv_dali.pretrain.report import console
 from eruv_dali.pretrain.stop import Stopped
