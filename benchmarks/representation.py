@@ -16,6 +16,10 @@ test side are in no pre-training. For each seed three starts that differ in the 
     probe        a linear classifier on fixed features
     fine-tuning  all layers; it measures BatchNorm's statistics itself, so there is no "random, BN"
     dimensions   no accuracy: how many directions the averaged conv5 features of all clips spread over
+    amount       no accuracy: how closely (correlation) the first of them follows the amount of change between frames
+
+"motion" is no network: retrieval and kNN by twelve numbers on the amount of change (see motion.py). What a network does
+no better than these can be had by looking at how much moves.
 
 --videos holds untrimmed/, weizmann/CLASS/PERSON_ACTION.avi, ut_interaction/set1/CLASS/NUMBER_SEQUENCE_CLASS.avi.
 Prints mean ± deviation over the seeds as a Markdown table and writes all figures to --json. Each stage is kept in
@@ -33,6 +37,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from motion import change
 from torch import nn
 
 from eruv_dali.actions import ActionSplit, read_split
@@ -41,7 +46,9 @@ from eruv_dali.config import load_config
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.even_clips import EvenClips
 from eruv_dali.files import write_text
+from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split
 from eruv_dali.finetune.train import Recipe
 from eruv_dali.loader import RelationLoader
@@ -55,6 +62,7 @@ from eruv_dali.retrieve import retrieve
 RESULTS = Path(__file__).parent / "results"
 STARTS = ("random", "random, BN", "ERUV")
 MEASURES = ("retrieval", "kNN", "probe", "fine-tuning")
+NO_ACCURACY = ("dimensions", "amount")
 MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
 VAL_FRACTION = 0.15
 CLIPS, K = 10, 3
@@ -135,6 +143,7 @@ def main() -> None:
     if leaked := sorted(tested & {video.path.resolve() for video in corpus.videos}):
         raise EruvError(f"{leaked[0]}: a test video is among those to pre-train on; take it out of untrimmed/")
 
+    moves = {name: _change(split, datasets[name], setting, device) for name, split in splits.items()}
     figures, relations = [], []
     for seed in args.seeds:
         relations.append(_pretrain(setting, corpus, args.out / f"pretrain_{seed}", seed, device))
@@ -143,7 +152,7 @@ def main() -> None:
                 made = args.out / f"figures_{name}_{start.replace(', ', '_')}_{seed}.json"
                 if not made.exists():
                     begin = partial(_start, start, setting, corpus, args.out, seed, device)
-                    scores = _evaluate(begin, split, datasets[name], LABELLED[name], setting,
+                    scores = _evaluate(begin, split, datasets[name], moves[name], LABELLED[name], setting,
                                        args.out / f"fine_{made.stem}", seed, device)
                     write_text(made, json.dumps(scores, indent=1) + "\n")
                 figures.append({"dataset": name, "start": start, "seed": seed, **json.loads(made.read_text())})
@@ -154,6 +163,7 @@ def main() -> None:
                    **{name: {"train": len(split.train), "test": len(split.test), "classes": len(split.classes)}
                       for name, split in splits.items()}},
         "pretraining": relations, "figures": _summarise(figures), "runs": figures,
+        "motion": {name: _motion(split, moves[name], device) for name, split in splits.items()},
     }
     write_text(args.json or RESULTS / f"representation_{device}.json", json.dumps(summary, indent=1) + "\n")
     print(_table(summary))
@@ -217,9 +227,26 @@ def _measure_batchnorm(backbone: nn.Module, setting: Setting, corpus: Dataset, s
     backbone.cpu()
 
 
+def _change(split: ActionSplit, dataset: Dataset, setting: Setting, device: str) -> np.ndarray:
+    """(V, clips, 12): how much changes between the frames of the clips of all videos, the training side's first."""
+    videos = [path for path, _ in (*split.train, *split.test)]
+    with EvenClips(videos, clips=CLIPS, crop=setting.test_crop, device=device, dataset=dataset) as even:
+        return even.answers(lambda x_BCTHW: change(x_BCTHW.float()))
+
+
+def _motion(split: ActionSplit, change_VKC: np.ndarray, device: str) -> dict[str, float]:
+    """Retrieval and kNN by the amount of change alone, each number brought to the training side's mean and spread."""
+    videos_VC, train = change_VKC.mean(1), len(split.train)
+    videos_VC = (videos_VC - videos_VC[:train].mean(0)) / videos_VC[:train].std(0)
+    labels = [np.array([label for _, label in side]) for side in (split.train, split.test)]
+    topk, *_ = retrieve(videos_VC[:train], labels[0], videos_VC[train:], labels[1], device=device)
+    votes_VC = knn_scores(videos_VC[:train], labels[0], videos_VC[train:], len(split.classes), k=K, device=device)
+    return {"retrieval": topk["top1"], "kNN": float((votes_VC.argmax(1) == labels[1]).mean())}
+
+
 def _evaluate(
-    begin: Callable[[], Pretrained], split: ActionSplit, dataset: Dataset, labelled: Labelled, setting: Setting,
-    out: Path, seed: int, device: str,
+    begin: Callable[[], Pretrained], split: ActionSplit, dataset: Dataset, change_VKC: np.ndarray, labelled: Labelled,
+    setting: Setting, out: Path, seed: int, device: str,
 ) -> dict[str, float | None]:
     """Top-1 accuracy on the test videos, one figure for each of MEASURES."""
     start = begin()
@@ -231,8 +258,9 @@ def _evaluate(
     # A person or sequence held out chooses the probe's penalty; fine-tuning takes its last epoch.
     probe = probe_split(start, split, dataset, val_fraction=0.2, groups=labelled.groups, seed=seed, features=clips)
     knn = knn_split(start, split, dataset, k=K, device=device, features=videos)
+    dimensions, amount = _directions(clips.of([*split.train, *split.test]), change_VKC)
     scores = {"retrieval": topk["top1"], "kNN": knn["top1"], "probe": probe["top1"], "fine-tuning": None,
-              "dimensions": _dimensions(clips.of([*split.train, *split.test]))}
+              "dimensions": dimensions, "amount": amount}
     if start.init != STARTS[1]:
         recipe = Recipe(epochs=setting.finetune_epochs, lr=setting.finetune_lr, seed=seed)
         scores["fine-tuning"] = finetune_split(begin(), split, dataset, out, recipe, clips=CLIPS, val_fraction=0,
@@ -240,18 +268,24 @@ def _evaluate(
     return scores
 
 
-def _dimensions(features_VKD: np.ndarray) -> float:
-    """Participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ: D for a round cloud, 1 for a line."""
+def _directions(features_VKD: np.ndarray, change_VKC: np.ndarray) -> tuple[float, float]:
+    """How many directions the clips' features spread over, and how closely the first follows the amount of change.
+
+    The number is the participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ: D for a round cloud, 1 for a
+    line. The other is the absolute correlation with the logarithm of the mean change from frame to frame.
+    """
     rows_ND = features_VKD.reshape(-1, features_VKD.shape[-1]).astype(np.float64)
-    eigenvalues = np.linalg.svd(rows_ND - rows_ND.mean(0), compute_uv=False) ** 2
-    return float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+    places, singular, _ = np.linalg.svd(rows_ND - rows_ND.mean(0), full_matrices=False)
+    amount_N = change_VKC[..., 0].reshape(-1)
+    return (float((singular**2).sum() ** 2 / (singular**4).sum()),
+            float(abs(np.corrcoef(places[:, 0], amount_N)[0, 1])))
 
 
 def _summarise(figures: list[dict]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """dataset → measure → start → mean and standard deviation over the seeds; "both" is the mean of the datasets."""
     summary: dict = {}
     for dataset in (*LABELLED, "both"):
-        for measure in (*MEASURES, "dimensions"):
+        for measure in (*MEASURES, *NO_ACCURACY):
             for start in STARTS:
                 by_seed: dict[int, list[float]] = {}
                 for run in figures:
@@ -270,18 +304,21 @@ def _summarise(figures: list[dict]) -> dict[str, dict[str, dict[str, dict[str, f
 
 def _table(summary: dict) -> str:
     """Markdown; the gain is over the better of the two random starts."""
-    lines = ["| dataset | measure | " + " | ".join(STARTS) + " | gain | deviations |",
-             "|---|---" + "|--:" * (len(STARTS) + 1) + "|---|"]
+    lines = ["| dataset | measure | " + " | ".join(STARTS) + " | gain | deviations | motion |",
+             "|---|---" + "|--:" * (len(STARTS) + 1) + "|---|--:|"]
     for dataset, measures in summary["figures"].items():
         for measure, starts in measures.items():
-            share = measure in MEASURES
-            cells = [f"{100**share * starts[start]['mean']:.1f} ± {100**share * starts[start]['deviation']:.1f}"
+            share, digits = measure in MEASURES, 2 if measure == "amount" else 1
+            cells = [f"{100**share * starts[start]['mean']:.{digits}f} ± "
+                     f"{100**share * starts[start]['deviation']:.{digits}f}"
                      if start in starts else "–" for start in STARTS]
             ours = starts["ERUV"]
             best = max((starts[start] for start in starts if start != "ERUV"), key=lambda each: each["mean"])
             gain = ours["mean"] - best["mean"]
             apart = "apart" if abs(gain) > ours["deviation"] + best["deviation"] else "overlap"
             cells += [f"{100 * gain:+.1f}", apart] if share else ["", ""]
+            motion = summary["motion"].get(dataset, {}).get(measure)
+            cells.append("" if motion is None else f"{100 * motion:.1f}")
             lines.append(f"| {dataset} | {measure} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

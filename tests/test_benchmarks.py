@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from numbered import write_video
 def load(name: str):
     """A program of benchmarks/ as a module."""
     file = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    if str(file.parent) not in sys.path:  # as where it is run, a program there finds its neighbours
+        sys.path.append(str(file.parent))
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -32,7 +35,7 @@ def test_told_apart_counts_only_answers_among_the_three():
 
 def runs(representation, **of_start):
     """One run a dataset, seed and start; of_start gives its figure in all measures for each seed."""
-    return [{"dataset": name, "start": start, "seed": seed, "dimensions": 2.0,
+    return [{"dataset": name, "start": start, "seed": seed, "dimensions": 2.0, "amount": 0.5,
              **dict.fromkeys(representation.MEASURES, value)}
             for name in representation.LABELLED for start, values in of_start.items()
             for seed, value in enumerate(values)]
@@ -55,19 +58,31 @@ def test_gain_is_over_the_better_random_start_and_overlap_is_said():
     for run in made:
         if run["start"] == "random, BN":
             run["fine-tuning"] = None
-    table = representation._table({"figures": representation._summarise(made)}).splitlines()
+    table = representation._table({"figures": representation._summarise(made),
+                                   "motion": {"Weizmann": {"retrieval": 0.4}}}).splitlines()
     retrieval = next(line for line in table if "Weizmann | retrieval" in line)
-    assert "+5.0" in retrieval and "overlap" in retrieval
+    assert "+5.0" in retrieval and "overlap" in retrieval and retrieval.endswith("| 40.0 |")
     tuned = next(line for line in table if "Weizmann | fine-tuning" in line)
     assert "–" in tuned and "+20.0" in tuned and "apart" in tuned
 
 
-def test_dimensions_of_a_line_and_of_a_round_cloud():
+def test_directions_of_a_line_that_follows_the_change_and_of_a_round_cloud():
     representation = load("representation")
-    line = np.arange(12.0).reshape(6, 2, 1) * np.array([1.0, 2.0, 3.0])
-    assert representation._dimensions(line) == pytest.approx(1)
+    change = np.arange(12.0).reshape(6, 2, 1) * np.array([1.0, -5.0])
+    line = 3 - change[..., :1] * np.array([1.0, 2.0, 3.0])
+    assert representation._directions(line, change) == pytest.approx((1, 1))
     axes = np.concatenate([np.eye(4), -np.eye(4)]).reshape(4, 2, 4)
-    assert representation._dimensions(axes) == pytest.approx(4)
+    assert representation._directions(axes, np.arange(8.0).reshape(4, 2, 1))[0] == pytest.approx(4)
+    turned = line[np.array([3, 0, 5, 1, 4, 2])]
+    assert representation._directions(turned, change)[1] < 0.6
+
+
+def test_motion_finds_what_moves_alike():
+    representation = load("representation")
+    split = representation.ActionSplit(["still", "fast"], [("a", 0), ("b", 1)], [("c", 1), ("d", 0)], Path(), ())
+    change = np.array([[[-9.0, 1]], [[-1.0, 2]], [[-2.0, 2]], [[-8.0, 1]]])
+    representation.K = 1
+    assert representation._motion(split, change, "cpu") == {"retrieval": 1.0, "kNN": 1.0}
 
 
 @pytest.mark.parametrize("dataset, path, group", [
@@ -111,7 +126,7 @@ def test_representation_runs_whole_and_goes_on(tmp_path, monkeypatch, capsys):
     assert result["videos"]["unlabelled"] == 4 + 2 * 6  # without the test persons
     assert len(result["runs"]) == 2 * 3
     assert all(0 <= run[measure] <= 1 for run in result["runs"] for measure in ("retrieval", "kNN", "probe"))
-    assert capsys.readouterr().out.count("\n| A | ") == len(representation.MEASURES) + 1
+    assert capsys.readouterr().out.count("\n| A | ") == len(representation.MEASURES) + 2
 
     monkeypatch.setattr(representation, "_evaluate", None)  # nothing is left to do
     monkeypatch.setattr(representation, "pretrain", None)
