@@ -1,25 +1,46 @@
 """Which device the work is done on: "auto" takes the GPU where there is one."""
 
 import functools
+import re
+from typing import Any
 
 from eruv_dali.errors import EruvError
 
 DEVICES = ("auto", "gpu", "cpu")
+WORD = re.compile(r"auto|cpu(:0)?|gpu|cuda(:\d+)?")
 
 
-def resolve_device(device: str) -> str:
-    """Turn "auto", "gpu" or "cpu" into "gpu" or "cpu".
+def resolve_device(device: Any) -> str:
+    """Turn "auto", "gpu", "cpu", or PyTorch's word for one ("cuda", "cuda:1", a torch.device), into "gpu" or "cpu".
 
     Raises:
-        EruvError: another word, or "gpu" on a machine without a usable NVIDIA GPU.
+        EruvError: another word, or a GPU on a machine without a usable NVIDIA GPU, or without that many.
     """
-    if device not in DEVICES:
-        raise EruvError(f"device {device!r} is not one of {', '.join(DEVICES)}")
-    if device == "auto":
-        return "gpu" if gpu_problem() is None else "cpu"
-    if device == "gpu" and (problem := gpu_problem()):
-        raise EruvError(f"device 'gpu': {problem}; use --device cpu, or auto")
-    return device
+    word = str(device)
+    if not WORD.fullmatch(word):
+        raise EruvError(f"device {word!r} is not one of {', '.join(DEVICES)}, cuda, cuda:0, cuda:1, …")
+    if word.startswith("cpu") or word == "auto" and gpu_problem():
+        return "cpu"
+    if problem := gpu_problem():
+        raise EruvError(f"device {word!r}: {problem}; choose cpu, or auto")
+    gpu_number(device)
+    return "gpu"
+
+
+def gpu_number(device: Any) -> int:
+    """The number of the GPU that `device` names; where it names none, that of PyTorch's current GPU.
+
+    Raises:
+        EruvError: this machine has not so many.
+    """
+    import torch
+
+    number = str(device).partition(":")[2]
+    if not number:
+        return torch.cuda.current_device()
+    if int(number) >= torch.cuda.device_count():
+        raise EruvError(f"device {str(device)!r}: this machine has {torch.cuda.device_count()} GPUs, counted from 0")
+    return int(number)
 
 
 @functools.cache

@@ -67,7 +67,7 @@ class EvenClips:
                         for start in clip_starts(frames[name], clips, clip_length)]
         self._loader = ClipLoader(
             self._wanted, batch_size=batch_size, clip_length=clip_length, crop=crop, hold_last=True, device=device,
-            dataset=self._source, dtype=self.precision, mean=mean, std=std)
+            dataset=self._source, dtype=self.precision, mean=mean, std=std, num_shards=1)
 
     def answers(
         self, answer: Callable[[torch.Tensor], torch.Tensor], *, average_clips: bool = False, title: str = ""

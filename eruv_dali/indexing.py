@@ -6,6 +6,7 @@ time stamps; codecs that were not tried; a stream that does not begin with a key
 """
 
 import itertools
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,8 @@ from eruv_dali.errors import EruvError
 from eruv_dali.slices import FrameIndex
 from eruv_dali.videos import NO_PTS, UnusableVideo, Video, libav_words, open_video
 
+log = logging.getLogger("eruv_dali")
+
 # One packet holds one picture, or says that it shows none (VP8).
 PACKET_IS_PICTURE = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "ffv1")
 
@@ -30,17 +33,31 @@ class IndexedVideos:
         frame_height, frame_width: size to which frames are scaled.
         pack: "none".
         videos: list of VideoRow.
+        skipped: paths of files that cannot be used, left out with `skip_unreadable`; otherwise they are refused.
 
     Raises:
-        EruvError: a file that cannot be used, with the reason.
+        EruvError: a file that cannot be used, with the reason; or all of them.
     """
 
     pack = "none"
 
-    def __init__(self, videos: Sequence[Video], frame_size: tuple[int, int], threads: int) -> None:
+    def __init__(
+        self, videos: Sequence[Video], frame_size: tuple[int, int], threads: int, *, skip_unreadable: bool = False
+    ) -> None:
         self.frame_height, self.frame_width = frame_size
         with ThreadPoolExecutor(threads) as pool:
-            indexed = list(pool.map(_index_or_say, videos))
+            found = list(pool.map(_index_or_reason, videos))
+        self.skipped: list[Path] = []
+        for video, index_or_reason in zip(videos, found, strict=True):
+            if isinstance(index_or_reason, str):
+                if not skip_unreadable:
+                    raise EruvError(f"{video.path}: {index_or_reason}; leave it out")
+                log.warning("%s: %s; it is left out", video.path, index_or_reason)
+                self.skipped.append(video.path)
+        videos = [video for video, index in zip(videos, found, strict=True) if not isinstance(index, str)]
+        indexed = [index for index in found if not isinstance(index, str)]
+        if not indexed:
+            raise EruvError(f"{self.skipped[0]}: cannot be read, nor can any other of the {len(found)} files")
         self._indices = [index for index, _ in indexed]
         lengths = [len(index.pts) for index in self._indices]
         self.videos = [
@@ -56,11 +73,12 @@ class IndexedVideos:
         """No file is held open."""
 
 
-def _index_or_say(video: Video) -> tuple[FrameIndex, dict]:
+def _index_or_reason(video: Video) -> tuple[FrameIndex, dict] | str:
+    """The index of a video and what it says of itself, or why there is none."""
     try:
         return index_video(video.path)
     except UnusableVideo as error:
-        raise EruvError(f"{video.path}: {error}; leave it out") from None
+        return str(error)
 
 
 def index_video(path: str | Path) -> tuple[FrameIndex, dict]:

@@ -140,8 +140,21 @@ def test_shuffled_epochs_shards_and_resuming(videos):
     (dict(batch_size=0), "batch_size 0"),
     (dict(threads=0), "threads 0"),
     (dict(device="tpu"), "'tpu' is not one of"),
-    (dict(std=(1, 1, 0)), "std"),
-    (dict(shard_id=1), "shard_id 1"),
+    (dict(std=(1, 1, 0)), r"std \(1.0, 1.0, 0.0\) must be greater than 0"),
+    (dict(shard_id=1), "shard_id 1 needs num_shards"),
+    (dict(shard_id=1, num_shards=1), "shard_id 1 must lie between"),
+    (dict(num_shards=2), "num_shards 2 needs shard_id"),
+    (dict(mean=(0.5, 0.5)), r"mean \(0.5, 0.5\) must be three numbers"),
+    (dict(mean=0.5), "mean 0.5 must be three numbers"),
+    (dict(std=("a", 1, 1)), "std .* must be three numbers"),
+    (dict(batch_size=2.5), "batch_size 2.5 must be a whole number"),
+    (dict(batch_size="8"), "batch_size '8' must be a whole number"),
+    (dict(batch_size=True), "batch_size True must be a whole number"),
+    (dict(stride=1.0), "stride 1.0 must be a whole number"),
+    (dict(frame_size=128), r"frame_size 128 must be \(height, width\)"),
+    (dict(frame_size=(128, 171.5)), "width of frame_size 171.5 must be a whole number"),
+    (dict(device="cuda:x"), "device 'cuda:x' is not one of"),
+    (dict(device="cpu:1"), "device 'cpu:1' is not one of"),
 ])
 def test_bad_arguments(videos, options, message):
     with pytest.raises(EruvError, match=message):
@@ -154,6 +167,9 @@ def test_bad_arguments(videos, options, message):
     ([("{}/h264_b.mp4", 0, 0), ("{}/h264_b.mp4", 105, 0)],
      r"clip 1 of the list, .*h264_b\.mp4 from frame 105: its 16 frames run past .* frames 0 to 119"),
     ([("{}/h264_b.mp4", -1, 0)], "from frame -1"),
+    ([("{}/h264_b.mp4", 3.7, 0)], "start_frame 3.7 must be a whole number"),
+    ([("{}/h264_b.mp4", 0, 1.5)], "label 1.5 must be a whole number"),
+    ([("{}/h264_b.mp4", 0, "walk")], "label 'walk' must be a whole number"),
     ([("{}/absent.mp4", 0, 0)], r"absent\.mp4: no such file \(1 of 1"),
 ])
 def test_bad_lists(videos, clips, message):
@@ -172,6 +188,51 @@ def test_bad_files_and_folders(videos, datasets, tmp_path):
     short = write_video(tmp_path / "short" / "s.mp4", frames=10)
     with pytest.raises(EruvError, match="no video here has the 16 frames"):
         ClipLoader(short.parent, device="cpu")
+
+
+def test_other_words_for_arguments(videos):
+    """NumPy's integers, PyTorch's devices, generators: what people have at hand."""
+    clips = ((videos / "h264_b.mp4", np.int64(start), np.int32(1)) for start in (0, 20))
+    with ClipLoader(clips, batch_size=np.int64(2), device=torch.device("cpu"), mean=np.zeros(3)) as loader:
+        (batch,) = loader
+    assert batch.label.tolist() == [1, 1] and [info.frames[0] for info in batch.info] == [0, 20]
+    with pytest.raises(EruvError, match=r"source 5 must be a folder"):
+        ClipLoader(5, device="cpu")
+    if not torch.cuda.is_available():
+        for word in ("cuda", "cuda:1", torch.device("cuda", 0), "gpu"):
+            with pytest.raises(EruvError, match=f"device '{word}': PyTorch sees no NVIDIA GPU"):
+                ClipLoader(videos, device=word)
+
+
+def test_drop_last_and_labels_where_the_clips_are(videos):
+    wanted = [(videos / "h264_b.mp4", start, start) for start in range(0, 70, 10)]
+    with ClipLoader(wanted, batch_size=3, device="cpu", drop_last=True, labels_on_device=True) as loader:
+        assert len(loader) == 2
+        assert [batch.label.tolist() for batch in loader] == [[0, 10, 20], [30, 40, 50]] and loader.epoch == 1
+        assert all(batch.label.device == batch.clips.device for batch in loader)
+    with (ClipLoader(wanted, batch_size=8, device="cpu", drop_last=True) as loader,
+          pytest.raises(EruvError, match="batches of 8 .* can never be filled: an epoch has 7 items")):
+        next(iter(loader))
+
+
+def test_damaged_files_are_left_out_and_counted(videos, tmp_path, caplog):
+    shutil.copy(videos / "h264_b.mp4", tmp_path / "a.mp4")
+    shutil.copy(videos / "vp8.webm", tmp_path / "c.webm")
+    (tmp_path / "b.mp4").write_bytes(b"no video")
+    with pytest.raises(EruvError, match=r"b\.mp4: cannot be opened"):
+        ClipLoader(tmp_path, device="cpu")
+    with ClipLoader(tmp_path, device="cpu", skip_unreadable=True) as loader:
+        assert {info.video for batch in loader for info in batch.info} == {"a.mp4", "c.webm"}
+        assert loader.stats()["skipped"] == 1
+    assert any("b.mp4: cannot be opened" in record.getMessage() and "left out" in record.getMessage()
+               for record in caplog.records)
+    wanted = [(tmp_path / name, start, 7) for name, start in
+              (("b.mp4", 0), ("a.mp4", 50), ("absent.mp4", 0), ("c.webm", 110), ("c.webm", 3))]
+    with ClipLoader(wanted, device="cpu", skip_unreadable=True) as loader:
+        (batch,) = loader
+        assert [numbers(clip)[0] for clip in batch.clips] == [50, 3] and loader.stats()["skipped"] == 2
+    with pytest.raises(EruvError, match="cannot be read, nor can any other of the 1 files"):
+        ClipLoader([tmp_path / "b.mp4"], device="cpu", skip_unreadable=True)
 
 
 @pytest.fixture

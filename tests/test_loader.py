@@ -136,18 +136,11 @@ def test_state_in_mid_epoch_gives_exactly_the_rest(datasets, num_shards):
     assert sorted(map(repr, begun + rest)) == sorted(map(repr, whole))
 
 
-def test_breaking_off_and_starting_again(datasets):
-    with RelationLoader(datasets["none"], batch_size=2, device="cpu", pairs_per_epoch=20) as loader:
-        first = next(iter(loader))
-        again = next(iter(loader))
-    assert first.info == again.info and torch.equal(first.clips, again.clips)
-
-
 def test_splits_share_no_video(datasets):
     parts = {}
     for split in ("train", "val", "all"):
         with RelationLoader(datasets["raw"], split=split, device="cpu", val_fraction=0.3) as loader:
-            parts[split] = set(loader.sampler.segments["video"].tolist())
+            parts[split] = set(loader.pairs.segments["video"].tolist())
     assert not parts["train"] & parts["val"]
     assert parts["train"] | parts["val"] == parts["all"]
 
@@ -155,7 +148,7 @@ def test_splits_share_no_video(datasets):
 def test_trimmed_takes_whole_videos(datasets):
     with RelationLoader(datasets["raw"], batch_size=4, device="cpu", trimmed=True) as loader:
         assert loader.relations == ("CS", "CR", "PI", "PD", "PS")
-        assert len(loader.sampler) == len(loader.videos.videos)
+        assert len(loader.pairs) == len(loader.videos.videos)
         for batch in loader:
             for b, info in enumerate(batch.info):
                 assert info.clips[0].video == info.clips[1].video
@@ -170,6 +163,10 @@ def test_trimmed_takes_whole_videos(datasets):
     (dict(split="test"), "'test' is not one of"),
     (dict(crop=200), "crop 200 does not fit"),
     (dict(relations=["XX"]), "'XX' is not one of"),
+    (dict(relations="CS"), "relations 'CS' must be a list of names"),
+    (dict(clip_length=16.0), "clip_length 16.0 must be a whole number"),
+    (dict(pairs_per_epoch=2.5), "pairs_per_epoch 2.5 must be a whole number"),
+    (dict(seed=-5), "seed -5 must be at least 0"),
 ])
 def test_bad_arguments(datasets, options, message):
     with pytest.raises(EruvError, match=message):

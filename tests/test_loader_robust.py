@@ -12,6 +12,7 @@ from numbered import read_number, write_video
 
 from eruv_dali import ClipLoader, Dataset, EruvError, RelationLoader
 from eruv_dali.loader import clip_transform as operator
+from eruv_dali.loader import from_files
 from eruv_dali.loader.from_files import Slice
 from eruv_dali.prepare import prepare
 
@@ -113,6 +114,7 @@ def test_a_jpeg_pack_that_rots_meanwhile(prepared, caplog):
 def test_what_dali_cannot_decode_pyav_does(prepared, caplog, monkeypatch):
     """A slice that kills DALI: the pipeline is built anew and the video goes to PyAV; nothing is lost."""
     folder = prepared("none")
+    monkeypatch.setattr(from_files, "DALI_DEVICES", ("gpu", "cpu"))
     options = dict(batch_size=4, device="cpu", pairs_per_epoch=40, seed=4, threads=1)
     with RelationLoader(folder, **options) as loader:
         want = infos(loader)

@@ -99,7 +99,7 @@ def train_actions(
     validation = _Validation([train[number] for number in np.flatnonzero(held_out)], 2 * recipe.batch_size, look)
     out.mkdir(parents=True, exist_ok=True)
     with validation, ClipLoader(clips, batch_size=recipe.batch_size, random_crop=True, hold_last=True, shuffle=True,
-                                dtype=precision, seed=recipe.seed, **look) as loader:
+                                dtype=precision, seed=recipe.seed, num_shards=1, **look) as loader:
         step = TrainStep(net, OptimConfig(lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay),
                          device=place, precision=precision, seed=recipe.seed)
         run = {"recipe": asdict(recipe), "init": start.init, "classes": list(classes), "crop": start.crop,

@@ -1,15 +1,17 @@
 """ClipLoader: batches of labelled clips from any list of clips, for any training or evaluation code."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from eruv_dali.checks import height_and_width, three_numbers, whole_number
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import resolve_device
+from eruv_dali.device import gpu_number, resolve_device
 from eruv_dali.errors import EruvError
 from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader.engine import default_threads, dtype_name
@@ -17,6 +19,8 @@ from eruv_dali.loader.epochs import MOST_ATTEMPTS, ClipInfo, EpochLoader
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.relations import ClipRequest
 from eruv_dali.videos import Video, find_videos
+
+log = logging.getLogger("eruv_dali")
 
 # Of a batch's clips: (B, 3, T, H, W) with channels last in memory, or (B, T, 3, H, W), dense.
 LAYOUTS = {"CTHW": "THWC", "TCHW": "TCHW"}
@@ -31,7 +35,7 @@ class ClipBatch(NamedTuple):
 
     Attributes:
         clips: (B, 3, T, H, W), channels_last_3d, or (B, T, 3, H, W); values (x / 255 - mean) / std.
-        label: (B,) int64, on the CPU.
+        label: (B,) int64, on the CPU unless `labels_on_device`.
         info: list of B ClipInfo.
     """
 
@@ -55,8 +59,9 @@ class ClipLoader(EpochLoader):
             for batch in loader:
                 loss = F.cross_entropy(net(batch.clips), batch.label)
 
-    One pass is one epoch. The same arguments give the same batches, whatever the number of threads. A clip that cannot
-    be decoded is replaced by another of its label; `info` says which clip it is that was delivered.
+    Each `iter()` is one epoch; the next is the next epoch, even when the one before was broken off; `set_epoch` and
+    `load_state_dict` choose. The same arguments give the same batches, whatever the number of threads. A clip that
+    cannot be decoded is replaced by another of its label; `info` says which clip it is that was delivered.
 
     Args:
         source: what to load.
@@ -67,21 +72,28 @@ class ClipLoader(EpochLoader):
             From a folder or DATASET the label is the place of the video's topmost folder in `loader.classes`.
             Files that nobody prepared are indexed here, in some milliseconds each; for thousands, prepare them once.
         batch_size: clips in a batch; the last batch of an epoch may be smaller.
+        drop_last: leave out what does not fill a batch of every shard.
         clip_length: frames in a clip.
         stride: source frames from one frame to the next.
         crop: side of the square crop, pixels.
         random_crop: draw its place for each clip anew in every epoch, instead of the centre.
         hold_last: a clip of a list that runs past the end of its video shows the last frame again, instead of being
             refused.
+        skip_unreadable: leave out files that cannot be read, and clips that their files turn out too short for, with a
+            warning each, instead of refusing them all; `stats()["skipped"]` counts the files.
+        as_dict: deliver {"pixel_values": clips, "labels": label}, what Hugging Face models take, without `info`.
         shuffle: another order in every epoch, instead of the order given.
         layout: "CTHW" gives clips (B, 3, T, H, W), channels_last_3d; "TCHW" gives (B, T, 3, H, W).
         dtype: float32, float16 or bfloat16, as a name or a torch.dtype.
         mean, std: per channel, on the scale of 0 to 1. By default values stay between 0 and 1.
-        device: "auto", "gpu" or "cpu": where clips are decoded and delivered.
+        device: where clips are decoded and delivered: "auto", "gpu", "cpu", "cuda:1" or a torch.device.
+        labels_on_device: deliver `label` where the clips are, instead of on the CPU.
         dataset: a DATASET that holds the videos of a list, or files already indexed.
         frame_size: height and width to which frames are scaled before the crop; a DATASET has its own.
         seed: other seeds give other orders and crops.
-        shard_id, num_shards: this process's part of every epoch, for several processes.
+        shard_id, num_shards: this process's part of every epoch; by default its rank among the processes of
+            torch.distributed or torchrun. All have the same number of batches; where the clips do not suffice for that,
+            the epoch's first are shown once more. An evaluation that each process makes whole takes num_shards=1.
         threads: for decoding; by default one a core.
 
     Raises:
@@ -90,45 +102,51 @@ class ClipLoader(EpochLoader):
     """
 
     def __init__(
-        self, source: str | Path | Dataset | Sequence[str | Path | tuple[str | Path, int | None, int]], *,
+        self, source: str | Path | Dataset | Iterable[str | Path | tuple[str | Path, int | None, int]], *,
         batch_size: int = 8, clip_length: int = 16, stride: int = 1, crop: int = 112, random_crop: bool = False,
         hold_last: bool = False, shuffle: bool = False, layout: str = "CTHW", dtype: str | torch.dtype = "float32",
-        mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0), device: str = "auto",
-        dataset: str | Path | Dataset | IndexedVideos | None = None, frame_size: tuple[int, int] = (128, 171),
-        seed: int = 0, shard_id: int = 0, num_shards: int = 1, threads: int | None = None,
+        mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
+        device: str | torch.device = "auto", dataset: str | Path | Dataset | IndexedVideos | None = None,
+        frame_size: tuple[int, int] = (128, 171), skip_unreadable: bool = False, as_dict: bool = False,
+        drop_last: bool = False, labels_on_device: bool = False, seed: int = 0, shard_id: int | None = None,
+        num_shards: int | None = None, threads: int | None = None,
     ) -> None:
-        for name, value in (("clip_length", clip_length), ("stride", stride), ("crop", crop)):
-            if value < 1:
-                raise EruvError(f"{name} {value} must be at least 1")
+        clip_length = whole_number("clip_length", clip_length, least=1)
+        stride = whole_number("stride", stride, least=1)
         if layout not in LAYOUTS:
             raise EruvError(f"layout {layout!r} is not one of {', '.join(LAYOUTS)}")
+        place = resolve_device(device)
         span = (clip_length - 1) * stride + 1
-        one = isinstance(source, (str, Path, Dataset))
-        listed = not one and not (len(source) and all(isinstance(item, (str, Path)) for item in source))
+        if not isinstance(source, (str, Path, Dataset)):
+            if not isinstance(source, Iterable):
+                raise EruvError(f"source {source!r} must be a folder, a video file, a DATASET, or a list of clips")
+            source = list(source)
+        listed = isinstance(source, list) and not (source and all(isinstance(item, (str, Path)) for item in source))
         if dataset is not None and not listed:
             raise EruvError("dataset is for a list of clips; a DATASET to load whole is given as the source")
         if hold_last and not listed:
             raise EruvError("hold_last is for a list of clips; whole videos are cut into clips that fit")
+        reading = Reading(height_and_width("frame_size", frame_size), bool(skip_unreadable),
+                          default_threads() if threads is None else whole_number("threads", threads, least=1))
         if listed:
-            must_hold = 1 if hold_last else span
-            videos, self._clips = _listed(source, dataset, must_hold, frame_size, threads or default_threads())
+            videos, self._clips = _listed(source, dataset, 1 if hold_last else span, reading)
             self.classes = ()
         else:
-            videos, self._clips, self.classes = _whole(source, span, frame_size, threads or default_threads())
+            videos, self._clips, self.classes = _whole(source, span, reading)
         frame_size = (videos.frame_height, videos.frame_width)
-        if crop > min(frame_size):
-            raise EruvError(f"crop {crop} does not fit into frames of {frame_size[0]}x{frame_size[1]}")
+        clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), three_numbers("mean", mean),
+                          three_numbers("std", std), LAYOUTS[layout], place,
+                          gpu_number(device) if place == "gpu" else None)
         if isinstance(videos, Dataset):
             videos.check()
-        self.stride, self.crop, self.random_crop, self.shuffle, self.seed = stride, crop, random_crop, shuffle, seed
+        self.stride, self.crop, self.random_crop, self.shuffle = stride, crop, random_crop, shuffle
         self._span = span
         self._room = (frame_size[0] - crop + 1, frame_size[1] - crop + 1)
         self._order: tuple[int, np.ndarray] | None = None
-        clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), tuple(mean), tuple(std), LAYOUTS[layout],
-                          resolve_device(device))
+        self._as_dict = as_dict
         super().__init__(videos, clip, items=len(self._clips), clips_per_item=1, batch_size=batch_size,
-                         shard_id=shard_id, num_shards=num_shards, threads=threads,
-                         owned=videos is not source and videos is not dataset)
+                         drop_last=drop_last, labels_on_device=labels_on_device, seed=seed, shard_id=shard_id,
+                         num_shards=num_shards, threads=threads, owned=videos is not source and videos is not dataset)
 
     def _item(self, epoch: int, number: int, attempt: int) -> LabelledClip:
         random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, number, attempt, 0]))
@@ -146,7 +164,8 @@ class ClipLoader(EpochLoader):
         return LabelledClip((request,), int(clip["label"]))
 
     def _place(self, epoch: int, number: int) -> int:
-        """Which clip comes at this number."""
+        """Which clip comes at this number; past the end of the epoch its first ones come again."""
+        number %= len(self._clips)
         if not self.shuffle:
             return number
         if self._order is None or self._order[0] != epoch:
@@ -154,24 +173,35 @@ class ClipLoader(EpochLoader):
             self._order = (epoch, random.permutation(len(self._clips)))
         return int(self._order[1][number])
 
-    def _batch(self, items: list[LabelledClip], clips: torch.Tensor) -> ClipBatch:
+    def _batch(self, items: list[LabelledClip], clips: torch.Tensor) -> ClipBatch | dict[str, torch.Tensor]:
         if clips.shape[-1] == 3:
             clips = clips.permute(0, 4, 1, 2, 3)
-        return ClipBatch(clips, torch.tensor([item.label for item in items]),
-                         [self._info(item.clips[0]) for item in items])
+        label = self._labels([item.label for item in items], clips)
+        if self._as_dict:
+            return {"pixel_values": clips, "labels": label}
+        return ClipBatch(clips, label, [self._info(item.clips[0]) for item in items])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files that nobody prepared are read."""
+
+    frame_size: tuple[int, int]
+    skip_unreadable: bool
+    threads: int
+
+    def index(self, videos: Sequence[Video]) -> IndexedVideos:
+        return IndexedVideos(videos, self.frame_size, self.threads, skip_unreadable=self.skip_unreadable)
 
 
 def _listed(
-    clips: Sequence[tuple], dataset: str | Path | Dataset | IndexedVideos | None, must_hold: int,
-    frame_size: tuple[int, int], threads: int,
+    clips: list, dataset: str | Path | Dataset | IndexedVideos | None, must_hold: int, reading: Reading
 ) -> tuple[Dataset | IndexedVideos, np.ndarray]:
     """Videos and (N,) CLIP of a list of (path, start_frame, label), each with `must_hold` frames from there on."""
-    if len(clips) == 0:
+    clips = [_checked(number, clip) for number, clip in enumerate(clips)]
+    if not clips:
         raise EruvError("the list of clips is empty")
-    for number, clip in enumerate(clips):
-        if len(clip) != 3:
-            raise EruvError(f"clip {number} of the list is {clip!r}; each must be (path, start_frame, label)")
-    names = list(dict.fromkeys(str(path) for path, _, _ in clips))
+    names = list(dict.fromkeys(name for name, _, _ in clips))
     if dataset is not None:
         videos = dataset if isinstance(dataset, (Dataset, IndexedVideos)) else Dataset(dataset)
         place = {video.video: number for number, video in enumerate(videos.videos)}
@@ -180,24 +210,45 @@ def _listed(
             raise EruvError(f"{where}: no video {missing[0]!r} in this DATASET ({len(missing)} of {len(names)} "
                             "are missing; names are those of videos.csv)")
     else:
-        if missing := [name for name in names if not Path(name).is_file()]:
+        missing = [name for name in names if not Path(name).is_file()]
+        if missing and not reading.skip_unreadable:
             raise EruvError(f"{missing[0]}: no such file ({len(missing)} of {len(names)} videos are missing)")
-        videos = IndexedVideos([Video(name, Path(name)) for name in names], frame_size, threads)
-        place = {name: number for number, name in enumerate(names)}
-    table = np.zeros(len(clips), CLIP)
-    table["shot"] = table["segment"] = -1
-    for number, (path, start, label) in enumerate(clips):
-        video = place[str(path)]
+        videos = reading.index([Video(name, Path(name)) for name in names])
+        place = {video.video: number for number, video in enumerate(videos.videos)}
+    rows = []
+    for number, (name, start, label) in enumerate(clips):
+        if reading.skip_unreadable and dataset is None and name not in place:
+            continue
+        video = place[name]
         frames = videos.videos[video].frames
-        if not 0 <= (start or 0) <= frames - must_hold:
-            raise EruvError(f"clip {number} of the list, {path} from frame {start or 0}: its {must_hold} frames run "
-                            f"past the video, which has frames 0 to {frames - 1}")
-        table[number] = (video, -1, -1, ANYWHERE if start is None else start, label)
-    return videos, table
+        if start is not None and start < 0 or (start or 0) > frames - must_hold:
+            trouble = (f"clip {number} of the list, {name} from frame {start or 0}: its {must_hold} frames run past "
+                       f"the video, which has frames 0 to {frames - 1}")
+            if not reading.skip_unreadable or (start or 0) < 0:
+                raise EruvError(trouble)
+            log.warning("%s; it is left out", trouble)
+            continue
+        rows.append((video, -1, -1, ANYWHERE if start is None else start, label))
+    if not rows:
+        raise EruvError(f"none of the {len(clips)} clips of the list can be read")
+    return videos, np.array(rows, CLIP)
+
+
+def _checked(number: int, clip: Any) -> tuple[str, int | None, int]:
+    """One entry of a list of clips: name, start (None: anywhere) and label."""
+    if not isinstance(clip, Sequence) or isinstance(clip, str) or len(clip) != 3:
+        raise EruvError(f"clip {number} of the list is {clip!r}; each must be (path, start_frame, label)")
+    path, start, label = clip
+    if not isinstance(path, (str, Path)):
+        raise EruvError(f"clip {number} of the list: path {path!r} must be a path")
+    what = f"clip {number} of the list, {path}"
+    if start is not None:
+        start = whole_number(f"{what}: start_frame", start, least=-(2**63), most=2**63 - 1)
+    return str(path), start, whole_number(f"{what}: label", label, least=-(2**63), most=2**63 - 1)
 
 
 def _whole(
-    source: str | Path | Dataset | Sequence[str | Path], span: int, frame_size: tuple[int, int], threads: int
+    source: str | Path | Dataset | list[str | Path], span: int, reading: Reading
 ) -> tuple[Dataset | IndexedVideos, np.ndarray, tuple[str, ...]]:
     """Videos, (N,) CLIP, end to end, and the classes, of videos or a DATASET."""
     paths = [source] if isinstance(source, (str, Path)) else source
@@ -205,7 +256,7 @@ def _whole(
         videos = source if isinstance(source, Dataset) else Dataset(paths[0])
         pieces = videos.segments
     else:
-        videos = IndexedVideos(find_videos(paths), frame_size, threads)
+        videos = reading.index(find_videos(paths))
         pieces = np.zeros(len(videos.videos), [*CLIP.descr[:3], ("start", "<i8"), ("end", "<i8")])
         pieces["video"] = np.arange(len(pieces))
         pieces["shot"] = pieces["segment"] = -1

@@ -1,10 +1,13 @@
 """The engine under both loaders: lists of clip requests in, dense batches of clips out, some batches ahead."""
 
+import contextlib
+import ctypes
 import logging
 import os
 import time
+import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +61,7 @@ class ClipEngine:
     """
 
     def __init__(self, videos: Dataset | IndexedVideos, clip: ClipFormat, *, max_clips: int, threads: int) -> None:
+        _ENGINES.add(self)
         self.clip, self._max_clips = clip, max_clips
         packed = videos.pack != "none"
         self.ahead = 2 * IN_DALI if packed else max(2 * IN_DALI, CLIPS_AHEAD // max_clips)
@@ -65,11 +69,12 @@ class ClipEngine:
         # A depth above 1 makes DALI's first run wait for as many inputs; the dynamic executor takes any number of runs
         # ahead all the same, so the depth is kept here.
         self._settings = dict(num_threads=threads, exec_dynamic=True, prefetch_queue_depth=1,
-                              device_id=torch.cuda.current_device() if clip.device == "gpu" else None)
+                              device_id=clip.device_id)
         self.source = PackSource(videos, clip) if packed else FileSource(videos, clip, threads)
         self._pipeline = self._build(max_clips)
         self._waiting: deque[Batch] = deque()  # submitted, not yet given to DALI
         self._running: deque[Batch] = deque()  # in DALI
+        self._interrupted = False  # in the middle of its work: queues and pipeline may not fit together
 
     def _build(self, max_clips: int) -> dali.Pipeline:
         return self.source.pipeline(max_clips, **self._settings)
@@ -81,8 +86,9 @@ class ClipEngine:
 
     def submit(self, requests: Sequence[ClipRequest]) -> None:
         """Start loading a batch of clips."""
-        self._waiting.append(Batch(list(requests), [self.source.begin(request) for request in requests]))
-        self._advance()
+        with self._uninterrupted():
+            self._waiting.append(Batch(list(requests), [self.source.begin(request) for request in requests]))
+            self._advance()
 
     def collect(self) -> torch.Tensor:
         """The oldest batch: (N, …) with each clip in the memory order of `clip.layout`.
@@ -93,16 +99,8 @@ class ClipEngine:
         """
         started = time.perf_counter()
         try:
-            while True:
-                self._advance(wait=True)
-                try:
-                    (clips,) = self._pipeline.outputs()
-                except RuntimeError as error:
-                    self._revive(error)
-                else:
-                    break
-            self._running.popleft()
-            self._advance()
+            with self._uninterrupted():
+                clips = self._oldest()
         finally:
             self.waited += time.perf_counter() - started
         tensor = torch.from_dlpack(clips.as_tensor())
@@ -118,23 +116,52 @@ class ClipEngine:
 
     def drop(self) -> None:
         """Forget everything submitted and not yet collected."""
-        self.source.drop()
-        self._waiting.clear()
+        broken = self._interrupted
+        with self._uninterrupted():
+            self.source.drop()
+            self._waiting.clear()
+            try:
+                while self._running and not broken:
+                    self._pipeline.outputs()
+                    self._running.popleft()
+            except RuntimeError:  # what it died of is forgotten with the rest
+                broken = True
+            if broken:  # a batch that is still in DALI would come out under another's name
+                self._pipeline = None  # before what it reads in place is let go
+                self._running.clear()
+                self._pipeline = self._build(self._max_clips)
+
+    @contextlib.contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """Note when an exception, such as Ctrl-C, breaks into the work, so that `drop` trusts nothing that is left."""
+        self._interrupted = True
         try:
-            while self._running:
-                self._pipeline.outputs()
-                self._running.popleft()
-        except RuntimeError:  # what it died of is forgotten with the rest
-            self._running.clear()
-            self._pipeline = self._build(self._max_clips)
+            yield
+        except UnreadableClips:  # raised where all fits together
+            self._interrupted = False
+            raise
+        self._interrupted = False
 
     def close(self) -> None:
         """Stop the threads, let go of memory and files."""
-        if self._pipeline is None:
-            return
-        self.drop()
-        self._pipeline = None
+        self._pipeline = None  # ends what DALI was at, before what it reads in place is let go
+        self._waiting.clear()
+        self._running.clear()
         self.source.close()
+
+    def _oldest(self) -> Any:
+        """The oldest batch as DALI gives it."""
+        while True:
+            self._advance(wait=True)
+            try:
+                (clips,) = self._pipeline.outputs()
+            except RuntimeError as error:
+                self._revive(error)
+            else:
+                break
+        self._running.popleft()
+        self._advance()
+        return clips
 
     def _advance(self, wait: bool = False) -> None:
         """Give DALI the next batches that are ready, and if it is idle wait for one.
@@ -195,6 +222,22 @@ class ClipEngine:
         if lost:
             raise UnreadableClips(lost)
         batch.inputs = self.source.inputs(batch.begun)
+
+
+_ENGINES: weakref.WeakSet[ClipEngine] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: DALI's threads are the parent's, and taking a pipeline down without them crashes the child, at
+    its end at the latest. So the child forgets the pipelines and never frees them."""
+    for engine in _ENGINES:
+        pipeline = engine._pipeline
+        if getattr(pipeline, "_pipe", None) is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(pipeline._pipe))
+            pipeline._pipe = None
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def default_threads() -> int:

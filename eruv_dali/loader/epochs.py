@@ -1,19 +1,25 @@
-"""What both loaders have in common: epochs, shards, resuming, replacing what cannot be decoded, and figures."""
+"""What both loaders have in common: epochs, passes over them, shards, resuming, replacing what cannot be decoded."""
 
 import logging
+import os
+import sys
+import threading
 import time
+import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 
+from eruv_dali.checks import whole_number
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader.engine import ClipEngine, default_threads
 from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.shards import check_shard, numbers_of, rounds, running_shard
 from eruv_dali.loader.unreadable import Quarantine, UnreadableClips
 from eruv_dali.relations import ClipRequest
 
@@ -44,67 +50,105 @@ class ClipInfo(NamedTuple):
 
 
 class EpochLoader(ABC):
-    """Iterating is one epoch; the next iteration is the next epoch. A kind of loader says what an item is: `_item`
-    draws one, with its clips, as a pure function of epoch and number, and `_batch` makes a batch of some.
+    """Each `iter()` is a pass of its own over one epoch, and the next one is over the next epoch, also after a pass
+    that was broken off; `set_epoch` and `load_state_dict` say otherwise. One pass is live at a time: one that another
+    has overtaken raises. May be used from several threads. A kind of loader says what an item is: `_item` draws one,
+    with its clips, as a pure function of epoch and number, and `_batch` makes a batch of some.
 
     Args:
         videos: where clips come from.
         clip: what they look like.
         items: in an epoch, over all shards; `clips_per_item` each.
         batch_size: items in a batch; the last batch of an epoch may be smaller.
-        shard_id, num_shards: this process's part of every epoch.
+        drop_last: leave out what does not fill a batch of every shard.
+        labels_on_device: deliver labels where the clips are, instead of on the CPU.
+        seed: of all that is drawn.
+        shard_id, num_shards: this process's part of every epoch; by default its rank among those of torch.distributed
+            or torchrun. Every shard has the same number of batches.
         threads: for decoding; by default one a core.
         owned: the loader opened `videos` itself, and closes them.
     """
 
     def __init__(
         self, videos: Dataset | IndexedVideos, clip: ClipFormat, *, items: int, clips_per_item: int, batch_size: int,
-        shard_id: int, num_shards: int, threads: int | None, owned: bool,
+        drop_last: bool, labels_on_device: bool, seed: int, shard_id: int | None, num_shards: int | None,
+        threads: int | None, owned: bool,
     ) -> None:
-        if batch_size < 1:
-            raise EruvError(f"batch_size {batch_size} must be at least 1")
-        if not 0 <= shard_id < num_shards:
-            raise EruvError(f"shard_id {shard_id} must lie between 0 and num_shards - 1 ({num_shards - 1})")
-        if threads is not None and threads < 1:
-            raise EruvError(f"threads {threads} must be at least 1")
-        self.videos, self.items, self.batch_size = videos, items, batch_size
-        self.shard_id, self.num_shards, self.device = shard_id, num_shards, clip.device
-        self.clip_length = clip.clip_length
-        self._clips_per_item, self._owned = clips_per_item, owned
-        self.threads = threads or default_threads()
-        self._engine = ClipEngine(videos, clip, max_clips=clips_per_item * batch_size, threads=self.threads)
+        self.videos, self.items = videos, items
+        self.batch_size, self.drop_last = whole_number("batch_size", batch_size, least=1), bool(drop_last)
+        self.seed = whole_number("seed", seed, least=0, most=2**64 - 1)
+        self._shard = check_shard(shard_id, num_shards)
+        self._shard_said = self._shard is not None
+        self.threads = default_threads() if threads is None else whole_number("threads", threads, least=1)
+        self.device, self.clip_length = clip.device, clip.clip_length
+        self._clips_per_item, self._labels_on_device = clips_per_item, labels_on_device
+        self._engine = ClipEngine(videos, clip, max_clips=clips_per_item * self.batch_size, threads=self.threads)
+        self._process = os.getpid()
+        self._end = weakref.finalize(self, _close, self._engine, videos if owned else None, self._process)
+        self._lock = threading.Lock()  # around all that concerns the engine, and whose turn it is
+        self._passes = 0  # begun so far; the last one is live
         self._quarantine = Quarantine()
         self._replaced = 0
-        self.epoch = 0
-        self._position = 0  # items of this epoch that all shards together have delivered
-        self._resume_at = 0
+        self._epoch, self._position = 0, 0  # where the last delivered batch ended, in items of all shards together
+        self._asked: tuple[int, int] | None = (0, 0)  # epoch and position of the next pass, where it was asked for
         self._started, self._delivered, self._waited_before = time.perf_counter(), 0, 0.0
 
+    @property
+    def shard_id(self) -> int:
+        """This process's number among those that share the epoch."""
+        return (self._shard or running_shard())[0]
+
+    @property
+    def num_shards(self) -> int:
+        """Processes that share the epoch."""
+        return (self._shard or running_shard())[1]
+
+    @property
+    def sampler(self) -> "EpochLoader":
+        """The loader itself: PyTorch Lightning tells the sampler of a loader which epoch begins (`set_epoch`)."""
+        return self
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the live pass is in, or the next one will be."""
+        return self.state_dict()["epoch"]
+
     def __len__(self) -> int:
-        """Batches in an epoch, for this shard."""
-        mine = len(range(self.shard_id, self.items, self.num_shards))
-        return -(-mine // self.batch_size)
+        """Batches in an epoch, the same number for every shard."""
+        return rounds(self.items, self.batch_size, self.num_shards, self.drop_last)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next pass will be. Naming the current one changes nothing."""
-        if epoch != self.epoch:
-            self.epoch, self._position, self._resume_at = epoch, 0, 0
+        """Choose the epoch that the next pass will be, from its beginning. Naming the epoch of a state that was just
+        loaded leaves the place in it."""
+        epoch = whole_number("epoch", epoch, least=0)
+        if self._asked is None or self._asked[0] != epoch:
+            self._asked = (epoch, 0)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the epoch stands. Shards advance together, so one state serves any number of shards."""
-        return {"epoch": self.epoch, "position": self._position}
+        """Where the epoch stands. Shards advance together, so the state of any serves any number of shards."""
+        epoch, position = self._asked or (self._epoch, self._position)
+        return {"epoch": epoch, "position": position}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from `state`: the next pass delivers what was left of that epoch."""
-        self.epoch = state["epoch"]
-        self._position = self._resume_at = state["position"]
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from `state`: the next pass delivers what was left of that epoch.
+
+        Raises:
+            EruvError: it is no state of a loader, or of one with longer epochs.
+        """
+        try:
+            epoch, position = state["epoch"], state["position"]
+        except (KeyError, TypeError):
+            raise EruvError(f"state {state!r} is not one of a loader, {{'epoch': …, 'position': …}}") from None
+        self._asked = (whole_number("epoch of the state", epoch, least=0),
+                       whole_number("position of the state", position, least=0, most=self.items))
 
     def stats(self) -> dict[str, float]:
         """Figures of the current or last pass, and of the loader's life.
 
         `clips_per_second` and `wait_seconds` (spent waiting for clips) are of the pass; `queued` batches are under way;
         `bytes_read` from pack or files; `quarantined` frames that cannot be decoded, `replaced` clips or pairs;
-        `read_seconds`, `demux_seconds`, `decode_seconds` of the threads that read original files.
+        `skipped` files that could not be read; `read_seconds`, `demux_seconds`, `decode_seconds` of the threads that
+        read original files.
         """
         seconds = time.perf_counter() - self._started
         return {
@@ -115,60 +159,101 @@ class EpochLoader(ABC):
             "bytes_read": self._engine.source.bytes,
             "quarantined": len(self._quarantine),
             "replaced": self._replaced,
+            "skipped": len(getattr(self.videos, "skipped", ())),
             **{f"{stage}_seconds": spent for stage, spent in self._engine.source.seconds.items()},
         }
 
-    def __iter__(self) -> Iterator[Any]:
-        self._engine.drop()
-        start, self._resume_at = self._resume_at, 0
-        self._position = start
+    def __iter__(self) -> "Pass":
+        """A new pass; it begins with its first batch, and ends the pass before it."""
+        self._check_usable()
+        with self._lock:
+            self._engine.drop()
+            self._passes += 1
+            return Pass(self, self._passes)
+
+    def close(self) -> None:
+        """Stop the threads, let go of memory and files. A loader that nobody refers to any more closes itself."""
+        if os.getpid() != self._process:
+            return  # all that is its parent's
+        with self._lock:
+            self._passes += 1
+            self._end()
+
+    def __enter__(self) -> "EpochLoader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        name = type(self).__name__
+        raise EruvError(f"a {name} holds threads and open files and cannot be pickled or copied; make it in the "
+                        "process that uses it (in a DataLoader's worker: in the __iter__ of your dataset)")
+
+    def _check_usable(self) -> None:
+        name = type(self).__name__
+        if os.getpid() != self._process:
+            raise EruvError(f"this {name} was made in process {self._process} and carried over a fork to process "
+                            f"{os.getpid()}, where its threads are not; make a {name} in each process")
+        if not self._end.alive:
+            raise EruvError(f"this {name} is closed; make another")
+
+    def _begin(self) -> tuple[int, int]:
+        """Epoch and position at which a pass begins."""
         self._started, self._delivered, self._waited_before = time.perf_counter(), 0, self._engine.waited
-        numbers = range(start + self.shard_id, self.items, self.num_shards)
-        ahead: deque[tuple[range, list]] = deque()
-        for first in range(0, len(numbers), self.batch_size):
-            some = numbers[first : first + self.batch_size]
-            items = [self._draw(number) for number in some]
-            ahead.append((some, items))
-            # All first clips lie before all second ones, so that each half is one dense tensor.
-            self._engine.submit([item.clips[k] for k in range(self._clips_per_item) for item in items])
-            if len(ahead) > self._engine.ahead:
-                yield self._deliver(*ahead.popleft())
-        while len(ahead) > 1:
-            yield self._deliver(*ahead.popleft())
-        last = [self._deliver(*ahead.popleft())] if ahead else []
-        # The epoch is over when its last batch is handed out: who knows its length never asks for one more.
-        self.epoch, self._position = self.epoch + 1, 0
-        yield from last
+        if not self._shard_said and self.num_shards > 1:
+            self._shard_said = True
+            log.info("%s: process %d of %d takes every %dth item of an epoch", type(self).__name__, self.shard_id,
+                     self.num_shards, self.num_shards)
+        if not len(self):
+            raise EruvError(f"with drop_last, batches of {self.batch_size} for each of {self.num_shards} processes can "
+                            f"never be filled: an epoch has {self.items} items")
+        return self._asked or (self._epoch + (self._position > 0), 0)
+
+    def _delivered_up_to(self, epoch: int, position: int, asked: tuple[int, int] | None) -> None:
+        """A pass that began where it was `asked` to has delivered this far."""
+        if self._asked is asked:  # nobody has asked for another place meanwhile
+            self._asked = None
+        self._epoch, self._position = epoch, position
 
     @abstractmethod
     def _item(self, epoch: int, number: int, attempt: int) -> Any:
-        """Item `number` of an epoch; `attempt` 1, 2, … are others to put in its place. It has `clips`."""
+        """Item `number` of an epoch, which may run past its end; `attempt` 1, 2, … are others to put in its place. It
+        has `clips`."""
 
     @abstractmethod
     def _batch(self, items: list, clips: torch.Tensor) -> Any:
         """A batch from its items and their clips, (clips_per_item * B, …) in memory order."""
 
-    def _draw(self, number: int, first: int = 0) -> Any:
+    def _labels(self, labels: list[int], clips: torch.Tensor) -> torch.Tensor:
+        """(B,) int64, on the CPU or where the clips are."""
+        return torch.tensor(labels, device=clips.device if self._labels_on_device else None)
+
+    def _draw(self, epoch: int, number: int, first: int = 0) -> Any:
         """The item of this number, from attempt `first` on, that has no frame in quarantine."""
         for attempt in range(first, MOST_ATTEMPTS):
-            item = self._item(self.epoch, number, attempt)
+            item = self._item(epoch, number, attempt)
             if not (len(self._quarantine) and any(map(self._quarantine.holds, item.clips))):
                 self._replaced += attempt > 0
                 return item
         raise EruvError(f"{MOST_ATTEMPTS} clips in a row cannot be decoded; run prepare again to find damaged videos")
 
-    def _deliver(self, numbers: range, items: list) -> Any:
+    def _submit(self, items: list) -> None:
+        # All first clips lie before all second ones, so that each half is one dense tensor.
+        self._engine.submit([item.clips[k] for k in range(self._clips_per_item) for item in items])
+
+    def _collect(self, epoch: int, numbers: range, items: list) -> Any:
+        """The batch of the oldest items submitted; `items` changes where one had to be replaced."""
         while True:
             try:
                 clips = self._engine.collect()
                 break
             except UnreadableClips as error:
-                self._replace(error, numbers, items)
+                self._replace(error, epoch, numbers, items)
         self._delivered += len(clips)
-        self._position = min(self._position + self.batch_size * self.num_shards, self.items)
         return self._batch(items, clips)
 
-    def _replace(self, error: UnreadableClips, numbers: range, items: list) -> None:
+    def _replace(self, error: UnreadableClips, epoch: int, numbers: range, items: list) -> None:
         """Quarantine the frames that cannot be had, and put other items in the place of those that show them."""
         count, places = len(items), set()
         for position, unreadable in error.clips.items():
@@ -177,7 +262,7 @@ class EpochLoader(ABC):
             self._quarantine.add(items[place].clips[position // count].video, unreadable.frames)
             log.warning("%s; another clip takes its place", unreadable.reason)
         for place in places:
-            items[place] = self._draw(numbers[place], first=1)
+            items[place] = self._draw(epoch, numbers[place], first=1)
             for k in range(self._clips_per_item):
                 self._engine.replace(place + k * count, items[place].clips[k])
 
@@ -185,14 +270,101 @@ class EpochLoader(ABC):
         return ClipInfo(self.videos.videos[clip.video].video, clip.shot, clip.segment, tuple(clip.frames.tolist()),
                         clip.rotation, clip.crop, clip.speed)
 
-    def close(self) -> None:
-        """Stop the threads, let go of memory and files."""
-        self._engine.close()
-        if self._owned:
-            self.videos.close()
 
-    def __enter__(self) -> "EpochLoader":
+class Pass(Iterator):
+    """One pass over a loader: an epoch, or what was left of it. Made by `iter(loader)`.
+
+    Raises, from `next`:
+        EruvError: another pass over the loader has begun, the loader is closed or of another process, an exception
+            broke this pass off, or so many clips cannot be decoded that there is no use in going on.
+    """
+
+    def __init__(self, loader: EpochLoader, number: int) -> None:
+        self._loader, self._number = loader, number
+        self._todo: range | None = None  # numbers of the items not yet submitted; None before the first batch
+        self._ahead: deque[tuple[range, list]] = deque()  # submitted, not yet delivered
+        self._epoch = self._position = self._together = 0
+        self._asked: tuple[int, int] | None = None
+        self._over = False
+        self._broken_by = ""
+
+    def __iter__(self) -> "Pass":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __next__(self) -> Any:
+        loader = self._loader
+        if self._over:
+            raise StopIteration
+        loader._check_usable()
+        with loader._lock:
+            if self._number != loader._passes:
+                raise EruvError(f"another pass over this {type(loader).__name__} has begun and ended this one; make a "
+                                "second loader for a loop inside a loop, or for validation between training steps")
+            if self._broken_by:
+                raise EruvError(f"this pass was broken off by {self._broken_by}; begin another (after "
+                                "load_state_dict(state_dict()) it goes on where this one stopped)")
+            try:
+                return self._next()
+            except StopIteration:
+                raise
+            except BaseException as error:
+                self._broken_by = type(error).__name__
+                loader._engine.drop()
+                raise
+
+    def _next(self) -> Any:
+        loader = self._loader
+        if self._todo is None:
+            self._begin()
+        while self._todo and len(self._ahead) <= loader._engine.ahead:
+            numbers, self._todo = self._todo[: loader.batch_size], self._todo[loader.batch_size :]
+            items = [loader._draw(self._epoch, number) for number in numbers]
+            loader._submit(items)
+            self._ahead.append((numbers, items))
+        if not self._ahead:  # nothing was left of the epoch
+            self._over = True
+            loader._delivered_up_to(self._epoch + 1, 0, self._asked)
+            raise StopIteration
+        batch = loader._collect(self._epoch, *self._ahead[0])
+        self._ahead.popleft()
+        self._position = min(self._position + self._together, loader.items)
+        if self._ahead or self._todo:
+            loader._delivered_up_to(self._epoch, self._position, self._asked)
+        else:  # the epoch is over when its last batch is handed out: who knows its length never asks for one more
+            self._over = True
+            loader._delivered_up_to(self._epoch + 1, 0, self._asked)
+        return batch
+
+    def _begin(self) -> None:
+        loader = self._loader
+        self._asked = loader._asked
+        self._epoch, self._position = loader._begin()
+        self._together = loader.batch_size * loader.num_shards
+        self._todo = numbers_of(self._position, loader.items, loader.batch_size, loader.shard_id, loader.num_shards,
+                                loader.drop_last)
+
+    def close(self) -> None:
+        """End the pass: nothing of it stays queued. Done by itself when nobody refers to it any more."""
+        loader, self._over = self._loader, True
+        if os.getpid() != loader._process:
+            return
+        # Called while its loader is at work (by the garbage collector, say), it leaves what it queued to the next pass.
+        if loader._lock.acquire(blocking=False):
+            try:
+                if self._number == loader._passes and loader._end.alive:
+                    loader._engine.drop()
+            finally:
+                loader._lock.release()
+
+    def __del__(self) -> None:
+        if not self._over and not sys.is_finalizing():
+            self.close()
+
+
+def _close(engine: ClipEngine, videos: Dataset | IndexedVideos | None, process: int) -> None:
+    """Close what a loader held, in the process that made it."""
+    if os.getpid() != process:
+        return
+    engine.close()
+    if videos is not None:
+        videos.close()

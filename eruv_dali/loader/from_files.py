@@ -1,7 +1,8 @@
-"""Clips from original video files: threads cut slices for DALI's decoder, or decode with PyAV.
+"""Clips from original video files: PyAV decodes them on threads; on a GPU, DALI does, from slices that the threads cut.
 
-Clips that begin in the same group of pictures and wait at the same time are decoded together, once: the further ahead
-the loader asks, the more of them meet.
+Which of the two decodes a video depends on its codec and the device alone, so that a clip has the same pixels whenever
+it is read. Of PyAV's, clips that begin in the same group of pictures and wait at the same time are decoded together,
+once: the further ahead the loader asks, the more of them meet.
 """
 
 import logging
@@ -21,6 +22,10 @@ from eruv_dali.relations import ClipRequest
 from eruv_dali.slices import DALI_CODECS, FrameNotFound, FrameReader
 
 log = logging.getLogger("eruv_dali")
+
+# Where DALI decodes what it can. Its CPU decoder knows VP8, VP9 and MJPEG, but decodes each clip by itself, where PyAV
+# decodes the clips of one group of pictures once.
+DALI_DEVICES = ("gpu",)
 
 
 @dataclass(eq=False)
@@ -59,9 +64,9 @@ class FileSource:
 
     def __init__(self, videos: Dataset | IndexedVideos, clip: ClipFormat, threads: int) -> None:
         self.videos, self.clip = videos, clip
-        # DALI decodes this codec here, and shows it as it is (it knows nothing of rotation).
-        self._sliced = np.array([video.codec in DALI_CODECS[clip.device] and video.rotation == 0
-                                 for video in videos.videos])
+        # DALI knows this codec, and shows it as it is (it knows nothing of rotation).
+        self._sliced = np.array([clip.device in DALI_DEVICES and video.codec in DALI_CODECS[clip.device]
+                                 and video.rotation == 0 for video in videos.videos])
         self._any_sliced = bool(self._sliced.any())
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="eruv-read")
         self._own = threading.local()
@@ -142,8 +147,10 @@ class FileSource:
     def close(self) -> None:
         """Stop the threads and close the files."""
         self.drop()
-        self._threads.shutdown()
-        for reader in self._readers:
+        # The garbage collector may close a forgotten loader on one of these very threads, which cannot wait for itself.
+        on_own_thread = hasattr(self._own, "reader")
+        self._threads.shutdown(wait=not on_own_thread)
+        for reader in () if on_own_thread else self._readers:
             reader.close()
 
     def _serve(self, group: tuple[int, int]) -> None:
@@ -162,7 +169,7 @@ class FileSource:
 
     def _read(self, video: int, clips: list[Wanted]) -> None:
         reader, path, index = self._own.reader, self.videos.videos[video].path, self.videos.index(video)
-        if self._sliced[video] and (len(clips) == 1 or self.clip.device == "gpu"):
+        if self._sliced[video]:
             left = []
             for wanted in clips:
                 cut = reader.slice(path, index, wanted.frames)

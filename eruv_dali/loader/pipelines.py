@@ -8,27 +8,49 @@
 All end in one dense tensor: what DALI hands over is the batch, without a copy.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nvidia.dali as dali
 from nvidia.dali import fn, types
 
+from eruv_dali.checks import three_numbers, whole_number
+from eruv_dali.errors import EruvError
 from eruv_dali.loader.clip_transform import clip_transform
 
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What a delivered clip looks like."""
+    """What a delivered clip looks like.
+
+    Attributes:
+        clip_length: frames; `crop`: side of the square, pixels; `frame_size`: (height, width) that it is cropped from.
+        dtype: "float32", "float16" or "bfloat16".
+        mean, std: per channel, on the scale of 0 to 1.
+        layout: axes of one clip in memory: THWC (channels last), TCHW or CTHW.
+        device: "cpu" or "gpu"; `device_id`: the number of the GPU, None on a CPU.
+
+    Raises:
+        EruvError: a number that is none, or out of range; a crop that does not fit into the frame.
+    """
 
     clip_length: int
     crop: int
     frame_size: tuple[int, int]
     dtype: str
-    mean: Sequence[float]
-    std: Sequence[float]
-    layout: str  # axes of one clip in memory: THWC (channels last), TCHW or CTHW
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    layout: str
     device: str
+    device_id: int | None = None
+
+    def __post_init__(self) -> None:
+        whole_number("clip_length", self.clip_length, least=1)
+        height, width = self.frame_size
+        if whole_number("crop", self.crop, least=1) > min(height, width):
+            raise EruvError(f"crop {self.crop} does not fit into frames of {height}x{width}")
+        three_numbers("mean", self.mean)
+        if min(three_numbers("std", self.std)) <= 0:
+            raise EruvError(f"std {self.std} must be greater than 0")
 
 
 def jpeg_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:

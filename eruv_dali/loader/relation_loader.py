@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from eruv_dali.checks import three_numbers, whole_number
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import resolve_device
+from eruv_dali.device import gpu_number, resolve_device
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.engine import dtype_name
 from eruv_dali.loader.epochs import ClipInfo, EpochLoader
@@ -31,7 +32,7 @@ class RelationBatch(NamedTuple):
 
     Attributes:
         clips: (B, 2, 3, T, H, W), values (x / 255 - mean) / std; clips[:, k] is channels_last_3d.
-        relation: (B,) int64, position in the loader's `relations`, on the CPU.
+        relation: (B,) int64, position in the loader's `relations`, on the CPU unless `labels_on_device`.
         info: list of B PairInfo.
     """
 
@@ -47,15 +48,17 @@ class RelationLoader(EpochLoader):
             for batch in loader:
                 loss = F.cross_entropy(net(batch.clips), batch.relation)
 
-    One pass is one epoch; the next pass is the next epoch, in another order. The same arguments give the same batches,
-    whatever the number of threads. A pair that cannot be decoded is replaced by another of the same relation.
+    Each `iter()` is one epoch; the next is the next epoch, with other pairs, even when the one before was broken off;
+    `set_epoch` and `load_state_dict` choose. The same arguments give the same batches, whatever the number of threads.
+    A pair that cannot be decoded is replaced by another of the same relation.
 
     Args:
         dataset: a DATASET folder, or one opened.
         batch_size: pairs in a batch; the last batch of an epoch may be smaller.
+        drop_last: leave out what does not fill a batch of every shard.
         clip_length: frames in a clip.
         crop: side of the square crop, pixels; its place is drawn for each clip.
-        device: "auto", "gpu" or "cpu": where clips are decoded and delivered.
+        device: where clips are decoded and delivered: "auto", "gpu", "cpu", "cuda:1" or a torch.device.
         dtype: float32, float16 or bfloat16, as a name or a torch.dtype.
         mean, std: per channel, on the scale of 0 to 1. By default values stay between 0 and 1.
         relations: any of RELATIONS; a label is a position in this list.
@@ -64,8 +67,11 @@ class RelationLoader(EpochLoader):
             division stays when videos are added.
         val_fraction: share of the videos held out; at least two, and one of two shots where CV is asked.
         pairs_per_epoch: by default one for each segment.
+        labels_on_device: deliver `relation` where the clips are, instead of on the CPU.
         seed: other seeds give other pairs.
-        shard_id, num_shards: this process's part of every epoch, for several processes.
+        shard_id, num_shards: this process's part of every epoch; by default its rank among the processes of
+            torch.distributed or torchrun. All have the same number of batches; to fill them, an epoch may have a few
+            pairs more.
         threads: for decoding; by default one a core.
 
     Raises:
@@ -75,36 +81,41 @@ class RelationLoader(EpochLoader):
 
     def __init__(
         self, dataset: str | Path | Dataset, *, batch_size: int = 8, clip_length: int = 16, crop: int = 112,
-        device: str = "auto", dtype: str | torch.dtype = "float32", mean: Sequence[float] = (0.0, 0.0, 0.0),
-        std: Sequence[float] = (1.0, 1.0, 1.0), relations: Sequence[str] = RELATIONS, trimmed: bool = False,
-        split: str = "all", val_fraction: float = 0.1, pairs_per_epoch: int | None = None, seed: int = 0,
-        shard_id: int = 0, num_shards: int = 1, threads: int | None = None,
+        device: str | torch.device = "auto", dtype: str | torch.dtype = "float32",
+        mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
+        relations: Sequence[str] = RELATIONS, trimmed: bool = False,
+        split: str = "all", val_fraction: float = 0.1, pairs_per_epoch: int | None = None, drop_last: bool = False,
+        labels_on_device: bool = False, seed: int = 0, shard_id: int | None = None, num_shards: int | None = None,
+        threads: int | None = None,
     ) -> None:
-        if pairs_per_epoch is not None and pairs_per_epoch < 1:
-            raise EruvError(f"pairs_per_epoch {pairs_per_epoch} must be at least 1")
+        if pairs_per_epoch is not None:
+            whole_number("pairs_per_epoch", pairs_per_epoch, least=1)
+        if isinstance(relations, str):
+            raise EruvError(f"relations {relations!r} must be a list of names, such as {[*RELATIONS[:2]]}")
+        place = resolve_device(device)
         videos = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
         videos.check()
         frame_size = (videos.frame_height, videos.frame_width)
+        self.mean, self.std = three_numbers("mean", mean), three_numbers("std", std)
+        clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC", place,
+                          gpu_number(device) if place == "gpu" else None)
         segments = trimmed_segments([video.frames for video in videos.videos]) if trimmed else videos.segments
         segments = _split_segments(videos, segments, split, val_fraction, () if trimmed else relations)
-        self.sampler = RelationSampler(
+        self.pairs = RelationSampler(
             segments, relations=relations, clip_length=clip_length, crop=crop, frame_size=frame_size, seed=seed,
             trimmed=trimmed,
         )
-        self.relations = self.sampler.relations
-        self.mean, self.std = tuple(mean), tuple(std)
-        clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC",
-                          resolve_device(device))
-        super().__init__(videos, clip, items=pairs_per_epoch or len(self.sampler), clips_per_item=2,
-                         batch_size=batch_size, shard_id=shard_id, num_shards=num_shards, threads=threads,
-                         owned=videos is not dataset)
+        self.relations = self.pairs.relations
+        super().__init__(videos, clip, items=pairs_per_epoch or len(self.pairs), clips_per_item=2,
+                         batch_size=batch_size, drop_last=drop_last, labels_on_device=labels_on_device, seed=seed,
+                         shard_id=shard_id, num_shards=num_shards, threads=threads, owned=videos is not dataset)
 
     def _item(self, epoch: int, number: int, attempt: int) -> PairRequest:
-        return self.sampler.pair(epoch, number, attempt)
+        return self.pairs.pair(epoch, number, attempt)
 
     def _batch(self, items: list[PairRequest], clips: torch.Tensor) -> RelationBatch:
         clips = clips.unflatten(0, (2, len(items))).permute(1, 0, 5, 2, 3, 4)
-        relation = torch.tensor([self.relations.index(pair.relation) for pair in items])
+        relation = self._labels([self.relations.index(pair.relation) for pair in items], clips)
         info = [PairInfo(pair.relation, tuple(map(self._info, pair.clips))) for pair in items]
         return RelationBatch(clips, relation, info)
 

@@ -107,7 +107,7 @@ def _loader(
         threads=data.threads or max(1, default_threads() // processes.local_world),
     )
     if split == "val" and data.val_pairs is None:
-        loader.items = max(len(loader.sampler), VAL_PAIRS_PER_RELATION * len(loader.relations))
+        loader.items = max(len(loader.pairs), VAL_PAIRS_PER_RELATION * len(loader.relations))
     if split == "train":
         together = data.batch_size * processes.world
         if together > loader.items:
@@ -163,7 +163,7 @@ class _Run:
         report.forget_after(self.step, self.validated)
         with report:
             report.say(self._headline())
-            report.relations(self.train_loader.sampler)
+            report.relations(self.train_loader.pairs)
             self._train(report)
         write_text(self.out / "result.json", json.dumps(self.result, indent=1) + "\n")
         draw_curves(self.out / "metrics.jsonl", self.out / "curves.png")
@@ -177,7 +177,7 @@ class _Run:
         several = f" on each of {self.processes.world} processes" if self.processes.world > 1 else ""
         begun = f", going on after {self.step}" if self.step else ""
         return (f"pretrain {model.backbone} ({parameters / 1e6:.2f} M parameters), {len(self.train_loader.relations)} "
-                f"relations, {len(self.train_loader.sampler)} + {len(self.val_loader.sampler)} segments (training + "
+                f"relations, {len(self.train_loader.pairs)} + {len(self.val_loader.pairs)} segments (training + "
                 f"held out), {self.total_steps} steps of {self.config.data.batch_size} pairs{several}{begun}, "
                 f"{self.device.type}, {precision}")
 
@@ -358,7 +358,7 @@ class _Run:
         """A digest of the segments, training and held out, by the names of their videos."""
         digest = hashlib.sha256()
         for loader in (self.train_loader, self.val_loader):
-            segments, videos = loader.sampler.segments, loader.videos.videos
+            segments, videos = loader.pairs.segments, loader.videos.videos
             names = "\n".join(videos[number].video for number in np.unique(segments["video"]))
             digest.update(f"{names}\n{loader.items}".encode() + segments.tobytes())
         return digest.hexdigest()

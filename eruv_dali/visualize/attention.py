@@ -58,7 +58,8 @@ def video_attention(
     clips = [(name, first, 0) for first in range(start, start + frames, net.clip_length)]
     backbone = net.backbone.to(on, memory_format=torch.channels_last_3d).eval()
     maps, crop = [], (0, 0)
-    with (ClipLoader(clips, batch_size=4, hold_last=True, dataset=video, device=device, **net.look) as loader,
+    with (ClipLoader(clips, batch_size=4, hold_last=True, dataset=video, device=device, num_shards=1,
+                     **net.look) as loader,
           torch.inference_mode()):
         for batch in loader:
             maps.append(attention_maps(backbone, batch.clips, p=p).flatten(0, 1).cpu())
