@@ -214,7 +214,7 @@ class ClipEngine:
                 pipeline.run()
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[0]
-                unreadable = self.source.blame(request, f"DALI: {reason}")
+                unreadable = self.source.blame(batch.begun[position], f"DALI: {reason}")
                 if unreadable is None:
                     batch.begun[position] = self.source.begin(request)
                 else:

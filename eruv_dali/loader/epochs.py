@@ -108,6 +108,8 @@ class EpochLoader(ABC):
         """The loader itself: PyTorch Lightning tells the sampler of a loader which epoch begins (`set_epoch`)."""
         return self
 
+    batch_sampler = sampler  # where there is the one, Lightning reads the other too
+
     @property
     def epoch(self) -> int:
         """The epoch that the live pass is in, or the next one will be."""
@@ -203,8 +205,8 @@ class EpochLoader(ABC):
         self._started, self._delivered, self._waited_before = time.perf_counter(), 0, self._engine.waited
         if not self._shard_said and self.num_shards > 1:
             self._shard_said = True
-            log.info("%s: process %d of %d takes every %dth item of an epoch", type(self).__name__, self.shard_id,
-                     self.num_shards, self.num_shards)
+            log.info("%s: process %d of %d takes its share of each epoch", type(self).__name__, self.shard_id,
+                     self.num_shards)
         if not len(self):
             raise EruvError(f"with drop_last, batches of {self.batch_size} for each of {self.num_shards} processes can "
                             f"never be filled: an epoch has {self.items} items")

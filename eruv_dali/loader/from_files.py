@@ -7,7 +7,6 @@ once: the further ahead the loader asks, the more of them meet.
 
 import logging
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -104,12 +103,17 @@ class FileSource:
     def ready(self, begun: Wanted) -> bool:
         return begun.result.done()
 
-    def inputs(self, begun: Sequence[Wanted]) -> dict:
+    def inputs(self, begun: list[Wanted]) -> dict:
         """What DALI's pipeline takes for these clips; waits until they are read.
+
+        Those that were cut for DALI before it failed over their video are begun anew, in their place in the list.
 
         Raises:
             UnreadableClips: clips whose frames their files do not yield.
         """
+        for position, wanted in enumerate(begun):
+            if not self._sliced[wanted.request.video] and _is_slice(wanted):
+                begun[position] = self.begin(wanted.request)
         lost = {position: Unreadable(error.frames, str(error)) for position, wanted in enumerate(begun)
                 if isinstance(error := wanted.result.exception(), FrameNotFound)}
         if lost:
@@ -129,12 +133,14 @@ class FileSource:
                                    for part in read]
         return inputs
 
-    def blame(self, request: ClipRequest, reason: str) -> Unreadable | None:
+    def blame(self, begun: Wanted, reason: str) -> Unreadable | None:
         """DALI could not decode this clip: from now on PyAV decodes its video; only if that fails is it unreadable."""
-        if self._sliced[request.video]:
-            self._sliced[request.video] = False
-            log.warning("%s: DALI cannot decode it, PyAV does from now on (%s)",
-                        self.videos.videos[request.video].path, reason)
+        request = begun.request
+        if _is_slice(begun):
+            if self._sliced[request.video]:
+                self._sliced[request.video] = False
+                log.warning("%s: DALI cannot decode it, PyAV does from now on (%s)",
+                            self.videos.videos[request.video].path, reason)
             return None
         path, frames = self.videos.videos[request.video].path, np.unique(request.frames)
         return Unreadable(frames, f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({reason})")
@@ -193,3 +199,8 @@ class FileSource:
         for wanted in clips:
             wanted.result.set_result(Pictures(
                 pictures if len(clips) == 1 else pictures[np.searchsorted(union, wanted.frames)]))
+
+
+def _is_slice(wanted: Wanted) -> bool:
+    """The clip is read, and a piece of its file is what came of it."""
+    return wanted.result.done() and not wanted.result.exception() and isinstance(wanted.result.result(), Slice)

@@ -90,9 +90,9 @@ class PackSource:
             "rotation": np.array([request.rotation for request in requests], np.int32),
         }
 
-    def blame(self, request: ClipRequest, reason: str) -> Unreadable | None:
+    def blame(self, begun: ClipRequest, reason: str) -> Unreadable | None:
         """DALI could not decode this clip."""
-        path, frames = self.dataset.videos[request.video].path, np.unique(request.frames)
+        path, frames = self.dataset.videos[begun.video].path, np.unique(begun.frames)
         return Unreadable(frames, f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({reason})")
 
     def drop(self) -> None:
