@@ -20,13 +20,13 @@ from pathlib import Path
 
 from eruv_dali.config import load_config
 from eruv_dali.dataset import Dataset
+from eruv_dali.demo.corpus import render_corpus
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_text
 from eruv_dali.models import HEADS
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrain.demo.corpus import render_corpus
 from eruv_dali.pretrain.train import pretrain
 
 BETWEEN = ("CS", "CV", "CD")  # both clips untransformed: only a comparison tells these apart

@@ -36,8 +36,8 @@ from eruv_dali.errors import run_program
 from eruv_dali.files import write_text
 from eruv_dali.loader import RelationLoader
 from eruv_dali.models import BACKBONES, RelationNet, build_backbone
-from eruv_dali.pretrain.clock import StepClock
-from eruv_dali.pretrain.step import TrainStep, choose_precision
+from eruv_dali.train.clock import StepClock
+from eruv_dali.train.step import TrainStep, choose_precision
 
 PEAK_SIDE = {"cuda": 8192, "cpu": 2048}  # of the square matrices
 

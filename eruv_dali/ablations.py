@@ -21,7 +21,7 @@ from pathlib import Path
 
 from eruv_dali.config import load_config
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.pretrain.checkpoint import checkpoints
+from eruv_dali.train.checkpoint import checkpoints
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader import ClipLoader
 from eruv_dali.loader.engine import default_threads
-from eruv_dali.pretrain.step import choose_precision
+from eruv_dali.train.step import choose_precision
 from eruv_dali.videos import Video
 
 console = Console(stderr=True)

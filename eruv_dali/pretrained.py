@@ -11,7 +11,7 @@ from eruv_dali.config import DataConfig, load_config
 from eruv_dali.errors import EruvError
 from eruv_dali.models import build_backbone, load_backbone
 from eruv_dali.models.backbone_file import FORMAT
-from eruv_dali.pretrain.checkpoint import load_checkpoint
+from eruv_dali.train.checkpoint import load_checkpoint
 
 NONE = "none"  # instead of a checkpoint: random weights
 

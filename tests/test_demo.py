@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
+from eruv_dali.demo import corpus as demo
+from eruv_dali.demo.corpus import draw_shot, render_corpus
+from eruv_dali.demo.films import HEIGHT, WIDTH, plan_film
 from eruv_dali.errors import EruvError
-from eruv_dali.pretrain.demo import corpus as demo
-from eruv_dali.pretrain.demo.corpus import draw_shot, render_corpus
-from eruv_dali.pretrain.demo.films import HEIGHT, WIDTH, plan_film
 
 
 def decode(path) -> np.ndarray:

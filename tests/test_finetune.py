@@ -263,7 +263,7 @@ def test_probe_finds_the_direction_that_separates():
 
 def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     from eruv_dali.models import RelationNet
-    from eruv_dali.pretrain.checkpoint import save_checkpoint
+    from eruv_dali.train.checkpoint import save_checkpoint
 
     torch.manual_seed(3)
     net = RelationNet(build_backbone("r3d", width=2), 7)

@@ -21,12 +21,12 @@ from eruv_dali.loader import RelationLoader
 from eruv_dali.models import RelationNet, build_backbone, load_backbone
 from eruv_dali.prepare import prepare
 from eruv_dali.pretrain.__main__ import main
-from eruv_dali.pretrain.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
-from eruv_dali.pretrain.report import EPOCHS_AT_CHANCE, Report
 from eruv_dali.pretrain.scores import RelationScores
-from eruv_dali.pretrain.step import TrainStep, choose_precision
 from eruv_dali.pretrain.train import pretrain
 from eruv_dali.relations import RELATIONS, RelationSampler
+from eruv_dali.train.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
+from eruv_dali.train.report import EPOCHS_AT_CHANCE, Report
+from eruv_dali.train.step import TrainStep, choose_precision
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
          "model.width=4", "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2"]

@@ -13,8 +13,8 @@ import torch
 
 from eruv_dali.errors import EruvError
 from eruv_dali.pretrain.__main__ import main
-from eruv_dali.pretrain.learning_rate import scaled
-from eruv_dali.pretrain.processes import from_environment
+from eruv_dali.train.processes import from_environment
+from eruv_dali.train.schedule import scaled
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=9", "data.pairs_per_epoch=32",

@@ -26,9 +26,9 @@ from eruv_dali.even_clips import EvenClips, console, names_in
 from eruv_dali.files import write_text
 from eruv_dali.loader import ClipLoader
 from eruv_dali.models import save_backbone
-from eruv_dali.pretrain.checkpoint import load_checkpoint, save_checkpoint
-from eruv_dali.pretrain.step import TrainStep, choose_precision
 from eruv_dali.pretrained import Pretrained
+from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
+from eruv_dali.train.step import TrainStep, choose_precision
 
 VAL_CLIPS = 3  # a video, when epochs are compared
 SAVE_SECONDS = 60.0  # between two states to go on from

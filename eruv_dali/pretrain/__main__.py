@@ -24,16 +24,16 @@ from rich.table import Table
 
 from eruv_dali.config import Config, load_config
 from eruv_dali.dataset import Dataset
+from eruv_dali.demo.corpus import render_corpus
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrain.checkpoint import checkpoints
-from eruv_dali.pretrain.demo.corpus import render_corpus
-from eruv_dali.pretrain.processes import first_alone, from_environment
-from eruv_dali.pretrain.report import console
-from eruv_dali.pretrain.stop import Stopped
 from eruv_dali.pretrain.train import pretrain
+from eruv_dali.train.checkpoint import checkpoints
+from eruv_dali.train.processes import first_alone, from_environment
+from eruv_dali.train.report import console
+from eruv_dali.train.stop import Stopped
 
 RUNS = Path("runs")
 

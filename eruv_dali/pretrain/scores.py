@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from eruv_dali.pretrain.processes import Processes, add_up
+from eruv_dali.train.processes import Processes, add_up
 
 
 class RelationScores:

@@ -21,14 +21,14 @@ from eruv_dali.files import write_text
 from eruv_dali.loader import RelationLoader
 from eruv_dali.loader.engine import default_threads
 from eruv_dali.models import RelationNet, build_backbone, save_backbone
-from eruv_dali.pretrain.checkpoint import checkpoints, load_newest, save_checkpoint
-from eruv_dali.pretrain.clock import StepClock
-from eruv_dali.pretrain.learning_rate import build_schedule, scaled
-from eruv_dali.pretrain.processes import ALONE, Agreement, Processes, join
-from eruv_dali.pretrain.report import Report
 from eruv_dali.pretrain.scores import RelationScores
-from eruv_dali.pretrain.step import TrainStep, choose_precision
-from eruv_dali.pretrain.stop import Stopped, StopSignals
+from eruv_dali.train.checkpoint import checkpoints, load_newest, save_checkpoint
+from eruv_dali.train.clock import StepClock
+from eruv_dali.train.processes import ALONE, Agreement, Processes, join
+from eruv_dali.train.report import Report
+from eruv_dali.train.schedule import build_schedule, scaled
+from eruv_dali.train.step import TrainStep, choose_precision
+from eruv_dali.train.stop import Stopped, StopSignals
 from eruv_dali.visualize.confusion import draw_confusion
 from eruv_dali.visualize.curves import draw_curves
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from eruv_dali.pretrain.demo.films import HEIGHT, WIDTH, Film, Shot
-from eruv_dali.pretrain.demo.paint import rgb
+from eruv_dali.demo.films import HEIGHT, WIDTH, Film, Shot
+from eruv_dali.demo.paint import rgb
 
 
 def scatter(cell: np.ndarray, salt: int) -> np.ndarray:

@@ -10,10 +10,10 @@ from pathlib import Path
 import av
 import numpy as np
 
+from eruv_dali.demo.actors import DRAWN, Stage, weather
+from eruv_dali.demo.backdrop import backdrop
+from eruv_dali.demo.films import DESIGN, FPS, HEIGHT, WIDTH, Film, Shot, plan_film
 from eruv_dali.errors import EruvError
-from eruv_dali.pretrain.demo.actors import DRAWN, Stage, weather
-from eruv_dali.pretrain.demo.backdrop import backdrop
-from eruv_dali.pretrain.demo.films import DESIGN, FPS, HEIGHT, WIDTH, Film, Shot, plan_film
 
 
 def draw_shot(film: Film, shot: Shot) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from eruv_dali.config import OptimConfig
-from eruv_dali.pretrain.processes import ALONE, Processes, synchronise_batchnorm
+from eruv_dali.train.processes import ALONE, Processes, synchronise_batchnorm
 
 log = logging.getLogger("eruv_dali")
 

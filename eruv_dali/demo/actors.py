@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eruv_dali.pretrain.demo.films import HEIGHT, WIDTH, Film, Shot
-from eruv_dali.pretrain.demo.paint import paint_capsule, paint_disc, rgb
+from eruv_dali.demo.films import HEIGHT, WIDTH, Film, Shot
+from eruv_dali.demo.paint import paint_capsule, paint_disc, rgb
 
 GRAVITY = 9.8
 
