@@ -3,22 +3,20 @@
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eruv_dali.files import write_text
-from eruv_dali.loader import RelationLoader
-from eruv_dali.relations import RelationSampler
+from eruv_dali.loader.epochs import EpochLoader
 
 MOST_WAIT = 0.2  # share of the time spent waiting for clips, above which the cause is named
 WAITING_LINES = 3  # … in so many logging steps in a row
-FEW_ANCHORS = 0.5  # share of the segments that can show a relation, below which its videos give it away
-EPOCHS_AT_CHANCE = 10  # validations in a row that find a relation no better than guessed, before that is said
+EPOCHS_AT_CHANCE = 10  # validations in a row that find a kind no better than guessed, before that is said
 
 console = Console(stderr=True)
 
@@ -32,7 +30,7 @@ class Report:
         out: the RUN folder.
         total_steps: of the whole run; `step` are done.
         tensorboard: write its events too, where it is installed (the extra `log`).
-        at_chance: for each relation, how many validations in a row have found it at chance; belongs into a checkpoint.
+        at_chance: for each kind, how many validations in a row have found it at chance; belongs into a checkpoint.
     """
 
     def __init__(self, out: Path, total_steps: int, step: int, *, tensorboard: bool, at_chance: dict[str, int]) -> None:
@@ -60,22 +58,11 @@ class Report:
     def warn(self, text: str) -> None:
         self._progress.console.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
-    def relations(self, sampler: RelationSampler) -> None:
-        """Warn of relations that can be named by which video a clip is of, without a look at the other clip."""
-        for relation in sampler.relations:
-            anchors = sampler.anchors(relation)
-            if len(anchors) < FEW_ANCHORS * len(sampler):
-                others = ",".join(name for name in sampler.relations if name != relation)
-                of, videos = (len(np.unique(some["video"])) for some in (anchors, sampler.segments))
-                self.warn(f"only {len(anchors)} of {len(sampler)} segments can show {relation}, from {of} of {videos} "
-                          f"videos: the network may learn to know these instead of comparing clips; add videos like "
-                          f"them, or leave {relation} out (relations={others})")
-
     def status(self, text: str) -> None:
         """Show what is being done other than training."""
         self._progress.update(self._task, state=text)
 
-    def steps(self, figures: dict[str, Any], loader: RelationLoader) -> None:
+    def steps(self, figures: dict[str, Any], loader: EpochLoader) -> None:
         """Figures of the last steps: epoch, step, loss, accuracy, clips_per_second, data_wait, lr."""
         self._write(figures)
         memory = ""
@@ -89,20 +76,25 @@ class Report:
         if self._waiting_lines == WAITING_LINES:
             self.warn(f"{figures['data_wait']:.0%} of the time goes into waiting for clips: {_cause_of_wait(loader)}")
 
-    def validation(self, figures: dict[str, Any], head: str) -> None:
-        """Figures of a validation: epoch, step, and under "val" accuracy, per_relation, confusion, loss, pairs."""
+    def validation(self, figures: dict[str, Any], advice: Callable[[str], str]) -> None:
+        """Figures of a validation: epoch, step, and under "val" accuracy, loss and the rest.
+
+        Where "per_…" and "confusion" are among them, a kind that is never named better than by guessing is warned of,
+        with `advice`.
+        """
         self._write(figures)
         val = figures["val"]
         self.say(f"epoch {figures['epoch']}: validation accuracy {val['accuracy']:.1%}, loss {val['loss']:.3f}")
-        chance = 1 / len(val["per_relation"])
-        for (name, accuracy), row in zip(val["per_relation"].items(), val["confusion"], strict=True):
+        per_kind = _per_kind(val)
+        for (name, accuracy), row in zip(per_kind.items(), val.get("confusion", ()), strict=True):
             if accuracy is None:
                 continue
+            chance = 1 / len(per_kind)
             guessed = chance + 2 * math.sqrt(chance * (1 - chance) / sum(row))  # two standard deviations above chance
             self.at_chance[name] = self.at_chance.get(name, 0) + 1 if accuracy <= guessed else 0
             if self.at_chance[name] == EPOCHS_AT_CHANCE:
                 self.warn(f"after {EPOCHS_AT_CHANCE} validations {name} is still named no better than by guessing "
-                          f"({accuracy:.1%}, chance {chance:.1%}): {_cause_of_chance(name, head)}")
+                          f"({accuracy:.1%}, chance {chance:.1%}): {advice(name)}")
 
     def forget_after(self, step: int, validated: int) -> None:
         """Drop the lines that a run killed after its last checkpoint wrote; they will come again."""
@@ -121,10 +113,15 @@ class Report:
             file.write(json.dumps(figures) + "\n")
         if self._events:
             kind, values = ("val", figures["val"]) if "val" in figures else ("train", figures)
-            for name, value in {**values, **values.get("per_relation", {})}.items():
+            for name, value in {**values, **_per_kind(values)}.items():
                 if isinstance(value, float):
                     self._events.add_scalar(f"{kind}/{name}", value, figures["step"])
             self._events.flush()
+
+
+def _per_kind(val: dict[str, Any]) -> dict[str, float | None]:
+    """The accuracy of each kind, where there are kinds ("per_relation", "per_order", …)."""
+    return next((value for key, value in val.items() if key.startswith("per_")), {})
 
 
 def _tensorboard(out: Path, step: int):
@@ -135,7 +132,7 @@ def _tensorboard(out: Path, step: int):
     return SummaryWriter(out, purge_step=step + 1 if step else None)
 
 
-def _cause_of_wait(loader: RelationLoader) -> str:
+def _cause_of_wait(loader: EpochLoader) -> str:
     """What holds the loader up, as far as its settings tell, and what to do."""
     pack = loader.videos.pack
     if pack == "none":
@@ -146,13 +143,3 @@ def _cause_of_wait(loader: RelationLoader) -> str:
     if pack == "jpeg" and loader.device == "cpu":
         return "decoding JPEGs takes all cores; prepare with --pack raw, which needs no decoding"
     return "the pack is read too slowly; put the DATASET on a faster disk, or in one that memory can hold"
-
-
-def _cause_of_chance(relation: str, head: str) -> str:
-    if relation in ("CS", "CV", "CD"):
-        if head == "linear":
-            return "a linear head cannot compare two clips; use model.head=mlp"
-        return "telling shots and videos apart takes many of them and many steps; add videos, or train longer"
-    if relation == "CR":
-        return "the frames may look alike from every side; check them with python -m eruv_dali.visualize shots"
-    return "there may be too little motion in the videos; check them with python -m eruv_dali.visualize shots"

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from eruv_dali.config import OptimConfig
+from eruv_dali.train.settings import OptimConfig
 
 WARMUP = 0.05  # share of the steps in which a cosine schedule rises
 

@@ -1,9 +1,10 @@
-"""One step of training: both clips of every pair through the network at once, forwards, backwards, update.
+"""One step of training: a batch through the network, forwards, backwards, update.
 
 Nothing in it waits for the device: losses and answers stay there until somebody looks at them.
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from eruv_dali.config import OptimConfig
 from eruv_dali.train.processes import ALONE, Processes, synchronise_batchnorm
+from eruv_dali.train.settings import OptimConfig
 
 log = logging.getLogger("eruv_dali")
 
@@ -36,10 +37,11 @@ class TrainStep:
     float16; `optim.compile` compiles the network, and falls back, saying so, where that fails.
 
     Args:
-        net: RelationNet, or any network from clips to logits. It keeps the weights: `net.state_dict()` is the model.
+        net: any network from a batch's clips to an output. It keeps the weights: `net.state_dict()` is the model.
         optim: optimiser, learning rate (already scaled for the number of processes), and the rest.
         device: where `net` shall be.
         precision: of the convolutions.
+        loss: (output, target) → mean loss of the batch.
         processes: whose gradients are averaged.
         seed: dropout of a step depends on it, the step's number and the process, and on nothing before.
 
@@ -49,10 +51,11 @@ class TrainStep:
 
     def __init__(
         self, net: nn.Module, optim: OptimConfig, *, device: torch.device, precision: torch.dtype,
-        processes: Processes = ALONE, seed: int = 0,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy, processes: Processes = ALONE, seed: int = 0,
     ) -> None:
         if processes.world > 1 and optim.sync_batchnorm:
             net = synchronise_batchnorm(net, device)
+        self._judge = loss
         self.net = net.to(device, memory_format=torch.channels_last_3d)
         self.device, self.precision, self._seed, self._rank = device, precision, seed, processes.rank
         parameters = self.net.parameters()
@@ -70,47 +73,47 @@ class TrainStep:
         if optim.compile == "on" or (optim.compile == "auto" and device.type == "cuda"):
             self._forward, self._rehearsed = torch.compile(self._forward), False
 
-    def __call__(self, clips: torch.Tensor, label_B: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, clips: torch.Tensor, target: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Train by a batch.
 
         Args:
-            clips: what `net` takes; (B, 2, 3, T, H, W) for RelationNet, on `device`.
-            label_B: (B,) int64, on `device`.
+            clips: what `net` takes, on `device`; (B, K, 3, T, H, W) for PretextNet.
+            target: what its output is compared with, on `device`.
             number: of the step in the run.
 
         Returns:
-            logits (B, R) and the batch's mean loss, both detached and still on the device.
+            the output and the batch's mean loss, both detached and still on the device.
         """
         if not self._rehearsed:
-            self._rehearse(clips, label_B)
+            self._rehearse(clips, target)
         torch.manual_seed(int(np.random.SeedSequence([self._seed, number, self._rank]).generate_state(1, np.uint64)[0]))
-        logits, loss = self._loss(clips, label_B)
+        output, loss = self._loss(clips, target)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return logits.detach(), loss.detach()
+        return output.detach(), loss.detach()
 
     @torch.no_grad()
     def answer(self, clips: torch.Tensor) -> torch.Tensor:
-        """Logits (B, R) float32 of the network as it stands, nothing learnt. For `net.eval()`."""
+        """Output, float32, of the network as it stands, nothing learnt. For `net.eval()`."""
         with self._autocast():
             return self.net(clips).float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
 
-    def _loss(self, clips: torch.Tensor, label_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loss(self, clips: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with self._autocast():
-            logits = self._forward(clips).float()
-        return logits, F.cross_entropy(logits, label_B)
+            output = self._forward(clips).float()
+        return output, self._judge(output, target)
 
-    def _rehearse(self, clips: torch.Tensor, label_B: torch.Tensor) -> None:
-        """Compile, by a step that leaves no trace; go on without where the compiler fails."""
+    def _rehearse(self, clips: torch.Tensor, target: torch.Tensor) -> None:
+        """Compile, by a step that changes nothing; go on without where the compiler fails."""
         self._rehearsed = True
         buffers = {name: value.clone() for name, value in self.net.named_buffers()}
         try:
-            self._loss(clips, label_B)[1].backward()
+            self._loss(clips, target)[1].backward()
         except Exception as error:  # compilers fail in many ways of their own: no Triton, no g++, an unknown operator
             cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             log.warning("optim.compile: torch.compile failed, the network runs uncompiled (%s)", cause)

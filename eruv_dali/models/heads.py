@@ -1,0 +1,75 @@
+"""Heads: what answers a pretext's question from the features of a sample's clips, (B, K, D)."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import nn
+
+from eruv_dali.errors import EruvError
+
+HEADS = ("mlp", "linear")
+
+
+@dataclass(frozen=True)
+class HeadOptions:
+    """How the head is built.
+
+    Attributes:
+        kind: "mlp", or "linear" where the pretext allows it.
+        hidden: width of the hidden layer; `dropout`: share of it that is dropped in training. Both of "mlp" only.
+    """
+
+    kind: str = "mlp"
+    hidden: int = 512
+    dropout: float = 0.5
+
+
+class ConcatenatedMLP(nn.Sequential):
+    """The K features one after the other → Linear(K·D, hidden) → ReLU → Dropout → Linear(hidden, answers)."""
+
+    def __init__(self, clips: int, feature_dim: int, answers: int, options: HeadOptions) -> None:
+        super().__init__(nn.Linear(clips * feature_dim, options.hidden), nn.ReLU(inplace=True),
+                         nn.Dropout(options.dropout), nn.Linear(options.hidden, answers))
+
+    def forward(self, f_BKD: torch.Tensor) -> torch.Tensor:
+        return super().forward(f_BKD.flatten(1))
+
+
+class ConcatenatedLinear(nn.Linear):
+    """The K features one after the other → Linear(K·D, answers): a sum of one term for each clip."""
+
+    def __init__(self, clips: int, feature_dim: int, answers: int) -> None:
+        super().__init__(clips * feature_dim, answers)
+
+    def forward(self, f_BKD: torch.Tensor) -> torch.Tensor:
+        return super().forward(f_BKD.flatten(1))
+
+
+class PairwiseHead(nn.Module):
+    """Each two of the K features → one shared Linear(2·D, hidden) → ReLU; all pairs one after the other → Dropout →
+    Linear(pairs·hidden, answers). (VCOP, section 3.3; pairs in the order (1, 2), (1, 3), (2, 3).)"""
+
+    def __init__(self, clips: int, feature_dim: int, answers: int, options: HeadOptions) -> None:
+        super().__init__()
+        self.pairs = list(combinations(range(clips), 2))
+        self.pair = nn.Linear(2 * feature_dim, options.hidden)
+        self.relu, self.dropout = nn.ReLU(inplace=True), nn.Dropout(options.dropout)
+        self.answer = nn.Linear(len(self.pairs) * options.hidden, answers)
+
+    def forward(self, f_BKD: torch.Tensor) -> torch.Tensor:
+        h_BPH = self.relu(self.pair(torch.stack([f_BKD[:, pair].flatten(1) for pair in self.pairs], dim=1)))
+        return self.answer(self.dropout(h_BPH.flatten(1)))
+
+
+def concatenated(clips: int, feature_dim: int, answers: int, options: HeadOptions) -> nn.Module:
+    """`ConcatenatedMLP` or `ConcatenatedLinear`, by `options.kind`.
+
+    Raises:
+        EruvError: another kind.
+    """
+    if options.kind not in HEADS:
+        raise EruvError(f"unknown head {options.kind!r}: choose one of {', '.join(HEADS)}")
+    if options.kind == "linear":
+        return ConcatenatedLinear(clips, feature_dim, answers)
+    return ConcatenatedMLP(clips, feature_dim, answers, options)

@@ -1,0 +1,135 @@
+"""PretextLoader: batches of samples of any pretext, for pre-training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from eruv_dali.checks import three_numbers, whole_number
+from eruv_dali.dataset import Dataset
+from eruv_dali.device import gpu_number, resolve_device
+from eruv_dali.errors import EruvError
+from eruv_dali.loader.engine import dtype_name
+from eruv_dali.loader.epochs import ClipInfo, EpochLoader
+from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.pretext import find_pretext
+from eruv_dali.pretext.pretext import PretextOptions, Sample, Setting, trimmed_segments
+from eruv_dali.pretext.split import split_segments
+
+
+class SampleInfo(NamedTuple):
+    """Where a sample's clips came from, and the name of its kind."""
+
+    kind: str
+    clips: tuple[ClipInfo, ...]
+
+
+class PretextBatch(NamedTuple):
+    """A batch of B samples of K clips.
+
+    Attributes:
+        clips: (B, K, 3, T, H, W), values (x / 255 - mean) / std; clips[:, k] is channels_last_3d.
+        label: (B,) int64, position in the pretext's `kinds`, on the CPU unless `labels_on_device`.
+        info: list of B SampleInfo.
+    """
+
+    clips: torch.Tensor
+    label: torch.Tensor
+    info: list[SampleInfo]
+
+
+class PretextLoader(EpochLoader):
+    """Loads batches of a pretext's samples from a prepared DATASET, decoding ahead on DALI's threads.
+
+        with PretextLoader("my_dataset", "vcop", batch_size=8) as loader:
+            for batch in loader:
+                loss = F.cross_entropy(net(batch.clips), batch.label)
+
+    Each `iter()` is one epoch; the next is the next epoch, with other samples, even when the one before was broken off;
+    `set_epoch` and `load_state_dict` choose. The same arguments give the same batches, whatever the number of threads.
+    A sample that cannot be decoded is replaced by another of the same kind.
+
+    Args:
+        dataset: a DATASET folder, or one opened.
+        pretext: name of the pretext; `options`: its own, as its `Options` or a dict; by default those of the method.
+        batch_size: samples in a batch; the last batch of an epoch may be smaller.
+        drop_last: leave out what does not fill a batch of every shard.
+        clip_length: frames in a clip.
+        crop: side of the square crop, pixels; its place is drawn for each clip.
+        device: where clips are decoded and delivered: "auto", "gpu", "cpu", "cuda:1" or a torch.device.
+        dtype: float32, float16 or bfloat16, as a name or a torch.dtype.
+        mean, std: per channel, on the scale of 0 to 1. By default values stay between 0 and 1.
+        trimmed: each video is one action (UCF101): whole videos in place of segments.
+        split: "all" videos, or the "train" or "val" part: videos are held out by a hash of their name, so the
+            division stays when videos are added.
+        val_fraction: share of the videos held out; at least two, and what the pretext needs of them.
+        samples_per_epoch: by default one for each segment.
+        labels_on_device: deliver labels where the clips are, instead of on the CPU.
+        seed: other seeds give other samples.
+        shard_id, num_shards: this process's part of every epoch; by default its rank among the processes of
+            torch.distributed or torchrun. All have the same number of batches; to fill them, an epoch may have a few
+            samples more.
+        threads: for decoding; by default one a core.
+
+    Attributes:
+        pretext: the Pretext that draws the samples; its `kinds` are what labels count.
+
+    Raises:
+        EruvError: a bad argument, no such DATASET, a kind that these videos cannot show, or videos or a pack that are
+            not what prepare left.
+    """
+
+    def __init__(
+        self, dataset: str | Path | Dataset, pretext: str = "eruv", *,
+        options: PretextOptions | dict[str, Any] | None = None, batch_size: int = 8, clip_length: int = 16,
+        crop: int = 112, device: str | torch.device = "auto", dtype: str | torch.dtype = "float32",
+        mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0), trimmed: bool = False,
+        split: str = "all", val_fraction: float = 0.1, samples_per_epoch: int | None = None, drop_last: bool = False,
+        labels_on_device: bool = False, seed: int = 0, shard_id: int | None = None, num_shards: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        kind = find_pretext(pretext)
+        options = _options(kind.Options, options)
+        place = resolve_device(device)
+        videos = dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+        videos.check()
+        frame_size = (videos.frame_height, videos.frame_width)
+        self.mean, self.std = three_numbers("mean", mean), three_numbers("std", std)
+        clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC", place,
+                          gpu_number(device) if place == "gpu" else None)
+        setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed)
+        segments = trimmed_segments([video.frames for video in videos.videos]) if trimmed else videos.segments
+        segments = split_segments(videos, segments, split, val_fraction,
+                                  kind.held_out_needs(segments, setting, options))
+        self.pretext = kind(segments, setting, options)
+        if samples_per_epoch is None:
+            samples_per_epoch = len(self.pretext)
+        super().__init__(
+            videos, clip, items=whole_number("samples_per_epoch", samples_per_epoch, least=1),
+            clips_per_item=self.pretext.clips_per_sample, batch_size=batch_size, drop_last=drop_last,
+            labels_on_device=labels_on_device, seed=seed, shard_id=shard_id, num_shards=num_shards, threads=threads,
+            owned=videos is not dataset)
+
+    def _item(self, epoch: int, number: int, attempt: int) -> Sample:
+        return self.pretext.sample(epoch, number, attempt)
+
+    def _batch(self, items: list[Sample], clips: torch.Tensor) -> Any:
+        clips = clips.unflatten(0, (self.pretext.clips_per_sample, len(items))).permute(1, 0, 5, 2, 3, 4)
+        label = self._labels([sample.label for sample in items], clips)
+        return PretextBatch(clips, label, [SampleInfo(sample.kind, tuple(map(self._info, sample.clips)))
+                                           for sample in items])
+
+
+def _options(kind: type[PretextOptions], given: PretextOptions | dict[str, Any] | None) -> PretextOptions:
+    """The options of a pretext from what was given."""
+    if given is None:
+        return kind()
+    if isinstance(given, dict):
+        try:
+            return kind(**given)
+        except TypeError as error:
+            raise EruvError(f"options {given!r}: {str(error).partition(' ')[2]}") from None
+    if not isinstance(given, kind):
+        raise EruvError(f"options {given!r} are not those of this pretext; give a {kind.__name__} or a dict")
+    return given

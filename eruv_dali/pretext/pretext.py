@@ -1,0 +1,198 @@
+"""What a pretext is: which clips make a sample, and what the network must say of it. One file each beside this one.
+
+    segments ──Pretext.sample──► Sample: K clip requests, a label
+    K clips ──backbone──► features (B, K, D) ──Pretext.head──► output ──Pretext.loss──► training
+
+The loader, the training loop, checkpoints and reports know nothing of any one of them. A new one is a file with a
+subclass of `Pretext` and a line in pretext/__init__.py; `pretext: NAME` in a configuration then chooses it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from eruv_dali.checks import whole_number
+from eruv_dali.dataset import SEGMENT
+from eruv_dali.errors import EruvError
+from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.models.heads import HeadOptions
+from eruv_dali.streams import stream
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the network is asked once.
+
+    Attributes:
+        kind: name of what is to be recognised, one of the pretext's `kinds`; `label`: its position there.
+        clips: K requests, in the order in which the network sees them.
+    """
+
+    kind: str
+    label: int
+    clips: tuple[ClipRequest, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every pretext is given beside its options.
+
+    Attributes:
+        clip_length: T, frames in a clip.
+        crop: side of the square crop, pixels; `frame_size`: (height, width) of the frames it is taken from.
+        seed: other seeds give other samples.
+        trimmed: each video is one action (UCF101), and one segment.
+    """
+
+    clip_length: int = 16
+    crop: int = 112
+    frame_size: tuple[int, int] = (128, 171)
+    seed: int = 0
+    trimmed: bool = False
+
+
+@dataclass
+class PretextOptions:
+    """Options of a pretext: the configuration's section `pretext`. Each pretext has a subclass with its own."""
+
+    name: str = "eruv"
+
+
+class Pretext(ABC):
+    """Draws samples from segments, and says how the network's answer is judged.
+
+    `sample` is a pure function of its arguments and the seed. The first clip's segment, the anchor, runs through all
+    segments once in every pass.
+
+    Class attributes:
+        name: by which a configuration chooses it.
+        kind_word: what its kinds are called ("relation").
+        Options: its options, a subclass of `PretextOptions`.
+        heads: kinds of `HeadOptions` that it can be given.
+
+    Args:
+        segments: (S,) array of `dataset.SEGMENT`; those of fewer than `frames_needed` are left aside.
+        setting, options: see there.
+
+    Attributes:
+        kinds: names of what the network tells apart; a label is a position in them.
+        clips_per_sample: K.
+        segments: those that are used, sorted by video, shot and start.
+
+    Raises:
+        EruvError: a bad option, or these segments cannot serve.
+    """
+
+    name: ClassVar[str]
+    kind_word: ClassVar[str] = "kind"
+    Options: ClassVar[type[PretextOptions]] = PretextOptions
+    heads: ClassVar[tuple[str, ...]] = ("mlp",)
+
+    kinds: tuple[str, ...]
+    clips_per_sample: int
+
+    def __init__(self, segments: np.ndarray, setting: Setting, options: Any) -> None:
+        whole_number("clip_length", setting.clip_length, least=1)
+        if not 1 <= setting.crop <= min(setting.frame_size):
+            raise EruvError(f"crop {setting.crop} does not fit into frames of "
+                            f"{setting.frame_size[0]}x{setting.frame_size[1]}")
+        self.setting, self.options = setting, options
+        segments = segments[np.lexsort((segments["start"], segments["shot"], segments["video"]))]
+        needed = self.frames_needed(setting, options)
+        self.segments = segments[segments["end"] - segments["start"] >= needed]
+        if len(self.segments) == 0:
+            raise EruvError(f"no segment has the {needed} frames that {self.name} needs; prepare longer videos")
+        self._order: tuple[tuple, np.ndarray] = ((), np.zeros(0, np.int64))
+
+    @classmethod
+    @abstractmethod
+    def frames_needed(cls, setting: Setting, options: Any) -> int:
+        """Frames that a segment must have to be an anchor."""
+
+    @abstractmethod
+    def sample(self, epoch: int, number: int, attempt: int = 0) -> Sample:
+        """Sample `number` of an epoch. Numbers beyond the epoch's length are further passes over the segments.
+
+        Where that sample cannot be had, `attempt` 1, 2, … are others of the same kind, drawn from all segments.
+        """
+
+    @abstractmethod
+    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
+        """What answers: features (B, K, D) → output."""
+
+    def target(self, label_B: torch.Tensor, clips: torch.Tensor) -> torch.Tensor:
+        """What the output is compared with, from labels and delivered clips (B, K, 3, T, H, W)."""
+        return label_B
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Mean loss of a batch."""
+        return F.cross_entropy(output, target)
+
+    @classmethod
+    def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: Any) -> list[np.ndarray]:
+        """Sets of videos; of each at least one must be held out, or the held-out part cannot serve this pretext."""
+        return []
+
+    def warnings(self) -> list[str]:
+        """What about these segments a person should know before training."""
+        return []
+
+    def advice(self, kind: str, head: HeadOptions) -> str:
+        """What may be the cause, and what to do, where a kind is still named no better than by guessing."""
+        return "add videos, or train longer"
+
+    def __len__(self) -> int:
+        """Samples in an epoch: one for each segment."""
+        return len(self.segments)
+
+    def span(self, speed: int = 1) -> int:
+        """Source frames that a clip reaches over."""
+        return (self.setting.clip_length - 1) * speed + 1
+
+    def length(self, place: int) -> int:
+        """Frames of the segment at this place."""
+        return int(self.segments["end"][place] - self.segments["start"][place])
+
+    def random(self, epoch: int, number: int, attempt: int = 0) -> np.random.Generator:
+        """The stream that a sample is drawn from."""
+        return stream(self.setting.seed, epoch, number, attempt)
+
+    def anchor(self, epoch: int, number: int) -> int:
+        """The segment of the first clip: each once in every pass, in an order that changes from pass to pass."""
+        turn, place = divmod(number, len(self))
+        key = (epoch, turn)
+        if self._order[0] != key:
+            self._order = (key, stream(self.setting.seed, epoch, turn, purpose=1).permutation(len(self)))
+        return int(self._order[1][place])
+
+    def clip(
+        self, place: int, random: np.random.Generator, *, start: int | None = None, speed: int = 1, rotation: int = 0,
+        order: Callable[[np.random.Generator], np.ndarray] | None = None,
+    ) -> ClipRequest:
+        """A clip of the segment at this place, at a random start and crop unless `start` is given; all its frames share
+        the crop. `order` draws the order in which its frames are shown."""
+        segment = self.segments[place]
+        if start is None:
+            start = int(random.integers(segment["start"], segment["end"] - self.span(speed) + 1))
+        frames = start + speed * np.arange(self.setting.clip_length)
+        if order is not None:
+            frames = frames[order(random)]
+        height, width = self.setting.frame_size
+        top = int(random.integers(height - self.setting.crop + 1))
+        left = int(random.integers(width - self.setting.crop + 1))
+        return ClipRequest(int(segment["video"]), int(segment["shot"]), int(segment["segment"]), frames, rotation,
+                           (top, left), speed)
+
+
+def trimmed_segments(frames_of_videos: Sequence[int]) -> np.ndarray:
+    """One segment a video, for trimmed data: (V,) array of SEGMENT from the number of frames of each video."""
+    segments = np.zeros(len(frames_of_videos), SEGMENT)
+    segments["segment"] = segments["video"] = np.arange(len(frames_of_videos))
+    segments["end"] = frames_of_videos
+    return segments

@@ -1,0 +1,45 @@
+"""The division of a DATASET's videos into a training and a held-out part."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.errors import EruvError
+
+SPLITS = ("all", "train", "val")
+
+
+def split_segments(
+    dataset: Dataset, segments: np.ndarray, split: str, val_fraction: float, needs: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """The segments of the videos in this part, (≤ S,) array of `dataset.SEGMENT`.
+
+    Held out are the first videos in the order of their names' hashes: as many as `val_fraction` asks, at least two, and
+    on until there is one of each set of `needs` among them, where it is not empty, so that a small data set too can be
+    asked everything.
+
+    Raises:
+        EruvError: an unknown part, a fraction out of range, or too few videos.
+    """
+    if split not in SPLITS:
+        raise EruvError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+    if split == "all":
+        return segments
+    if not 0 < val_fraction < 1:
+        raise EruvError(f"val_fraction {val_fraction} must lie between 0 and 1")
+    videos = np.unique(segments["video"])
+    if len(videos) < 4:
+        raise EruvError(f"{dataset.folder}: {len(videos)} videos with segments are too few to hold two out for "
+                        "validation; prepare at least 4")
+    hashes = [hashlib.sha256(dataset.videos[video].video.encode()).digest() for video in videos]
+    share = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])
+    ranked = videos[np.argsort(share)]
+    count = max(2, int(np.sum(share < val_fraction)))
+    for needed in needs:
+        among = np.isin(ranked, needed)
+        if among.any():
+            count = max(count, int(np.argmax(among)) + 1)
+    is_val = np.isin(segments["video"], ranked[:count])
+    return segments[is_val if split == "val" else ~is_val]

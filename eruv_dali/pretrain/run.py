@@ -1,0 +1,101 @@
+"""A pre-training run, from its configuration and a prepared DATASET to a RUN folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.device import resolve_device
+from eruv_dali.errors import EruvError
+from eruv_dali.files import write_text
+from eruv_dali.loader.engine import default_threads
+from eruv_dali.pretext.loader import PretextLoader
+from eruv_dali.pretrain.task import PretrainTask
+from eruv_dali.train.config import Config, dump_config
+from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
+from eruv_dali.train.processes import ALONE, Processes, join
+from eruv_dali.train.step import choose_precision
+from eruv_dali.visualize.confusion import draw_confusion
+from eruv_dali.visualize.curves import draw_curves
+
+VAL_SAMPLES_PER_KIND = 30  # at the least, so that the accuracy of one kind means something
+
+
+def pretrain(
+    config: Config, dataset: Dataset, out: Path, *, resume: bool = False, processes: Processes = ALONE
+) -> dict[str, Any]:
+    """Pre-train on a prepared DATASET and fill the RUN folder `out`.
+
+    Writes config.yaml, metrics.jsonl, last.pt, best.pt (best validation accuracy), backbone.pt (the best backbone),
+    result.json, curves.png and confusion.png; returns the content of result.json: {"accuracy", "per_relation", …},
+    fractions of 1, of the best epoch.
+
+    Args:
+        config: everything that decides the run. `data.batch_size` and `optim.lr` are for one process: with several,
+            each takes its own batch, and the rate is multiplied as `optim.lr_rule` says.
+        dataset: what `prepare` wrote.
+        out: the RUN folder.
+        resume: go on from the newest whole checkpoint in `out`, bit for bit.
+        processes: this process among those that train together; only the first writes.
+
+    Raises:
+        EruvError: `out` holds a run already (and not `resume`), or another run than `config` describes; the data cannot
+            serve the configuration; the loss is no longer a finite number; a file cannot be written.
+        Stopped: SIGINT or SIGTERM came, and the run was saved.
+    """
+    device = torch.device("cpu")
+    if resolve_device(config.device) == "gpu":
+        device = torch.device("cuda", processes.local_rank)
+    join(processes, device)
+    refuse_run(out, resume)
+    precision = choose_precision(config.optim.precision, device)
+    torch.manual_seed(config.seed)
+    torch.backends.cudnn.benchmark = True
+    with (
+        _loader(config, dataset, "train", precision, processes) as train,
+        _loader(config, dataset, "val", precision, processes) as val,
+        disk_errors_named(out),
+    ):
+        task = PretrainTask(config, train, val)
+        trainer = Trainer(task, optim=config.optim, checkpoint=config.checkpoint, log=config.log, out=out,
+                          seed=config.seed, device=device, precision=precision, processes=processes, resume=resume)
+        if processes.first:
+            out.mkdir(parents=True, exist_ok=True)
+            write_text(out / "config.yaml", dump_config(config))
+        result = trainer.train()
+        if processes.first:
+            write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
+            draw_curves(out / "metrics.jsonl", out / "curves.png")
+            draw_confusion(result["confusion"], train.pretext.kinds, out / "confusion.png",
+                           title=f"{result['samples']} samples of held-out videos, epoch {result['epoch']}")
+        return result
+
+
+def _loader(
+    config: Config, dataset: Dataset, split: str, precision: torch.dtype, processes: Processes
+) -> PretextLoader:
+    data = config.data
+    loader = PretextLoader(
+        dataset, config.pretext.name, options=config.pretext, batch_size=data.batch_size, clip_length=data.clip_length,
+        crop=data.crop, device=config.device, dtype=precision, mean=data.mean, std=data.std, trimmed=data.trimmed,
+        split=split, val_fraction=data.val_fraction,
+        samples_per_epoch=data.pairs_per_epoch if split == "train" else data.val_pairs,
+        # Held-out samples are drawn from a seed of their own, the same in every epoch.
+        seed=config.seed if split == "train" else config.seed + 1,
+        shard_id=processes.rank, num_shards=processes.world,
+        threads=data.threads or max(1, default_threads() // processes.local_world),
+    )
+    if split == "val" and data.val_pairs is None:
+        loader.items = max(len(loader.pretext), VAL_SAMPLES_PER_KIND * len(loader.pretext.kinds))
+    if split == "train":
+        together = data.batch_size * processes.world
+        if together > loader.items:
+            processes_too = f" x {processes.world} processes = {together}" if processes.world > 1 else ""
+            raise EruvError(f"data.batch_size = {data.batch_size}{processes_too} can never be filled: an epoch has "
+                            f"{loader.items} samples (segments of the training videos, or data.pairs_per_epoch); lower "
+                            f"the one or set data.pairs_per_epoch={together} or more")
+        # Whole batches only, the same number for every process: beyond its end an epoch is a further pass.
+        loader.items = -(-loader.items // together) * together
+    return loader

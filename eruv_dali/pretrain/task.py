@@ -1,0 +1,117 @@
+"""Pre-training as a task for the training loop: samples of a pretext, and what the network says of them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eruv_dali.errors import EruvError
+from eruv_dali.models import HeadOptions, PretextNet, build_backbone, save_backbone
+from eruv_dali.pretext.loader import PretextBatch, PretextLoader
+from eruv_dali.train.checkpoint import save_checkpoint
+from eruv_dali.train.config import Config, flatten
+from eruv_dali.train.processes import Processes
+from eruv_dali.train.scores import KindScores
+from eruv_dali.train.step import TrainStep
+
+# What may differ between a run's start and its resumption. How the videos were prepared is not compared either: the
+# segments that came of it are.
+FREE_KEYS = (
+    "optim.epochs", "optim.max_steps", "optim.compile", "checkpoint.every_minutes", "checkpoint.keep",
+    "log.every_steps", "log.tensorboard", "device", "data.dataset", "data.videos", "data.threads", "data.pack",
+    "data.rule", "data.threshold", "data.segment_length", "data.min_length",
+    "data.batch_size",  # the samples of all processes together are compared
+)
+
+
+class PretrainTask:
+    """A `train.task.Task`: see there.
+
+    Args:
+        config: everything that decides the run.
+        loader, val_loader: of the training and the held-out videos.
+    """
+
+    program = "pretrain"
+    free = FREE_KEYS
+
+    def __init__(self, config: Config, loader: PretextLoader, val_loader: PretextLoader) -> None:
+        self.config, self.loader, self.val_loader, self.pretext = config, loader, val_loader, loader.pretext
+        model = config.model
+        if model.head not in self.pretext.heads:
+            raise EruvError(f"model.head = {model.head!r} is not one that pretext {self.pretext.name} can be given: "
+                            f"{', '.join(self.pretext.heads)}")
+        self.head = HeadOptions(model.head, model.hidden, model.dropout)
+        backbone = build_backbone(model.backbone, width=model.width)
+        self.net = PretextNet(backbone, self.pretext.head(backbone.feature_dim, self.head),
+                              clips=self.pretext.clips_per_sample)
+        self.fingerprint = {**flatten(config), "data": _digest(loader, val_loader)}
+
+    def headline(self) -> str:
+        model, pretext = self.config.model, self.pretext
+        parameters = sum(p.numel() for p in self.net.backbone.parameters())
+        return (f"{model.backbone} ({parameters / 1e6:.2f} M parameters) by {pretext.name}, {len(pretext.kinds)} "
+                f"{pretext.kind_word}s, {len(pretext)} + {len(self.val_loader.pretext)} segments (training + held out)")
+
+    def warnings(self) -> list[str]:
+        return self.pretext.warnings()
+
+    def target(self, batch: PretextBatch) -> torch.Tensor:
+        return self.pretext.target(batch.label, batch.clips)
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return self.pretext.loss(output, target)
+
+    def scores(self, device: torch.device) -> KindScores:
+        return KindScores(self.pretext.kinds, device)
+
+    def validate(self, step: TrainStep, processes: Processes, pause: Any) -> dict[str, Any]:
+        scores, loader = self.scores(step.device), self.val_loader
+        loader.set_epoch(0)
+        first = processes.rank  # number of the batch's first sample
+        for batch in loader:
+            # What was added so that all processes have as many batches does not count.
+            count = len(range(first, min(first + len(batch.label) * processes.world, loader.items), processes.world))
+            first += loader.batch_size * processes.world
+            target = self.target(batch)[:count].to(step.device, non_blocking=True)
+            output = step.answer(batch.clips)[:count]
+            if count:
+                scores.add(output, target, self.loss(output, target))
+            pause()
+        scores.add_up(processes)
+        return {"accuracy": scores.accuracy, f"per_{self.pretext.kind_word}": scores.per_kind,
+                "confusion": scores.confusion.tolist(), "loss": scores.loss, "samples": scores.count}
+
+    def rank(self, val: dict[str, Any]) -> list[float]:
+        return [val["accuracy"]]
+
+    def result(self, val: dict[str, Any], epoch: int, step: int) -> dict[str, Any]:
+        model, pretext = self.config.model, self.pretext
+        per_kind = f"per_{pretext.kind_word}"
+        return {"program": "pretrain", "pretext": pretext.name, "backbone": model.backbone, "width": model.width,
+                "head": model.head, "seed": self.config.seed, f"{pretext.kind_word}s": list(pretext.kinds),
+                "accuracy": val["accuracy"], per_kind: val[per_kind], "confusion": val["confusion"],
+                "chance": 1 / len(pretext.kinds), "epoch": epoch, "step": step, "samples": val["samples"]}
+
+    def save_best(self, out: Path, val: dict[str, Any], epoch: int) -> None:
+        save_checkpoint(out / "best.pt", {"net": self.net.state_dict(), "model": vars(self.config.model),
+                                          "epoch": epoch, **val})
+        save_backbone(self.net.backbone, out / "backbone.pt")
+
+    def advice(self, kind: str) -> str:
+        return self.pretext.advice(kind, self.head)
+
+    def describe(self, info: list) -> list[dict[str, Any]]:
+        return [{"kind": sample.kind, "clips": [clip._asdict() for clip in sample.clips]} for sample in info]
+
+
+def _digest(*loaders: PretextLoader) -> str:
+    """A digest of the segments, training and held out, by the names of their videos."""
+    digest = hashlib.sha256()
+    for loader in loaders:
+        segments, videos = loader.pretext.segments, loader.videos.videos
+        names = "\n".join(videos[number].video for number in np.unique(segments["video"]))
+        digest.update(f"{names}\n{loader.items}".encode() + segments.tobytes())
+    return digest.hexdigest()

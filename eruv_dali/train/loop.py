@@ -1,0 +1,291 @@
+"""The training loop: whatever a task is, its epochs, checkpoints, exact resumption, stop signals and report.
+
+    Trainer(task, …).train()  ──►  RUN: metrics.jsonl, TensorBoard events, last.pt; the task keeps its best epoch
+
+The whole state of a run is its step: the loader's position, the schedule and dropout follow from it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eruv_dali.errors import EruvError
+from eruv_dali.files import write_text
+from eruv_dali.train.checkpoint import checkpoints, load_newest, save_checkpoint
+from eruv_dali.train.clock import StepClock
+from eruv_dali.train.processes import Agreement, Processes
+from eruv_dali.train.report import Report
+from eruv_dali.train.schedule import build_schedule, scaled
+from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
+from eruv_dali.train.step import TrainStep
+from eruv_dali.train.stop import Stopped, StopSignals
+from eruv_dali.train.task import Task
+
+
+def refuse_run(out: Path, resume: bool) -> None:
+    """Refuse to begin a run where there is one already.
+
+    Raises:
+        EruvError: `out` holds a run, and it is not to be resumed.
+    """
+    if not resume and checkpoints(out / "last.pt"):
+        raise EruvError(f"{out}: holds a run already; add --resume to go on with it, or name another --out")
+
+
+class Trainer:
+    """Trains a task and fills the RUN folder.
+
+    Args:
+        task: what is trained.
+        optim, checkpoint, log: how. `optim.lr` is for one process: with several it is multiplied as `optim.lr_rule`
+            says.
+        out: the RUN folder.
+        seed: of dropout.
+        device, precision: where, and in what numbers, the network computes.
+        processes: this process among those that train together; only the first writes.
+        resume: go on from the newest whole checkpoint in `out`, if there is one, bit for bit.
+
+    Attributes:
+        result: `task.result` of the best epoch.
+
+    Raises:
+        EruvError: the checkpoint is of another run, the loss is no longer a finite number, a checkpoint cannot be written.
+        Stopped: SIGINT or SIGTERM came, and the run was saved.
+    """
+
+    def __init__(
+        self, task: Task, *, optim: OptimConfig, checkpoint: CheckpointConfig, log: LogConfig, out: Path, seed: int,
+        device: torch.device, precision: torch.dtype, processes: Processes, resume: bool,
+    ) -> None:
+        self.task, self.optim, self.checkpoint, self.log, self.out = task, optim, checkpoint, log, out
+        self.device, self.processes = device, processes
+        lr = scaled(optim.lr, processes.world, optim.lr_rule)
+        self.step_by = TrainStep(task.net, dataclasses.replace(optim, lr=lr), device=device, precision=precision,
+                                 loss=task.loss, processes=processes, seed=seed)
+        self.net = self.step_by.net
+        self.epoch_steps = len(task.loader)
+        self.total_steps = int(min(optim.epochs * self.epoch_steps, optim.max_steps or math.inf))
+        self.schedule = build_schedule(self.step_by.optimizer, optim, self.total_steps)
+        self.agreement = Agreement(processes)
+        self.step = 0  # steps done
+        self.validated = 0  # after so many steps the last validation took place
+        self.best: list[float] | None = None
+        self.result: dict[str, Any] = {}
+        self.at_chance: dict[str, int] = {}
+        self.interval = task.scores(device)  # of the steps since the last line of metrics.jsonl
+        self.unchecked: list[tuple[torch.Tensor, Any]] = []  # losses nobody has looked at, and what tells their batches
+        self.clock, self.seconds, self.waited, self.clips = StepClock(device), 0.0, 0.0, 0
+        self.saved_at = time.monotonic()
+        self.signals = StopSignals()
+        if resume and checkpoints(out / "last.pt"):
+            self._load(*load_newest(out / "last.pt"))
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end of the run; returns `result`."""
+        with self.signals:
+            if not self.processes.first:
+                self._train(None)
+                return self.result
+            self.out.mkdir(parents=True, exist_ok=True)
+            for aside in self.out.glob(".*.aside"):  # of a process killed while it wrote
+                aside.unlink()
+            report = Report(self.out, self.total_steps, self.step, tensorboard=self.log.tensorboard,
+                            at_chance=self.at_chance)
+            report.forget_after(self.step, self.validated)
+            with report:
+                report.say(self._headline())
+                for warning in self.task.warnings():
+                    report.warn(warning)
+                self._train(report)
+            return self.result
+
+    def _headline(self) -> str:
+        precision = str(self.step_by.precision).removeprefix("torch.")
+        several = f" on each of {self.processes.world} processes" if self.processes.world > 1 else ""
+        begun = f", going on after {self.step}" if self.step else ""
+        return (f"{self.task.program} {self.task.headline()}, {self.total_steps} steps of "
+                f"{self.task.loader.batch_size}{several}{begun}, {self.device.type}, {precision}")
+
+    def _train(self, report: Report | None) -> None:
+        while True:
+            if self.step < self.total_steps and not self._validation_due():
+                self._train_epoch(report)
+            if not self._validation_due():
+                return
+            self._validate(report)
+            self._gather_interval()
+            self._save()
+
+    def _validation_due(self) -> bool:
+        """At the end of each epoch, and of the run."""
+        ended = self.step % self.epoch_steps == 0 or self.step == self.total_steps
+        return ended and self.step > self.validated
+
+    def _train_epoch(self, report: Report | None) -> None:
+        """Train up to the end of the epoch, or of the run."""
+        loader = self.task.loader
+        epoch, within = divmod(self.step, self.epoch_steps)
+        together = loader.batch_size * self.processes.world
+        loader.load_state_dict({"epoch": epoch, "position": within * together})
+        batches = iter(loader)
+        self.net.train()
+        self.clock.lap()  # whatever came between is not training
+        while True:
+            self.clock.waiting()
+            batch = next(batches)
+            self.clock.working()
+            target = self.task.target(batch).to(self.device, non_blocking=True)
+            output, loss = self.step_by(batch.clips, target, self.step)
+            if self.optim.schedule == "cosine":
+                self.schedule.step()
+            self.interval.add(output, target, loss)
+            self.unchecked.append((loss, batch.info))
+            self.clips += batch.clips[..., 0, 0, 0, 0].numel()
+            self.step += 1
+            self._stop_if_asked()
+            if self.step % self.log.every_steps == 0 or self.step == self.total_steps:
+                self._log_steps(epoch, report)
+                if time.monotonic() - self.saved_at > 60 * self.checkpoint.every_minutes:
+                    self._save()
+            if self.step == self.total_steps or self.step % self.epoch_steps == 0:
+                break
+        batches.close()
+        self._lap()
+
+    def _lap(self) -> None:
+        seconds, waited = self.clock.lap()
+        self.seconds, self.waited = self.seconds + seconds, self.waited + waited
+
+    def _log_steps(self, epoch: int, report: Report | None) -> None:
+        self._check_losses()
+        self._lap()
+        self.interval.add_up(self.processes)
+        if report:
+            report.steps({
+                "epoch": epoch, "step": self.step, **self.interval.figures(),
+                "clips_per_second": self.clips * self.processes.world / self.seconds,
+                "data_wait": self.waited / self.seconds, "lr": self.step_by.optimizer.param_groups[0]["lr"],
+            }, self.task.loader)
+        self.interval = self.task.scores(self.device)
+        self.seconds, self.waited, self.clips = 0.0, 0.0, 0
+
+    def _check_losses(self) -> None:
+        """Stop where a loss is not a finite number, before weights spoilt by it are saved."""
+        if not self.unchecked:
+            return
+        losses = torch.stack([loss for loss, _ in self.unchecked]).tolist()
+        first = self.step - len(losses)
+        for number, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                file = self.out / "bad_batch.json"
+                samples = self.task.describe(self.unchecked[number][1])
+                write_text(file, json.dumps({"step": first + number + 1, "loss": str(loss), "samples": samples},
+                                            indent=1))
+                raise EruvError(f"loss is {loss} at step {first + number + 1}; its batch is described in {file}; lower "
+                                f"the learning rate ({self.optim.lr}), and go on from the last checkpoint in a new run")
+        self.unchecked = []
+
+    @torch.no_grad()
+    def _validate(self, report: Report | None) -> None:
+        epoch = (self.step - 1) // self.epoch_steps
+        if report:
+            report.status("validating")
+        self.net.eval()
+        val = self.task.validate(self.step_by, self.processes, self._pause)
+        if val and self.optim.schedule == "plateau":
+            self.schedule.step(val["loss"])
+        self.validated = self.step
+        if report and val:
+            report.validation({"epoch": epoch, "step": self.step, "val": val}, self.task.advice)
+        # Where nothing is held out, the last epoch is the best.
+        if val or self.step == self.total_steps:
+            rank = self.task.rank(val) if val else [float(epoch)]
+            if self.best is None or rank > self.best:
+                self.best, self.result = rank, self.task.result(val, epoch, self.step)
+                if self.processes.first:
+                    self.task.save_best(self.out, val, epoch)
+
+    def _pause(self) -> None:
+        """Between batches of a validation. Several processes agree at a step."""
+        if self.processes.world == 1:
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if not self.agreement.reached(self.signals.received is not None):
+            return
+        self._gather_interval()
+        self._save()
+        number = self.signals.received or signal.SIGTERM
+        name = signal.Signals(number).name
+        start = "python" if self.processes.world == 1 else "torchrun …"
+        raise Stopped(f"{name}: saved after step {self.step} of {self.total_steps}; go on with: "
+                      f"{start} -m eruv_dali.{self.task.program} --out {self.out} --resume", number)
+
+    def _gather_interval(self) -> None:
+        """Hand what all processes counted since the last logging step to the first, which saves it."""
+        self.interval.add_up(self.processes)
+        if not self.processes.first:
+            self.interval = self.task.scores(self.device)
+
+    def _save(self) -> None:
+        """Save the run, if this is the first process."""
+        self._check_losses()
+        self.saved_at = time.monotonic()
+        if not self.processes.first:
+            return
+        save_checkpoint(self.out / "last.pt", {
+            "net": self.net.state_dict(), "optimizer": self.step_by.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(), "scaler": self.step_by.scaler.state_dict(),
+            "step": self.step, "validated": self.validated, "best": self.best, "result": self.result,
+            "interval": self.interval.state_dict(), "at_chance": self.at_chance, "fingerprint": self.task.fingerprint,
+            "samples_a_step": self._samples_a_step(),
+        }, keep=self.checkpoint.keep)
+
+    def _load(self, state: dict[str, Any], file: Path) -> None:
+        """Go on from a checkpoint, if it is of the run that the task describes."""
+        before, now = state["fingerprint"], self.task.fingerprint
+        for key in before | now:
+            if key not in self.task.free and now.get(key) != before.get(key):
+                raise EruvError(f"{key} = {_short(now.get(key))} was {_short(before.get(key))} when this run began "
+                                f"({file}); resume with what it was, or start a new run with another --out")
+        if state["samples_a_step"] != self._samples_a_step():
+            raise EruvError(f"batches of {self.task.loader.batch_size} on {self.processes.world} process(es) are "
+                            f"{self._samples_a_step()} samples a step, and were {state['samples_a_step']} when this run "
+                            f"began ({file}); resume with as many, or start a new run with another --out")
+        self.net.load_state_dict(state["net"])
+        self.step_by.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step_by.scaler.load_state_dict(state["scaler"])
+        self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
+        self.result, self.at_chance = state["result"], state["at_chance"]
+        if self.processes.first:  # the others' counts are in it
+            self.interval.load_state_dict(state["interval"])
+
+    def _samples_a_step(self) -> int:
+        return self.task.loader.batch_size * self.processes.world
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+@contextlib.contextmanager
+def disk_errors_named(out: Path) -> Iterator[None]:
+    """A file that cannot be written is one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        kept = "the last checkpoint is intact, go on with --resume" if checkpoints(out / "last.pt") else (
+            "nothing was saved yet; make room, or name another --out")
+        raise EruvError(f"{error.filename or out}: {error.strerror}; {kept}") from None
