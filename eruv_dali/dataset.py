@@ -31,7 +31,6 @@ the value. `prepare` on the same folder makes everything as it was, without deco
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -145,8 +144,8 @@ class Dataset:
         file = self.folder / "videos.json"
         content = self._seal.content("videos.json")
         with reading(file):
-            rows = [VideoRow(video=name, **facts) for name, facts in json.loads(content).items()]
-            return [_sound(row, self.pack) for row in rows]
+            return [_sound(VideoRow(name, Path(facts.pop("path")), **facts), self.pack)
+                    for name, facts in json.loads(content).items()]
 
     def _map_frames(self) -> np.ndarray:
         """frames.npy. The seal answers for its content; what could crash a decoder is checked video by video."""
@@ -186,6 +185,8 @@ class Dataset:
         kept = {video.video for video in self._every}
         if self._edited("videos.csv"):
             kept = read_kept_videos(self.folder / "videos.csv", {video.video: video for video in self._every})
+        if not kept:
+            raise EruvError(f"{self.folder}/videos.csv: names no video; run prepare on this DATASET again")
         content = self._seal.content("segments.npy")
         if self._edited("segments.csv") or len(kept) < len(self._every):
             segments = read_edited_segments(self.folder / "segments.csv", self._every, kept)
@@ -194,8 +195,6 @@ class Dataset:
                 segments = np.load(BytesIO(content))
                 if segments.dtype != SEGMENT or segments.ndim != 1 or first_outside(segments, self._every) is not None:
                     raise ValueError("it holds no segments of these videos")
-        if not kept:
-            raise EruvError(f"{self.folder}/videos.csv: names no video; run prepare on this DATASET again")
         place = np.cumsum([video.video in kept for video in self._every]) - 1  # among those kept
         segments["video"] = place[segments["video"]]
         return [video for video in self._every if video.video in kept], segments
@@ -210,8 +209,7 @@ class Dataset:
 def _sound(row: VideoRow, pack: str) -> VideoRow:
     """A row of videos.json whose values can be true. ValueError: one that cannot."""
     for column, sound in (
-        ("video", isinstance(row.video, str)),
-        ("path", isinstance(row.path, str) and row.path and "\0" not in row.path),
+        ("path", "\0" not in str(row.path)),
         ("frames", type(row.frames) is int and row.frames > 0),
         ("codec", isinstance(row.codec, str)),
         ("rotation", type(row.rotation) is int and row.rotation in (0, 90, 180, 270)),
@@ -222,7 +220,7 @@ def _sound(row: VideoRow, pack: str) -> VideoRow:
     ):
         if not sound:
             raise ValueError(f"{column} {getattr(row, column)!r} of video {row.video!r}")
-    return replace(row, path=Path(row.path))
+    return row
 
 
 class NewerFormat(EruvError):

@@ -8,6 +8,7 @@ it. Everything else is refused with one line that names the file, the line and t
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,9 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
     for row, column in np.argwhere((numbers < 0) | (numbers > MOST)):
         raise EruvError(f"{file}: line {lines[row]}: {SEGMENT_COLUMNS[column]} {str(table[row][column])[:SHOWN]} must "
                         f"lie between 0 and {MOST}")
-    segments = np.array(table, SEGMENT)
+    segments = np.empty(len(table), SEGMENT)
+    for number, column in enumerate(SEGMENT_COLUMNS):
+        segments[column] = numbers[:, number]
     if (wrong := first_outside(segments, videos)) is not None:
         _, video, _, start, end = table[wrong]
         raise EruvError(f"{file}: line {lines[wrong]}: start {start}, end {end} must satisfy 0 <= start < end <= "
@@ -96,7 +99,7 @@ def first_outside(segments: np.ndarray, videos: Sequence[VideoRow]) -> int | Non
     return None if good.all() else int(np.argmin(good))
 
 
-def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """The number of each line and its cells in these columns. Lines without a word in them are passed over."""
     with reading(file), open(file, newline="", encoding="utf-8-sig") as opened:
         rows = csv.reader(opened)
@@ -105,13 +108,14 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]
             if header.count(column) != 1:
                 raise EruvError(f"{file}: needs one column {column!r}, has {','.join(header)[:100]!r} (separated by "
                                 "commas); run prepare on this DATASET again")
-        places, width = [header.index(column) for column in columns], len(header)
+        width, chosen = len(header), itemgetter(*map(header.index, columns))
         for row in rows:
-            if any(row[width:]):
+            if len(row) != width:
+                row += [""] * (width - len(row))
+            if len(row) > width and any(row[width:]):
                 raise EruvError(f"{file}: line {rows.line_num}: has {len(row)} cells, the first line has {width}; mend "
                                 "it, or run prepare on this DATASET again")
-            row += [""] * (width - len(row))
-            cells = [row[place] for place in places]
+            cells = chosen(row)
             if any(cells):
                 yield rows.line_num, cells
 
