@@ -16,7 +16,7 @@ import pytest
 from numbered import read_number, write_video
 
 from eruv_dali import ClipLoader, Dataset, EruvError
-from eruv_dali.columns import FRAME
+from eruv_dali.columns import FRAME, SEGMENT
 from eruv_dali.pack import encode_frame
 from eruv_dali.prepare import prepare
 from eruv_dali.records import BadRecord, read_record, record_path
@@ -260,6 +260,12 @@ def test_settings_that_cannot_be(copy_of, key, value, agreeing):
         shutil.rmtree(folder)
 
 
+def test_without_a_pack_the_seal_tells_of_another_frame_size(copy_of):
+    folder = copy_of("none")
+    change_json(folder / "dataset.json", lambda settings: settings.update(frame_height=130))
+    says(folder, r"dataset\.json: damaged DATASET \(its checksum is wrong\); run prepare on it again")
+
+
 @pytest.mark.parametrize("key, value", [
     ("pack", "../../x.bin"), ("pack", ""), ("pack", 3), ("pack", "frames-00000.bin\n"), ("rotation", 45),
     ("rotation", True), ("frames", 0), ("frames", 65), ("frames", "64"), ("first", -1), ("first", 64), ("size", None),
@@ -290,7 +296,7 @@ def test_places_that_no_pack_file_has(copy_of, pack, field, value):
 @pytest.mark.parametrize("content", [
     b"", b"PK\5\6" + bytes(18), b"\x93NUMPY\1\0\x46\0{'descr': '<i8', 'fortran_order': False, 'shape': (10**12,)}\n",
     b"\x93NUMPY\1\0\xd0\x07" + b"(" * 2000, b"\x93NUMPY\1\0\x08\0{'''   \n", np.zeros(3), np.zeros((3, 64), FRAME),
-    np.array({"pickled": 1}, object)], ids=str)
+    np.array([[(0, 0, 0, 0, 64)]], SEGMENT), np.array({"pickled": 1}, object)], ids=str)
 def test_arrays_that_are_none(copy_of, name, content):
     folder = copy_of()
     if isinstance(content, np.ndarray):
