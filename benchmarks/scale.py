@@ -28,45 +28,51 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from eruv_dali.dataset import FORMAT, FRAME, SEGMENT, SEGMENT_COLUMNS, VIDEO_COLUMNS, Dataset
+from eruv_dali.columns import FRAME, SEGMENT, SEGMENT_COLUMNS, VIDEO_COLUMNS
+from eruv_dali.dataset import FORMAT, Dataset
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_csv, write_text
 from eruv_dali.loader import RelationLoader
 from eruv_dali.seal import seal_dataset
 
-VIDEOS, SEGMENTS_A_VIDEO, LENGTH = 10_000, 100, 48
+VIDEOS, SEGMENTS_A_VIDEO, LENGTH, STEP = 10_000, 100, 48, 4
 HEIGHT, WIDTH = 128, 171
 
 
 def make_dataset(folder: Path, videos: int) -> Path:
-    """A DATASET of `videos` videos with 100 segments of 48 frames in 20 shots each; frames.npy is a sparse file."""
+    """A DATASET of `videos` videos with 100 segments in 20 shots each, of 48 frames that overlap, to spare the disk."""
     (folder / "pack").mkdir(parents=True)
     (folder / "originals").mkdir()
-    pictures = np.random.default_rng(0).integers(0, 256, (LENGTH * SEGMENTS_A_VIDEO, HEIGHT, WIDTH, 3), np.uint8)
+    count = STEP * (SEGMENTS_A_VIDEO - 1) + LENGTH
+    pictures = np.random.default_rng(0).integers(0, 256, (count, HEIGHT, WIDTH, 3), np.uint8)
     pictures.tofile(folder / "pack" / "frames-00000.bin")
-    rows, names = [], [f"{n // 100:03d}/{n:06d}.mp4" for n in range(videos)]
-    count = LENGTH * SEGMENTS_A_VIDEO
+    rows, facts, names = [], {}, [f"{n // 100:03d}/{n:06d}.mp4" for n in range(videos)]
     for n, name in enumerate(names):
         path = folder / "originals" / f"{n}.mp4"
         path.touch()
         status = path.stat()
         rows.append((name, path, count, 25, 640, 360, "h264", 0, status.st_size, status.st_mtime_ns, ""))
+        facts[name] = dict(path=str(path), frames=count, codec="h264", rotation=0, size=status.st_size,
+                           mtime_ns=status.st_mtime_ns, pack="frames-00000.bin", first=n * count)
     write_csv(folder / "videos.csv", VIDEO_COLUMNS, rows)
-    write_text(folder / "packs.json", json.dumps(["frames-00000.bin"] * videos))
+    write_text(folder / "videos.json", json.dumps(facts))
     segments = np.zeros(videos * SEGMENTS_A_VIDEO, SEGMENT)
     place = np.arange(len(segments))
     segments["segment"], segments["video"] = place, place // SEGMENTS_A_VIDEO
     segments["shot"] = place % SEGMENTS_A_VIDEO // 5
-    segments["start"] = place % SEGMENTS_A_VIDEO * LENGTH
+    segments["start"] = place % SEGMENTS_A_VIDEO * STEP
     segments["end"] = segments["start"] + LENGTH
     write_csv(folder / "segments.csv", SEGMENT_COLUMNS,
               ((s, names[v], shot, start, end) for s, v, shot, start, end in segments.tolist()))
     np.save(folder / "segments.npy", segments)
-    # Every record stays zero (offset 0 in the pack): pages nobody looked at take neither disk nor memory.
-    np.lib.format.open_memmap(folder / "frames.npy", "w+", FRAME, (videos * count,)).flush()
-    seal_dataset(folder)
-    write_text(folder / "dataset.json", json.dumps(
-        {"format": FORMAT, "frame_height": HEIGHT, "frame_width": WIDTH, "pack": "raw"}))
+    frames = np.zeros(count, FRAME)
+    frames["size"] = pictures[0].size
+    frames["offset"] = pictures[0].size * np.arange(count)
+    np.save(folder / "frames.npy", np.tile(frames, videos))
+    settings = json.dumps({"format": FORMAT, "frame_height": HEIGHT, "frame_width": WIDTH, "pack": "raw",
+                           "rule": "robust", "threshold": None, "segment_length": LENGTH, "min_length": LENGTH})
+    seal_dataset(folder, settings)
+    write_text(folder / "dataset.json", settings)
     return folder
 
 

@@ -1,64 +1,54 @@
 """A DATASET: the folder that `prepare` writes and the loaders read.
 
-    dataset.json     format version, frame size, pack kind, and the settings that made the rest
+For people, and for them to edit:
+
     videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,note
-    shots.csv        video,shot,start,end,score,start_time,end_time,transition,transition_start,transition_end
     segments.csv     segment,video,shot,start,end
+    shots.csv        video,shot,start,end,score,start_time,end_time,transition,transition_start,transition_end
     rejected.csv     video,reason
-    packs.json       the pack file that holds each video's frames (which one is chance, so it stands in no table)
-    segments.npy     segments.csv again, quick to read
-    seal.json        how prepare left the big files, see eruv_dali/seal.py
-    frames.npy       one FRAME record a frame, the videos of videos.csv one after the other; memory-mapped
+
+For programs, and not to be touched:
+
+    dataset.json     format version, frame size, pack kind, and the settings that made the rest
+    videos.json      {video: {path, frames, codec, rotation, size, mtime_ns, pack, first}}: what loaders rely on; `pack`
+                     is the file that holds the video's frames, `first` the place of its frame 0 in frames.npy
+    segments.npy     segments.csv again, quick to read; `video` counts the videos of videos.json
+    frames.npy       one FRAME record a frame, in the order that videos.json gives; memory-mapped
     pack/            the decode-once copy of the frames, if one was asked for
+    seal.json        how prepare left all of these, see eruv_dali/seal.py
     records/         what `prepare` found in each video, one file a video: its memory between runs
 
 Frames count from 0, `end` is exclusive, `video` is the path relative to the folder that was given to `prepare`. Times
 are seconds on the clock of players. `transition` is what opens a shot: "cut", "gradual" (its frames transition_start to
 transition_end-1 belong to no shot), or nothing where the video begins.
+
+Two tables may be edited, with an editor or a spreadsheet, and sorted in any way, because nothing is found by its place
+in them (see eruv_dali/edited.py). A video can be taken out of videos.csv and segments.csv; segments can be taken out,
+moved and added. Any other edit, and any damage to the other files, is refused with one line that names the file and
+the value. `prepare` on the same folder makes everything as it was, without decoding what its records hold.
 """
 
-import csv
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
+from eruv_dali.columns import FRAME, SEGMENT, VideoRow
+from eruv_dali.damage import reading
+from eruv_dali.edited import first_outside, read_edited_segments, read_kept_videos
 from eruv_dali.errors import EruvError
-from eruv_dali.pack import PackReader, first_damaged
+from eruv_dali.pack import PACK_FILE, PACK_KINDS, PackReader, first_damaged
 from eruv_dali.seal import Seal
 from eruv_dali.slices import FrameIndex
 
 log = logging.getLogger("eruv_dali")
 
-FORMAT = 2
-
-# What is kept of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
-FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<u4"), ("key", "?")])
-
-SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
-
-VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "note")
-SHOT_COLUMNS = ("video", "shot", "start", "end", "score", "start_time", "end_time", "transition", "transition_start",
-                "transition_end")
-SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
-
-
-@dataclass(frozen=True)
-class VideoRow:
-    """One line of videos.csv; `first` is the place of its frame 0 in frames.npy."""
-
-    video: str
-    path: Path
-    frames: int
-    codec: str
-    rotation: int
-    pack: str
-    first: int
-    size: int = 0
-    mtime_ns: int = 0
+FORMAT = 3
+SMALLEST, LARGEST = 8, 65500  # height and width of frames; a JPEG is no larger
 
 
 class Dataset:
@@ -72,7 +62,8 @@ class Dataset:
         segments: (S,) array of SEGMENT; `video` is a position in `videos`.
 
     Raises:
-        EruvError: the folder is no DATASET, was written by another version, or its parts do not fit together.
+        EruvError: the folder is no DATASET, was written by another version, is damaged, or was edited into something
+            that it cannot be.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -83,27 +74,21 @@ class Dataset:
         self.frame_height, self.frame_width = settings["frame_height"], settings["frame_width"]
         self.pack = settings["pack"]
         self._seal = Seal(self.folder)
-        if wrong := self._seal.whole("frames.npy"):
-            raise EruvError(f"{self.folder}/frames.npy: {wrong}; run prepare on this DATASET again")
-        try:
-            self.videos = self._read_videos()
-            self.segments = self._read_segments()
-            self._frames = np.load(self.folder / "frames.npy", mmap_mode="r")
-        except (OSError, ValueError, KeyError) as error:
-            raise EruvError(f"{self.folder}: damaged DATASET ({error}); run prepare on it again") from None
-        total = sum(video.frames for video in self.videos)
-        if self._frames.dtype != FRAME or len(self._frames) != total:
-            raise EruvError(
-                f"{self.folder}: frames.npy holds {len(self._frames)} frames, videos.csv names {total}; prepare was "
-                "interrupted, run it again"
-            )
+        self._seal.content("dataset.json")
+        self._every = self._read_videos()  # also those that were taken out of videos.csv
+        self._frames = self._map_frames()
+        self.videos, self.segments = self._read_tables()
         self.index = lru_cache(maxsize=4096)(self._index)
         self.packed = PackReader(self.folder / "pack")
+        self._checked: set[str] = set()
 
     def frames_of(self, video: int) -> np.ndarray:
-        """(frames,) FRAME records of one video, memory-mapped."""
-        row = self.videos[video]
-        return self._frames[row.first : row.first + row.frames]
+        """(frames,) FRAME records of one video, memory-mapped.
+
+        Raises:
+            EruvError: they name bytes that the video's pack file cannot have.
+        """
+        return self._frames_of(self.videos[video])
 
     def check(self) -> None:
         """Make sure that clips can be had: of the pack, if there is one, and that the videos are those prepared.
@@ -132,13 +117,22 @@ class Dataset:
                                 f"back, or run prepare on {self.folder} again")
             return
         for file in sorted({video.pack for video in self.videos}):
-            if wrong := self._seal.whole(f"pack/{file}", lambda file=file: self._pack_damage(file)):
-                raise EruvError(f"{self.folder}/pack/{file}: {wrong}; run prepare on this DATASET again")
+            self._whole(f"pack/{file}", lambda file=file: self._pack_damage(file))
+
+    def close(self) -> None:
+        """Let go of the files. (The system unmaps them when the last array that looks into them is gone.)"""
+        self.packed.close()
+        self.index.cache_clear()
+        self._frames = None
+
+    def _whole(self, file: str, *damage: Callable[[], str]) -> None:
+        if wrong := self._seal.whole(file, *damage):
+            raise EruvError(f"{self.folder}/{file}: {wrong}; run prepare on this DATASET again")
 
     def _pack_damage(self, file: str) -> str:
         log.warning("%s/pack/%s: was copied or touched since prepare; checking it, once", self.folder, file)
-        for number, video in enumerate(self.videos):
-            if video.pack == file and (frame := first_damaged(self.packed, file, self.frames_of(number))) is not None:
+        for video in self._every:
+            if video.pack == file and (frame := first_damaged(self.packed, file, self._frames_of(video))) is not None:
                 return f"its checksum is wrong at frame {frame} of {video.video}"
         return ""
 
@@ -147,51 +141,139 @@ class Dataset:
         return FrameIndex(np.array(frames["pts"]), np.array(frames["key"]))
 
     def _read_videos(self) -> list[VideoRow]:
-        videos, first = [], 0
-        packs = json.loads((self.folder / "packs.json").read_text())
-        with open(self.folder / "videos.csv", newline="") as file:
-            for row, pack in zip(csv.DictReader(file), packs, strict=True):
-                frames = int(row["frames"])
-                videos.append(VideoRow(row["video"], Path(row["path"]), frames, row["codec"], int(row["rotation"]),
-                                       pack, first, int(row["size"]), int(row["mtime_ns"])))
-                first += frames
-        return videos
+        file = self.folder / "videos.json"
+        content = self._seal.content("videos.json")
+        with reading(file):
+            return [_sound(VideoRow(name, Path(facts.pop("path")), **facts), self.pack)
+                    for name, facts in json.loads(content).items()]
 
-    def _read_segments(self) -> np.ndarray:
-        if self._seal.untouched("segments.npy") and not self._seal.whole("segments.csv"):
-            return np.load(self.folder / "segments.npy")
-        # The table is the word; people may have taken lines out of it.
-        place = {video.video: position for position, video in enumerate(self.videos)}
-        with open(self.folder / "segments.csv", newline="") as file:
-            rows = csv.reader(file)
-            if tuple(next(rows, ())) != SEGMENT_COLUMNS:
-                raise ValueError(f"segments.csv has other columns than {','.join(SEGMENT_COLUMNS)}")
-            cut = [(int(segment), place[video], int(shot), int(start), int(end))
-                   for segment, video, shot, start, end in rows]
-        return np.array(cut, SEGMENT)
+    def _map_frames(self) -> np.ndarray:
+        """frames.npy. The seal answers for its content; what could crash a decoder is checked video by video."""
+        self._whole("frames.npy")
+        with reading(self.folder / "frames.npy"):
+            frames = np.load(self.folder / "frames.npy", mmap_mode="r")
+            total = sum(video.frames for video in self._every)
+            if frames.dtype != FRAME or frames.shape != (total,):
+                raise ValueError(f"it holds {frames.shape} of {frames.dtype.names}, videos.json names {total} frames")
+        end = 0
+        for video in sorted(self._every, key=lambda video: video.first):
+            if video.first != end:
+                raise EruvError(f"{self.folder}/videos.json: damaged DATASET (first {video.first} of {video.video}, "
+                                f"{end} is due); run prepare on it again")
+            end += video.frames
+        return frames
 
-    def close(self) -> None:
-        """Let go of the files. (The system unmaps them when the last array that looks into them is gone.)"""
-        self.packed.close()
-        self.index.cache_clear()
-        self._frames = None
+    def _frames_of(self, row: VideoRow) -> np.ndarray:
+        frames = self._frames[row.first : row.first + row.frames]
+        # At first use of a video, 0.04 ms for 5,000 frames that are in memory: at opening, 70 million frames would be
+        # 2 GB to read. The seal tells of any damage; this is for the case that the seal itself is mistaken.
+        if self.pack != "none" and row.video not in self._checked:
+            offset, size = frames["offset"], frames["size"].astype(np.int64)
+            good = (offset >= 0) & (offset <= self.packed.size(row.pack) - size) & (size > 0)
+            if self.pack == "raw":  # read as one run
+                bytes_each = self.frame_height * self.frame_width * 3
+                good &= (size == bytes_each) & (offset == offset[0] + bytes_each * np.arange(len(frames)))
+            if not good.all():
+                wrong = int(np.argmin(good))
+                raise EruvError(f"{self.folder}/frames.npy: damaged DATASET (frame {wrong} of {row.video} cannot be "
+                                f"{size[wrong]} bytes at {offset[wrong]} of pack/{row.pack}); run prepare on it again")
+            self._checked.add(row.video)
+        return frames
+
+    def _read_tables(self) -> tuple[list[VideoRow], np.ndarray]:
+        """The videos that are left in videos.csv, and the segments of segments.csv, which lie in them."""
+        kept = {video.video for video in self._every}
+        if self._edited("videos.csv"):
+            kept = read_kept_videos(self.folder / "videos.csv", {video.video: video for video in self._every})
+        if not kept:
+            raise EruvError(f"{self.folder}/videos.csv: names no video; run prepare on this DATASET again")
+        content = self._seal.content("segments.npy")
+        if self._edited("segments.csv") or len(kept) < len(self._every):
+            segments = read_edited_segments(self.folder / "segments.csv", self._every, kept)
+        else:
+            with reading(self.folder / "segments.npy"):
+                segments = np.load(BytesIO(content))
+                if segments.dtype != SEGMENT or segments.ndim != 1 or first_outside(segments, self._every) is not None:
+                    raise ValueError("it holds no segments of these videos")
+        place = np.cumsum([video.video in kept for video in self._every]) - 1  # among those kept
+        segments["video"] = place[segments["video"]]
+        return [video for video in self._every if video.video in kept], segments
+
+    def _edited(self, table: str) -> bool:
+        wrong = self._seal.whole(table)
+        if wrong == "is missing":
+            raise EruvError(f"{self.folder}/{table}: is missing; run prepare on this DATASET again")
+        return bool(wrong)
+
+
+def _sound(row: VideoRow, pack: str) -> VideoRow:
+    """A row of videos.json whose values can be true. ValueError: one that cannot."""
+    for column, sound in (
+        ("path", "\0" not in str(row.path)),
+        ("frames", type(row.frames) is int and row.frames > 0),
+        ("codec", isinstance(row.codec, str)),
+        ("rotation", type(row.rotation) is int and row.rotation in (0, 90, 180, 270)),
+        ("size", type(row.size) is int),
+        ("mtime_ns", type(row.mtime_ns) is int),
+        ("first", type(row.first) is int and row.first >= 0),
+        ("pack", row.pack == "" if pack == "none" else PACK_FILE.fullmatch(row.pack)),
+    ):
+        if not sound:
+            raise ValueError(f"{column} {getattr(row, column)!r} of video {row.video!r}")
+    return row
+
+
+class NewerFormat(EruvError):
+    """A DATASET that a later version of this package wrote."""
 
 
 def read_settings(folder: Path) -> dict | None:
     """The content of dataset.json, or None where there is none.
 
     Raises:
-        EruvError: it cannot be read, or was written by another version of the format.
+        NewerFormat: a later version wrote it.
+        EruvError: it cannot be read, holds what cannot be, or an earlier version wrote it.
     """
     file = folder / "dataset.json"
-    try:
+    with reading(file):
+        if not file.exists():
+            return None
         settings = json.loads(file.read_text())
         version = settings["format"]
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EruvError(f"{file}: cannot be read ({error}); prepare the videos again into a new folder") from None
-    if version != FORMAT:
-        raise EruvError(f"{file}: DATASET of format {version}, this version reads format {FORMAT}; prepare the videos "
-                        "again into a new folder")
+        if type(version) is not int:
+            raise ValueError(f"format {version!r}")
+    which = f"{file}: DATASET of format {version}, this version reads format {FORMAT}"
+    if version > FORMAT:
+        raise NewerFormat(f"{which}; prepare the videos again into a new folder")
+    if version < FORMAT:
+        raise EruvError(f"{which}; run prepare on it again, which keeps what its records hold")
+    with reading(file):
+        numbers = {"frame_height": (SMALLEST, LARGEST), "frame_width": (SMALLEST, LARGEST),
+                   "segment_length": (1, 2**31 - 1), "min_length": (1, settings["segment_length"])}
+        for key, (low, high) in numbers.items():
+            if type(settings[key]) is not int or not low <= settings[key] <= high:
+                raise ValueError(f"{key} {settings[key]!r}")
+        if settings["pack"] not in PACK_KINDS:
+            raise ValueError(f"pack {settings['pack']!r}")
+        if not isinstance(settings["rule"], str):
+            raise ValueError(f"rule {settings['rule']!r}")
+        threshold = settings["threshold"]
+        if not (threshold is None or (type(threshold) in (int, float) and threshold > 0)):
+            raise ValueError(f"threshold {threshold!r}")
     return settings
+
+
+def refuse_newer(folder: Path) -> None:
+    """Let `prepare` write into this folder, unless a later version did: what is older or damaged, it makes anew.
+
+    Raises:
+        EruvError: a later version wrote it, or dataset.json is a folder.
+    """
+    if (folder / "dataset.json").is_dir():
+        raise EruvError(f"{folder}/dataset.json: is a folder; move it away and run prepare again")
+    try:
+        read_settings(folder)
+    except NewerFormat:
+        raise
+    except EruvError as error:
+        log.warning("%s", error)

@@ -6,9 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from eruv_dali.errors import EruvError
+
 
 def write_aside(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Call `write(file)` on a file beside `path`, make it durable, then rename it to `path`."""
+    """Call `write(file)` on a file beside `path`, make it durable, then rename it to `path`.
+
+    Raises:
+        EruvError: there is a folder of that name.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
         with open(aside, "wb") as file:
@@ -16,6 +22,8 @@ def write_aside(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
+    except IsADirectoryError:
+        raise EruvError(f"{path}: is a folder, and a file is to be written here; move it away and run again") from None
     finally:
         aside.unlink(missing_ok=True)
 

@@ -8,13 +8,17 @@ byte ranges and the inverted, shuffled or sped-up clip is only another order of 
 import io
 import mmap
 import os
+import re
 import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from eruv_dali.damage import reading
+
 PACK_KINDS = ("none", "jpeg", "raw")
+PACK_FILE = re.compile(r"frames-[0-9]+\.bin")  # a name in the pack folder, and no way out of it
 
 # 4:4:4 keeps the colour of small pictures and costs less than the quality 4:2:0 would need for the same error.
 # Measured on the resized frames of real videos: see benchmarks/results/pack_quality.json.
@@ -112,6 +116,12 @@ class PackReader:
             self._map(file)
         return self._bytes[file][offset : offset + size]
 
+    def size(self, file: str) -> int:
+        """Bytes in the file."""
+        if file not in self._maps:
+            self._map(file)
+        return len(self._bytes[file])
+
     def will_need(self, file: str, offset: int, size: int) -> None:
         """Have the system fetch these bytes in the background, in one piece; page by page is 10 times slower."""
         if file not in self._maps:
@@ -120,7 +130,7 @@ class PackReader:
         self._maps[file].madvise(mmap.MADV_WILLNEED, begin, offset + size - begin)
 
     def _map(self, file: str) -> None:
-        with open(self.folder / file, "rb") as opened:
+        with reading(self.folder / file), open(self.folder / file, "rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         mapped.madvise(mmap.MADV_RANDOM)  # clips are drawn at random: reading on past them would waste the disk
         self._maps[file], self._bytes[file] = mapped, np.frombuffer(mapped, np.uint8)

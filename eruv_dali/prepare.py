@@ -34,21 +34,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from eruv_dali.dataset import (
-    FORMAT,
-    FRAME,
-    SEGMENT,
-    SEGMENT_COLUMNS,
-    SHOT_COLUMNS,
-    VIDEO_COLUMNS,
-    Dataset,
-    read_settings,
-)
+from eruv_dali.columns import FRAME, SEGMENT, SEGMENT_COLUMNS, SHOT_COLUMNS, VIDEO_COLUMNS
+from eruv_dali.dataset import FORMAT, Dataset, refuse_newer
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_aside, write_csv, write_text
 from eruv_dali.pack import PACK_KINDS, PackReader, first_damaged, trim_pack
-from eruv_dali.records import VERSION, identity, read_note, read_record, record_path, write_record
+from eruv_dali.records import BadRecord, identity, read_record, record_path, write_record
 from eruv_dali.scan import Job, Probe, Scan, Scanner
 from eruv_dali.seal import SEAL, Seal, seal_dataset
 from eruv_dali.segments import MIN_LENGTH, SEGMENT_LENGTH, cut_segments
@@ -115,7 +107,7 @@ def prepare(
         raise EruvError(f"{out}: is a file; name a folder for the DATASET")
     if out.is_dir() and any(out.iterdir()) and not (out / "records").is_dir():
         raise EruvError(f"{out}: holds other things than a DATASET; name a new or empty folder")
-    read_settings(out)  # a DATASET of another version is refused before anything is touched
+    refuse_newer(out)  # before anything is touched
 
     scan = Scan(*frame_size, pack)
     records = out / "records"
@@ -150,11 +142,15 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
     suspect = _suspect_packs(out)
     packed = PackReader(out / "pack")
     for path in (out / "records").glob("*.npz"):
-        note = read_note(path)
         video = wanted.get(path)
-        good = video is not None and note.get("version") == VERSION and note["scan"] == asdict(scan)
-        if not good or note["identity"] != identity(video) or (
-            note.get("pack") in suspect and _pack_lost(packed, note, read_record(path).frames)
+        try:
+            record = read_record(path)
+        except BadRecord:  # damaged, or of another version
+            stale.append(path)
+            continue
+        note = record.note
+        if video is None or note["scan"] != asdict(scan) or note["identity"] != identity(video) or (
+            "pack" in note and _pack_lost(packed, note, record.frames, note["pack"] in suspect)
         ):
             stale.append(path)
             continue
@@ -166,25 +162,28 @@ def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
     if stale or todo:
         (out / "dataset.json").unlink(missing_ok=True)  # killed from here on, it is no DATASET until run again
     for path in stale:
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     trim_pack(out / "pack", used)
     return todo
 
 
 def _suspect_packs(out: Path) -> set[str]:
     """Pack files that have been written to since they were sealed, or are gone."""
-    if not (out / SEAL).exists():
+    if not (out / SEAL).exists() and not (out / "dataset.json").exists():
         return set()  # the first run was cut short: what a record names was made durable before the record
-    seal = Seal(out)
+    try:
+        seal = Seal(out)
+    except EruvError:  # gone or damaged: any of them may be
+        return {path.name for path in (out / "pack").glob("*.bin")}
     return {Path(file).name for file in seal.files if file.startswith("pack/") and not seal.untouched(file)}
 
 
-def _pack_lost(packed: PackReader, note: dict, frames: np.ndarray) -> bool:
-    """The pack no longer holds this video as it was written."""
+def _pack_lost(packed: PackReader, note: dict, frames: np.ndarray, suspect: bool) -> bool:
+    """The pack no longer holds this video as it was written; its bytes are looked at only in a `suspect` file."""
     file = packed.folder / note["pack"]
-    if not file.exists() or file.stat().st_size < note["pack_end"]:
+    if not file.is_file() or file.stat().st_size < note["pack_end"]:
         return True
-    return first_damaged(packed, note["pack"], frames) is not None
+    return suspect and first_damaged(packed, note["pack"], frames) is not None
 
 
 def _scan_all(out: Path, videos: list[Video], scan: Scan, device: str, workers: int, time_limit: float) -> None:
@@ -257,7 +256,7 @@ class Totals:
 def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, export: Sequence[str]) -> Totals:
     """Make the tables and frames.npy from the records. dataset.json comes last: with it, all the rest is there."""
     rows = {"videos": [], "shots": [], "segments": [], "rejected": []}
-    frames, packs, totals = [], [], Totals()
+    frames, facts, first, totals = [], {}, 0, Totals()
     for name in ("stats", "export"):  # made anew: what stood there may be of another rule
         shutil.rmtree(out / name, ignore_errors=True)
     for video in videos:
@@ -269,13 +268,15 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
         if "reason" in note:
             rows["rejected"].append((video.name, note["reason"]))
             continue
-        frames.append(record.frames)
         shots = find_shots(record.curves, rule=settings["rule"], threshold=settings["threshold"])
         times = record.times()
         path, size, mtime_ns = note["identity"]
         rows["videos"].append((video.name, path, count, note["fps"], note["width"], note["height"], note["codec"],
                                note["rotation"], size, mtime_ns, note.get("note", "")))
-        packs.append(note.get("pack", ""))
+        facts[video.name] = dict(path=path, frames=count, codec=note["codec"], rotation=note["rotation"], size=size,
+                                 mtime_ns=mtime_ns, pack=note.get("pack", ""), first=first)
+        frames.append(record.frames)
+        first += count
         rows["shots"] += [
             (video.name, number, shot.start, shot.end, f"{shot.score:.6f}", f"{times[shot.start]:.6f}",
              f"{times[shot.end]:.6f}", shot.transition,
@@ -298,13 +299,15 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
     write_csv(out / "shots.csv", SHOT_COLUMNS, rows["shots"])
     write_csv(out / "segments.csv", SEGMENT_COLUMNS, rows["segments"])
     write_csv(out / "rejected.csv", ("video", "reason"), rows["rejected"])
-    write_text(out / "packs.json", json.dumps(packs) + "\n")
+    write_text(out / "videos.json", json.dumps(facts) + "\n")
+    (out / "packs.json").unlink(missing_ok=True)  # of format 2
     place = {row[0]: number for number, row in enumerate(rows["videos"])}
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
     for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
         write_aside(out / name, lambda file, array=array: np.save(file, array))
-    seal_dataset(out)
-    write_text(out / "dataset.json", json.dumps(settings, indent=1) + "\n")
+    settings = json.dumps(settings, indent=1) + "\n"
+    seal_dataset(out, settings)
+    write_text(out / "dataset.json", settings)
     for name, table in rows.items():
         setattr(totals, name, len(table))
     totals.frames = len(every_frame)

@@ -13,12 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from eruv_dali.dataset import FRAME
+from eruv_dali.columns import FRAME
+from eruv_dali.damage import reading
+from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
+from eruv_dali.pack import PACK_FILE
 from eruv_dali.shots import ShotCurves
+from eruv_dali.shots.statistics import LAGS
 from eruv_dali.videos import NO_PTS, Video
 
 VERSION = 2  # of what a record holds; a record of another version is made again
+
+
+class BadRecord(EruvError):
+    """A record that cannot be read, or holds what no record of this version does: its video is to be scanned again."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +82,53 @@ def write_record(
     write_aside(path, lambda file: np.savez(file, note=np.array(json.dumps(note)), **arrays))
 
 
-def read_note(path: Path) -> dict:
-    """The note alone, without the arrays."""
-    with np.load(path) as record:
-        return json.loads(str(record["note"]))
-
-
 def read_record(path: Path) -> Record:
-    """Read a record back."""
-    with np.load(path) as record:
-        note = json.loads(str(record["note"]))
-        if "frames" not in record:
+    """Read a record back, if it is sound: written by this version, whole, and nothing in it that cannot be.
+
+    Raises:
+        BadRecord: it is not.
+    """
+    with reading(path, BadRecord):
+        if not path.is_file():
+            raise ValueError("it is no file")
+        with np.load(path) as arrays:
+            held = {name: arrays[name] for name in arrays.files}
+        note = json.loads(str(held["note"]))
+        if note["version"] != VERSION:
+            raise ValueError(f"version {note['version']!r}, this is {VERSION}")
+        where, size, mtime_ns = note["identity"]
+        _expect(isinstance(note["video"], str) and isinstance(note["scan"], dict), "note")
+        _expect(isinstance(where, str) and type(size) is type(mtime_ns) is int, "identity")
+        if "reason" in note:
+            _expect(isinstance(note["reason"], str), "reason")
             nothing = np.zeros(0, np.float32)
             return Record(note, np.zeros(0, FRAME), ShotCurves(nothing, nothing, np.zeros((3, 0), np.float32), nothing))
-        curves = ShotCurves(**{field.name: record[f"curve_{field.name}"] for field in fields(ShotCurves)})
-        return Record(note, record["frames"], curves)
+        _expect_facts(note)
+        frames, curves = held["frames"], {field.name: held[f"curve_{field.name}"] for field in fields(ShotCurves)}
+        N = len(frames)
+        _expect(N > 0 and frames.dtype == FRAME and frames.shape == (N,), "frames")
+        for name, curve in curves.items():
+            shape = (len(LAGS), N) if name == "lags" else (N,)
+            _expect(curve.dtype == np.float32 and curve.shape == shape, f"curve_{name}")
+            _expect(np.isfinite(curve).all(), f"curve_{name}")
+        if note["scan"]["pack"] != "none":
+            offset, size = frames["offset"], frames["size"].astype(np.int64)
+            _expect(PACK_FILE.fullmatch(note["pack"]) and type(note["pack_end"]) is int, "pack")
+            _expect(offset[0] >= 0 and size.min() > 0, "offsets and sizes")
+            _expect(np.array_equal(offset + size, np.append(offset[1:], note["pack_end"])), "offsets and sizes")
+        return Record(note, frames, ShotCurves(**curves))
+
+
+def _expect_facts(note: dict) -> None:
+    """What `decode.describe` says of a video."""
+    for key in ("width", "height"):
+        _expect(type(note[key]) is int and note[key] > 0, key)
+    _expect(note["rotation"] in (0, 90, 180, 270), "rotation")
+    _expect(isinstance(note["codec"], str) and isinstance(note.get("note", ""), str), "codec")
+    _expect(np.isfinite([float(note["fps"] or 0), float(note["start_time"]), float(Fraction(note["time_base"]))]).all(),
+            "times")
+
+
+def _expect(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(f"its {what} cannot be right")

@@ -1,8 +1,12 @@
-"""Seal: how prepare left the big files of a DATASET, so that a loader sees at once whether they are still so.
+"""Seal: how prepare left the files of a DATASET, so that a loader sees at once whether they are still so.
 
-`seal.json` holds size and time of change of each. Where both are as they were, the file is taken to be whole. Where the
-time differs (the DATASET was copied, or somebody wrote to the file), the content is checked against its checksums, and
-if it is good the seal is renewed: that is done once, not at every opening.
+`seal.json` holds what is needed to tell, file by file:
+
+    dataset.json, videos.json, segments.npy    a CRC-32. They are read whole at every opening, and checked each time.
+    frames.npy, pack/*, videos.csv, segments.csv    size and time of change (`mark`), and a CRC-32 (of the pack, the
+        checksums stand frame by frame in frames.npy). Where size and time are as they were, the file is taken to be
+        whole. Where the time differs (the DATASET was copied, or somebody wrote to the file), the content is checked
+        against its checksums, and if it is good the seal is renewed: that is done once, not at every opening.
 """
 
 import contextlib
@@ -11,17 +15,21 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from eruv_dali.damage import reading
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 
 SEAL = "seal.json"
-SUMMED = ("frames.npy", "segments.npy", "segments.csv")
+SUMMED = ("videos.json", "segments.npy")
+MARKED = ("frames.npy", "videos.csv", "segments.csv")
 
 
-def seal_dataset(folder: Path) -> None:
-    """Note how the big files of a DATASET are now. The pack's checksums stand frame by frame in frames.npy."""
+def seal_dataset(folder: Path, settings: str) -> None:
+    """Note how the files of a DATASET are now; `settings` is what dataset.json, which comes last of all, will hold."""
     pack = sorted(path.relative_to(folder).as_posix() for path in (folder / "pack").glob("*.bin"))
-    files = {file: {"mark": _mark(folder / file), "crc": _checksum(folder / file)} for file in SUMMED}
+    files = {"dataset.json": {"mark": None, "crc": zlib.crc32(settings.encode())}}
+    files |= {file: {"mark": None, "crc": _checksum(folder / file)} for file in SUMMED}
+    files |= {file: {"mark": _mark(folder / file), "crc": _checksum(folder / file)} for file in MARKED}
     files |= {file: {"mark": _mark(folder / file), "crc": None} for file in pack}
     write_text(folder / SEAL, json.dumps(files, indent=1) + "\n")
 
@@ -35,11 +43,26 @@ class Seal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
+        with reading(folder / SEAL):
             self.files = json.loads((folder / SEAL).read_text())
-        except (OSError, ValueError) as error:
-            raise EruvError(f"{folder / SEAL}: cannot be read ({error}); prepare was interrupted, run it again"
-                            ) from None
+            for file, known in self.files.items():
+                mark = known["mark"]
+                if not (mark is None or (len(mark) == 2 and all(type(number) is int for number in mark))):
+                    raise ValueError(f"mark {mark!r} of {file}")
+                if not (known["crc"] is None or type(known["crc"]) is int):
+                    raise ValueError(f"crc {known['crc']!r} of {file}")
+
+    def content(self, file: str) -> bytes:
+        """The content of a file that is read whole.
+
+        Raises:
+            EruvError: it cannot be read, or is not what prepare left.
+        """
+        with reading(self.folder / file):
+            content = (self.folder / file).read_bytes()
+        if file not in self.files or self.files[file]["crc"] != zlib.crc32(content):
+            raise EruvError(f"{self.folder / file}: damaged DATASET (its checksum is wrong); run prepare on it again")
+        return content
 
     def untouched(self, file: str) -> bool:
         """The file has the size and time of change that prepare saw."""
@@ -49,17 +72,22 @@ class Seal:
         """"" if a file is what prepare left, otherwise what is wrong with it.
 
         Unless it is untouched, its content is checked: by its CRC-32, or by `damage`, which says what it finds.
+
+        Raises:
+            EruvError: it cannot be read.
         """
         path = self.folder / file
         if self.untouched(file):
             return ""
-        if not path.exists():
-            return "is missing"
-        known = self.files.get(file)
-        if known is None or path.stat().st_size != known["mark"][0]:
-            return f"has {path.stat().st_size} bytes, prepare left {known['mark'][0] if known else 'none'}"
-        summed = "" if damage or _checksum(path) == known["crc"] else "its checksum is wrong"
-        found = damage() if damage else summed
+        with reading(path):
+            if not path.exists():
+                return "is missing"
+            known, size = self.files.get(file, {"mark": None}), path.stat().st_size
+            if known["mark"] is None or size != known["mark"][0]:
+                return f"has {size} bytes, prepare left {known['mark'][0] if known['mark'] else 'none'}"
+            found = "" if damage or _checksum(path) == known["crc"] else "its checksum is wrong"
+        if damage:
+            found = damage()
         if not found:
             known["mark"] = _mark(path)
             with contextlib.suppress(OSError):  # who may only read this DATASET checks it each time

@@ -47,9 +47,9 @@ def read_number(picture: np.ndarray, crop: tuple[int, int] = (0, 0), frame: tupl
 def write_video(
     path: Path, *, frames: int = 120, codec: str = "libx264", size: tuple[int, int] = (240, 320), rate: int = 25,
     options: dict[str, str] | None = None, gop: int = 30, b_frames: int = 0, shots: int = 1,
-    pts: list[int] | None = None, pix_fmt: str | None = None, start_pts: int = 0,
+    pts: list[int] | None = None, pix_fmt: str | None = None, start_pts: int = 0, first: int = 0,
 ) -> Path:
-    """Write a numbered video; `shots` equal parts differ in texture, so that there are cuts between them."""
+    """Write a numbered video, counted from `first`; `shots` equal parts differ in texture: there are cuts between."""
     height, width = size
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -63,7 +63,7 @@ def write_video(
             stream.bit_rate = 4_000_000
         stream.options = options or {}
         for n in range(frames):
-            picture = numbered_picture(n, height, width, n * shots // frames)
+            picture = numbered_picture(first + n, height, width, n * shots // frames)
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
             frame.pts = start_pts + (n if pts is None else pts[n])
             frame.time_base = Fraction(1, rate)

@@ -208,9 +208,9 @@ def test_dataset_of_another_version(datasets, tmp_path):
     out = tmp_path / "dataset"
     out.mkdir()
     settings = (datasets["none"] / "dataset.json").read_text()
-    (out / "dataset.json").write_text(settings.replace('"format": 2', '"format": 99'))
+    (out / "dataset.json").write_text(settings.replace('"format": 3', '"format": 99'))
     (out / "records").mkdir()
-    with pytest.raises(EruvError, match="format 99, this version reads format 2"):
+    with pytest.raises(EruvError, match="format 99, this version reads format 3"):
         Dataset(out)
     with pytest.raises(EruvError, match="format 99"):
         prepare([__file__], out, device="cpu")

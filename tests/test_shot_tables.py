@@ -11,7 +11,8 @@ import pytest
 from numbered import KINDS, read_number, write_video
 from PIL import Image
 
-from eruv_dali.dataset import SHOT_COLUMNS, Dataset
+from eruv_dali.columns import SHOT_COLUMNS
+from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
 from eruv_dali.records import Record, read_record, record_path

@@ -1,0 +1,31 @@
+"""What stands in the files of a DATASET: columns of its tables, and what is kept of a frame, a segment and a video."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+# What is kept of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
+FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<u4"), ("key", "?")])
+
+SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
+
+VIDEO_COLUMNS = ("video", "path", "frames", "fps", "width", "height", "codec", "rotation", "size", "mtime_ns", "note")
+SHOT_COLUMNS = ("video", "shot", "start", "end", "score", "start_time", "end_time", "transition", "transition_start",
+                "transition_end")
+SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """A video of a DATASET, as videos.json has it; `first` is the place of its frame 0 in frames.npy."""
+
+    video: str
+    path: Path
+    frames: int
+    codec: str
+    rotation: int
+    pack: str
+    first: int
+    size: int = 0
+    mtime_ns: int = 0
