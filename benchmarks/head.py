@@ -18,7 +18,6 @@ import json
 import statistics
 from pathlib import Path
 
-from eruv_dali.config import load_config
 from eruv_dali.dataset import Dataset
 from eruv_dali.demo.corpus import render_corpus
 from eruv_dali.device import DEVICES, resolve_device
@@ -27,7 +26,8 @@ from eruv_dali.files import write_text
 from eruv_dali.models import HEADS
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrain.train import pretrain
+from eruv_dali.pretrain.run import pretrain
+from eruv_dali.train.config import load_config
 
 BETWEEN = ("CS", "CV", "CD")  # both clips untransformed: only a comparison tells these apart
 RESULTS = Path(__file__).parent / "results"
@@ -53,7 +53,7 @@ def main() -> None:
         for head in HEADS:
             result = _run(args, preset, dataset, device, head, seed)
             runs.append({"head": head, "seed": seed, **{key: result[key] for key in
-                         ("accuracy", "per_relation", "confusion", "pairs", "chance")}})
+                         ("accuracy", "per_relation", "confusion", "samples", "chance")}})
     summary = {"setting": [preset.name, *args.overrides], "device": device, "seeds": args.seeds,
                "heads": {head: _summarise([run for run in runs if run["head"] == head]) for head in HEADS},
                "runs": runs}

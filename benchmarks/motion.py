@@ -16,11 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from eruv_dali import RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import run_program
-from eruv_dali.loader import RelationLoader
-from eruv_dali.pretrain.scores import RelationScores
-from eruv_dali.relations import RELATIONS
+from eruv_dali.pretext.eruv import RELATIONS
+from eruv_dali.train.scores import KindScores
 
 APART = (1, 2, 4, 8)  # frames
 DARK = 1e-5  # added before logarithms
@@ -84,14 +84,14 @@ def main() -> None:
     ):
         val_ND, relation_N = pair_numbers(val)
         logits_NR = tell(pair_numbers(train), val_ND, len(relations))
-    scores = RelationScores(relations, torch.device("cpu"))
+    scores = KindScores(relations, torch.device("cpu"))
     scores.add(logits_NR, relation_N, F.cross_entropy(logits_NR, relation_N))
-    result = {"accuracy": scores.accuracy, "chance": 1 / len(relations), "per_relation": scores.per_relation,
+    result = {"accuracy": scores.accuracy, "chance": 1 / len(relations), "per_relation": scores.per_kind,
               "pairs": scores.count, "crop": args.crop, "frame_size": [dataset.frame_height, dataset.frame_width]}
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     print(f"from the amount of change alone: {scores.accuracy:.1%} (chance {result['chance']:.1%}); "
-          + " ".join(f"{name} {value:.0%}" for name, value in scores.per_relation.items() if value is not None))
+          + " ".join(f"{name} {value:.0%}" for name, value in scores.per_kind.items() if value is not None))
 
 
 if __name__ == "__main__":

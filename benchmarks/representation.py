@@ -40,9 +40,9 @@ import torch
 from motion import change
 from torch import nn
 
+from eruv_dali import RelationLoader
 from eruv_dali.actions import ActionSplit, read_split
 from eruv_dali.actions.features import VideoFeatures
-from eruv_dali.config import load_config
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
@@ -50,14 +50,14 @@ from eruv_dali.even_clips import EvenClips
 from eruv_dali.files import write_text
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split
-from eruv_dali.finetune.train import Recipe
-from eruv_dali.loader import RelationLoader
+from eruv_dali.finetune.task import Recipe
 from eruv_dali.models import build_backbone, load_backbone
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrain.train import pretrain
+from eruv_dali.pretext.eruv import RELATIONS as ALL_RELATIONS
+from eruv_dali.pretrain.run import pretrain
 from eruv_dali.pretrained import Pretrained
-from eruv_dali.relations import RELATIONS as ALL_RELATIONS
 from eruv_dali.retrieve import retrieve
+from eruv_dali.train.config import load_config
 
 RESULTS = Path(__file__).parent / "results"
 STARTS = ("random", "random, BN", "ERUV")

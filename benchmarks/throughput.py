@@ -43,8 +43,8 @@ from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.loader.engine import ClipEngine, default_threads
 from eruv_dali.loader.pipelines import ClipFormat, jpeg_pipeline, raw_pipeline
+from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.prepare import prepare
-from eruv_dali.relations import ClipRequest
 from eruv_dali.slices import FrameReader
 
 T, CROP, FRAME_SIZE, BATCH = 16, 112, (128, 171), 16

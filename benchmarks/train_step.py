@@ -30,13 +30,13 @@ from rich.table import Table
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from eruv_dali.config import OptimConfig
+from eruv_dali import RelationLoader
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_text
-from eruv_dali.loader import RelationLoader
 from eruv_dali.models import BACKBONES, RelationNet, build_backbone
 from eruv_dali.train.clock import StepClock
+from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
 PEAK_SIDE = {"cuda": 8192, "cpu": 2048}  # of the square matrices

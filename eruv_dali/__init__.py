@@ -6,9 +6,11 @@
 import importlib
 
 _HOMES = {
-    "RELATIONS": "eruv_dali.relations",
+    "RELATIONS": "eruv_dali.pretext.eruv",
     "ClipLoader": "eruv_dali.loader",
-    "RelationLoader": "eruv_dali.loader",
+    "PretextLoader": "eruv_dali.pretext.loader",
+    "RelationLoader": "eruv_dali.pretext.relation_loader",
+    "PretextNet": "eruv_dali.models",
     "RelationNet": "eruv_dali.models",
     "build_backbone": "eruv_dali.models",
     "load_backbone": "eruv_dali.models",

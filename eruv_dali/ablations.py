@@ -19,9 +19,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eruv_dali.config import load_config
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.train.checkpoint import checkpoints
+from eruv_dali.train.config import load_config
 
 
 def main() -> None:

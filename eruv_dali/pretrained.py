@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from eruv_dali.config import DataConfig, load_config
 from eruv_dali.errors import EruvError
 from eruv_dali.models import build_backbone, load_backbone
 from eruv_dali.models.backbone_file import FORMAT
 from eruv_dali.train.checkpoint import load_checkpoint
+from eruv_dali.train.config import DataConfig, load_config
 
 NONE = "none"  # instead of a checkpoint: random weights
 
@@ -94,7 +94,8 @@ def _is_backbone_file(file: Path) -> bool:
 def _from_checkpoint(file: Path) -> nn.Module:
     """The backbone within a checkpoint of pretrain."""
     state = load_checkpoint(file)
-    model = state.get("model") or {key.removeprefix("model."): value for key, value in state.get("config", {}).items()}
+    run = state.get("fingerprint", {})
+    model = state.get("model") or {key.removeprefix("model."): value for key, value in run.items()}
     weights = {key.removeprefix("backbone."): value for key, value in state.get("net", {}).items()
                if key.startswith("backbone.")}
     if "backbone" not in model or not weights:

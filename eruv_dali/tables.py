@@ -32,12 +32,13 @@ import yaml
 
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_csv, write_text
+from eruv_dali.pretext.eruv import RELATIONS, Eruv
 from eruv_dali.pretrained import NONE
-from eruv_dali.relations import RELATIONS
 
 NAMES = {"c3d": "C3D", "r3d": "R3D", "r2plus1d": "R(2+1)D", "ucf101": "UCF101", "hmdb51": "HMDB51"}
 TOPS = ("top1", "top5", "top10", "top20", "top50")
 PAPER_WIDTH = 64
+ERUV = Eruv.name
 
 # What the paper reports, fractions of 1. Start: False random weights, True pre-trained.
 PAPER_RELATIONS = {"CS": 0.712, "CV": 0.893, "CD": 0.845, "CR": 0.762, "PI": 0.505, "PD": 0.443, "PS": 0.485,
@@ -61,13 +62,16 @@ class Run:
         name: its folder.
         result: its content, checked by `read_run`.
         training: what the network's pre-training was, all but its seed; runs with an equal one belong together.
-        relations: that it was pre-trained on; None where that is not known; () for random weights.
+        relations: that it was pre-trained on; None where that is not known, or the pretext was not ERUV's; () for
+            random weights.
+        pretext: that it was pre-trained by; "" where that is not known, and for random weights.
     """
 
     name: str
     result: dict[str, Any]
     training: str
     relations: tuple[str, ...] | None
+    pretext: str
 
     @property
     def network(self) -> str:
@@ -77,13 +81,14 @@ class Run:
     @property
     def start(self) -> str:
         if self.relations is None:
-            return "pre-trained"
+            return self.pretext.upper() or "pre-trained"
         return "random" if not self.relations else "ERUV" if all_seven(self.relations) else " ".join(self.relations)
 
     @property
     def in_paper(self) -> tuple | None:
         """Key of the paper's figures, None where this network is not one of its."""
-        if self.result["width"] != PAPER_WIDTH or self.relations and not all_seven(self.relations):
+        other = self.pretext not in ("", ERUV) or (self.relations and not all_seven(self.relations))
+        if self.result["width"] != PAPER_WIDTH or other:
             return None
         return self.result["backbone"], self.result.get("dataset"), self.relations != ()
 
@@ -136,7 +141,7 @@ def read_run(path: Path) -> Run:
     except ValueError as error:
         raise EruvError(f"{file}: is not JSON ({error}); run its program again, or leave it away") from None
     program = result.get("program") if isinstance(result, dict) else None
-    wanted = {"pretrain": ("relations", "accuracy", "per_relation"), "finetune": ("dataset", "splits", "init", "mode",
+    wanted = {"pretrain": ("pretext", "accuracy"), "finetune": ("dataset", "splits", "init", "mode",
               "top1", "top5"), "retrieve": ("dataset", "splits", "init", "queries", "topk")}
     if program not in wanted:
         raise EruvError(f"{file}: its program is {program!r}, not one of {', '.join(wanted)}; leave it away")
@@ -147,13 +152,14 @@ def read_run(path: Path) -> Run:
     _check_figures(file, result)
     folder, name = file.parent, str(file.parent)
     if program == "pretrain":
-        relations = tuple(result["relations"])
-        return Run(name, result, _training(folder) or json.dumps([name, relations]), relations)
+        relations = tuple(result["relations"]) if "relations" in result else None
+        return Run(name, result, _training(folder) or json.dumps([name, relations]), relations, result["pretext"])
     if result["init"] == NONE:
-        return Run(name, result, NONE, ())
+        return Run(name, result, NONE, (), "")
     training = _training(Path(result["init"]).parent)
-    relations = json.loads(training).get("relations") if training else None
-    return Run(name, result, training or result["init"], tuple(relations) if relations else None)
+    known = json.loads(training) if training else {}
+    relations, pretext = known.get("relations"), (known.get("pretext") or {}).get("name", "")
+    return Run(name, result, training or result["init"], tuple(relations) if relations else None, pretext)
 
 
 def _check_figures(file: Path, result: dict) -> None:
@@ -178,7 +184,8 @@ def _training(folder: Path) -> str | None:
         config = None
     if not isinstance(config, dict):
         raise EruvError(f"{file}: is not the config.yaml of a RUN; restore it, or take it away")
-    return json.dumps({key: config.get(key) for key in ("relations", "model", "data", "optim")}, sort_keys=True)
+    told = {key: config.get(key) for key in ("pretext", "relations", "model", "data", "optim")}
+    return json.dumps(told, sort_keys=True)
 
 
 def _together(runs: Iterable[Run], *keys: str) -> list[list[Run]]:
@@ -199,7 +206,8 @@ def paper_tables(runs: Sequence[Run]) -> list[Table]:
           for program in ("pretrain", "finetune", "retrieve")}
     tuned = [run for run in by["finetune"] if run.result["mode"] == "finetune"]
     fixed = [run for run in by["finetune"] if run.result["mode"] != "finetune"]
-    tables = [_relations(by["pretrain"]), _ablations(by["pretrain"], tuned),
+    eruv = [run for run in by["pretrain"] if run.relations is not None]
+    tables = [_relations(eruv), _ablations(eruv, tuned),
               _recognition(tuned, "table_4", "Table IV: recognition"),
               _recognition(fixed, "fixed_features", "Recognition by fixed features")]
     for data, file, title in (("ucf101", "table_5", "Table V: retrieval on UCF101"),

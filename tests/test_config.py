@@ -6,10 +6,10 @@ from dataclasses import asdict
 import pytest
 import yaml
 
-from eruv_dali.config import dump_config, load_config
 from eruv_dali.errors import EruvError
 from eruv_dali.native import data_dir
-from eruv_dali.relations import RELATIONS
+from eruv_dali.pretext.eruv import RELATIONS
+from eruv_dali.train.config import dump_config, load_config
 
 
 def test_defaults_are_the_papers():

@@ -5,12 +5,12 @@ import time
 import pytest
 import torch
 
-from eruv_dali.config import OptimConfig, load_config
+from eruv_dali import RelationLoader
 from eruv_dali.dataset import Dataset
-from eruv_dali.loader import RelationLoader
 from eruv_dali.models import RelationNet, build_backbone
-from eruv_dali.pretrain.train import pretrain
+from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.clock import StepClock
+from eruv_dali.train.settings import OptimConfig, load_config
 from eruv_dali.train.step import TrainStep
 
 either = pytest.mark.parametrize("device", ["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])

@@ -5,10 +5,10 @@ import pytest
 import torch
 from numbered import read_number
 
+from eruv_dali import RelationLoader
 from eruv_dali.decode import decode_pictures
 from eruv_dali.errors import EruvError
-from eruv_dali.loader import RelationLoader
-from eruv_dali.relations import RELATIONS
+from eruv_dali.pretext.eruv import RELATIONS
 
 # Mean absolute difference, in grey levels, that each path may show against an independent decode.
 TOLERANCE = {"jpeg": 3.0, "raw": 0.5, "none": 2.0}

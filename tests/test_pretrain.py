@@ -13,19 +13,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from eruv_dali.pretrain.scores import RelationScores
+from eruv_dali.relations import RELATIONS, RelationSampler
 
-from eruv_dali.config import OptimConfig, load_config
+from eruv_dali import RelationLoader
 from eruv_dali.dataset import SEGMENT, Dataset
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.loader import RelationLoader
 from eruv_dali.models import RelationNet, build_backbone, load_backbone
 from eruv_dali.prepare import prepare
 from eruv_dali.pretrain.__main__ import main
-from eruv_dali.pretrain.scores import RelationScores
-from eruv_dali.pretrain.train import pretrain
-from eruv_dali.relations import RELATIONS, RelationSampler
+from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
 from eruv_dali.train.report import EPOCHS_AT_CHANCE, Report
+from eruv_dali.train.settings import OptimConfig, load_config
 from eruv_dali.train.step import TrainStep, choose_precision
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",

@@ -7,11 +7,11 @@ import sys
 
 import torch
 
-from eruv_dali.config import OptimConfig
-from eruv_dali.loader import RelationLoader
+from eruv_dali import RelationLoader
 from eruv_dali.models import RelationNet, build_backbone
 from eruv_dali.train.processes import from_environment, join
 from eruv_dali.train.schedule import scaled
+from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep
 
 dataset, out, batch_size, lr = sys.argv[1:]

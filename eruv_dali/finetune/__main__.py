@@ -5,6 +5,7 @@
     python -m eruv_dali.finetune --dataset hmdb51 --root hmdb51_org --init none --backbone r3d --out runs/random_hmdb51
     python -m eruv_dali.finetune --dataset folder --root my_actions --groups '/([a-z]+)_' --leave-one-out \\
         --init runs/c3d --freeze --out runs/c3d_probe
+    torchrun --nproc-per-node 8 -m eruv_dali.finetune --dataset ucf101 --root UCF-101 --init runs/c3d --out runs/c3d_u
 
 All layers are trained, the best epoch on a held-out part of the training list is kept, and each test video is judged by
 10 clips. --freeze trains a linear classifier on the features as they are, --knn K lets the K most alike training videos
@@ -13,17 +14,20 @@ vote; neither takes long. --init none is the random baseline: other weights, all
 The videos are prepared once, into a folder dataset_… beside RUN that the next run there finds again. Writes into RUN
 result.json (fractions of 1: top1, top5, per_class, confusion, per_split) and confusion.png. Where all layers are
 trained, writes for each split too (with several, in RUN/split_N): metrics.jsonl, best.pt, backbone.pt with its
-config.yaml, and last.pt, from which --resume goes on.
+config.yaml, and last.pt, from which --resume goes on. Ctrl-C and SIGTERM save before they end the run. Under torchrun
+each process takes a batch of its own and the rate is multiplied by their number.
 """
 
 import argparse
 import json
 import logging
+import sys
 from pathlib import Path
 
 import yaml
 from rich.table import Table
 
+from eruv_dali.actions import ActionSplit
 from eruv_dali.actions.arguments import (
     add_network_arguments,
     add_split_arguments,
@@ -33,12 +37,16 @@ from eruv_dali.actions.arguments import (
     split_folder,
 )
 from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.even_clips import console
 from eruv_dali.files import write_text
 from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
-from eruv_dali.finetune.train import Recipe, last_of
+from eruv_dali.finetune.task import Recipe
 from eruv_dali.pretrained import Pretrained
+from eruv_dali.train.loop import refuse_run
+from eruv_dali.train.processes import Processes, first_alone, from_environment
+from eruv_dali.train.stop import Stopped
 from eruv_dali.visualize.confusion import draw_confusion
 
 WORST = 3  # classes that are named at the end
@@ -62,11 +70,31 @@ def main() -> None:
     training.add_argument("--resume", action="store_true", help="go on with the run in RUN")
     args = parser.parse_args()
 
+    processes = from_environment()
+    args.resume = args.resume or processes.restarts > 0
     refuse_other_run(args.out, "finetune")
     start = chosen_network(args)
-    if not args.resume and ((args.out / "result.json").exists() or last_of(args.out).exists()):
+    if not args.resume and (args.out / "result.json").exists():
         raise EruvError(f"{args.out}: holds a run already; add --resume to go on with it, or name another --out")
+    refuse_run(args.out, args.resume)
+    if processes.world > 1:
+        if args.freeze or args.knn is not None:
+            raise EruvError("--freeze and --knn are the work of one process; run them without torchrun")
+        first_alone(processes, lambda: str(prepared_splits(args, start)[1].folder))  # the others find it prepared
     splits, dataset = prepared_splits(args, start)
+    try:
+        _run(args, start, splits, dataset, processes)
+    except Stopped as stopped:
+        if processes.first:
+            console.print(str(stopped), highlight=False, markup=False, soft_wrap=True)
+        sys.exit(128 + stopped.signal)
+
+
+def _run(
+    args: argparse.Namespace, start: Pretrained, splits: list[tuple[str, ActionSplit]], dataset: Dataset,
+    processes: Processes,
+) -> None:
+    """Train and test on each split, write what came of it."""
     settings = {
         "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
         "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width, "init": start.init,
@@ -87,24 +115,28 @@ def main() -> None:
     for name, split in splits:
         folder = split_folder(args.out, name, len(splits))
         folder.mkdir(parents=True, exist_ok=True)
-        console.print(f"{settings['mode']} {start.backbone.name} from {start.init}, {args.dataset} split {name}: "
-                      f"{len(split.train)} training and {len(split.test)} test videos of {len(split.classes)} classes",
-                      highlight=False, markup=False)
+        if processes.first:
+            console.print(f"{settings['mode']} {start.backbone.name} from {start.init}, {args.dataset} split {name}: "
+                          f"{len(split.train)} training and {len(split.test)} test videos of {len(split.classes)} "
+                          "classes", highlight=False, markup=False)
         if args.knn is not None:
             figures = knn_split(start, split, dataset, k=args.knn, device=args.device, features=features)
         elif args.freeze:
             figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
                                   seed=args.seed, features=features)
         else:
-            _write_config(folder, start, args.seed)
+            if processes.first:
+                _write_config(folder, start, args.seed)
             # Each split begins with the same weights, and the one before has trained them.
             figures = finetune_split(chosen_network(args), split, dataset, folder, recipe, clips=args.clips,
                                      groups=args.groups, val_fraction=args.val_fraction, device=args.device,
-                                     resume=args.resume)
+                                     resume=args.resume, processes=processes)
         per_split[name] = figures
-        if len(splits) > 1:
+        if len(splits) > 1 and processes.first:
             write_text(folder / "result.json", json.dumps({**settings, "splits": [name], "classes": list(split.classes),
                                                            **figures}, indent=1) + "\n")
+    if not processes.first:
+        return
     result = write_result(args.out, settings, per_split, splits[0][1].classes)
     draw_confusion(result["confusion"], result["classes"], args.out / "confusion.png",
                    title=f"{args.dataset}, {start.backbone.name} from {start.init}: top-1 {result['top1']:.1%}")

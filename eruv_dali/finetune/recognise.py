@@ -15,13 +15,15 @@ from eruv_dali.files import write_text
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
-from eruv_dali.finetune.train import Recipe, train_actions
+from eruv_dali.finetune.task import Recipe, train_actions
 from eruv_dali.pretrained import Pretrained
+from eruv_dali.train.processes import ALONE, Processes
 
 
 def finetune_split(
     start: Pretrained, split: ActionSplit, dataset: Dataset, out: Path, recipe: Recipe, *, clips: int = 10,
     val_fraction: float = 0.1, groups: str | None = None, device: str = "auto", resume: bool = False,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Fine-tune all layers (see `train_actions`), then test: logits of `clips` clips averaged. → `action_scores`.
 
@@ -32,7 +34,8 @@ def finetune_split(
         EruvError: see `hold_out`, `train_actions`, `EvenClips`.
     """
     held_out = hold_out(split.train, split.root, split.classes, fraction=val_fraction, groups=groups, seed=recipe.seed)
-    net = train_actions(start, split.train, held_out, split.classes, dataset, out, recipe, device=device, resume=resume)
+    net = train_actions(start, split.train, held_out, split.classes, dataset, out, recipe, device=device, resume=resume,
+                        processes=processes)
     with EvenClips([path for path, _ in split.test], clips=clips, batch_size=2 * recipe.batch_size, device=device,
                    dataset=dataset, **start.look) as even:
         logits_VC = even.answers(net, average_clips=True, title="test")

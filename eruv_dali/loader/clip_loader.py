@@ -17,7 +17,8 @@ from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader.engine import default_threads, dtype_name
 from eruv_dali.loader.epochs import MOST_ATTEMPTS, ClipInfo, EpochLoader
 from eruv_dali.loader.pipelines import ClipFormat
-from eruv_dali.relations import ClipRequest
+from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.streams import stream
 from eruv_dali.videos import Video, find_videos
 
 log = logging.getLogger("eruv_dali")
@@ -149,7 +150,7 @@ class ClipLoader(EpochLoader):
                          num_shards=num_shards, threads=threads, owned=videos is not source and videos is not dataset)
 
     def _item(self, epoch: int, number: int, attempt: int) -> LabelledClip:
-        random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, number, attempt, 0]))
+        random = stream(self.seed, epoch, number, attempt)
         clip = self._clips[self._place(epoch, number)]
         if attempt:
             same = np.flatnonzero(self._clips["label"] == clip["label"])
@@ -169,8 +170,7 @@ class ClipLoader(EpochLoader):
         if not self.shuffle:
             return number
         if self._order is None or self._order[0] != epoch:
-            random = np.random.Generator(np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, 1]))
-            self._order = (epoch, random.permutation(len(self._clips)))
+            self._order = (epoch, stream(self.seed, epoch, purpose=1).permutation(len(self._clips)))
         return int(self._order[1][number])
 
     def _batch(self, items: list[LabelledClip], clips: torch.Tensor) -> ClipBatch | dict[str, torch.Tensor]:

@@ -20,8 +20,8 @@ from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader.from_files import FileSource
 from eruv_dali.loader.from_pack import PackSource
 from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.loader.unreadable import UnreadableClips
-from eruv_dali.relations import ClipRequest
 
 log = logging.getLogger("eruv_dali")
 

@@ -19,9 +19,9 @@ from eruv_dali.errors import EruvError
 from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader.engine import ClipEngine, default_threads
 from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.loader.shards import check_shard, numbers_of, rounds, running_shard
 from eruv_dali.loader.unreadable import Quarantine, UnreadableClips
-from eruv_dali.relations import ClipRequest
 
 log = logging.getLogger("eruv_dali")
 

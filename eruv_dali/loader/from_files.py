@@ -16,8 +16,8 @@ import nvidia.dali as dali
 from eruv_dali.dataset import Dataset
 from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader.pipelines import ClipFormat, direct_pipeline
+from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.loader.unreadable import Unreadable, UnreadableClips
-from eruv_dali.relations import ClipRequest
 from eruv_dali.slices import DALI_CODECS, FrameNotFound, FrameReader
 
 log = logging.getLogger("eruv_dali")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eruv_dali.relations import ClipRequest
+from eruv_dali.loader.requests import ClipRequest
 
 
 @dataclass(frozen=True, eq=False)

@@ -57,9 +57,14 @@ class Eruv(Pretext):
     def __init__(self, segments: np.ndarray, setting: Setting, options: EruvOptions) -> None:
         self.kinds = self.relations = asked_relations(options.relations, setting.trimmed)
         super().__init__(segments, setting, options)
+        self._find_possible()
+
+    @classmethod
+    def check(cls, setting: Setting, options: EruvOptions) -> None:
+        asked_relations(options.relations, setting.trimmed)
+        super().check(setting, options)
         if setting.clip_length < 3:  # of two frames every order is forwards or backwards
             raise EruvError(f"clip_length {setting.clip_length} is too short; it must be at least 3")
-        self._find_possible()
 
     @classmethod
     def frames_needed(cls, setting: Setting, options: EruvOptions) -> int:

@@ -98,10 +98,7 @@ class Pretext(ABC):
     clips_per_sample: int
 
     def __init__(self, segments: np.ndarray, setting: Setting, options: Any) -> None:
-        whole_number("clip_length", setting.clip_length, least=1)
-        if not 1 <= setting.crop <= min(setting.frame_size):
-            raise EruvError(f"crop {setting.crop} does not fit into frames of "
-                            f"{setting.frame_size[0]}x{setting.frame_size[1]}")
+        self.check(setting, options)
         self.setting, self.options = setting, options
         segments = segments[np.lexsort((segments["start"], segments["shot"], segments["video"]))]
         needed = self.frames_needed(setting, options)
@@ -109,6 +106,18 @@ class Pretext(ABC):
         if len(self.segments) == 0:
             raise EruvError(f"no segment has the {needed} frames that {self.name} needs; prepare longer videos")
         self._order: tuple[tuple, np.ndarray] = ((), np.zeros(0, np.int64))
+
+    @classmethod
+    def check(cls, setting: Setting, options: Any) -> None:
+        """Find what is wrong whatever the videos are. A pretext adds its own, after these.
+
+        Raises:
+            EruvError: a bad option, or a crop that does not fit into the frame.
+        """
+        whole_number("clip_length", setting.clip_length, least=1)
+        if whole_number("crop", setting.crop, least=1) > min(setting.frame_size):
+            raise EruvError(f"crop {setting.crop} does not fit into frames of "
+                            f"{setting.frame_size[0]}x{setting.frame_size[1]}")
 
     @classmethod
     @abstractmethod

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -46,8 +46,7 @@ class RelationLoader(PretextLoader):
         dataset: a DATASET folder, or one opened.
         relations: any of RELATIONS; a label is a position in this list.
         pairs_per_epoch: by default one for each segment.
-        others: those of `PretextLoader`: batch_size, clip_length, crop, device, dtype, mean, std, trimmed (CV and CD
-            then drop out), split, val_fraction, drop_last, labels_on_device, seed, shard_id, num_shards, threads.
+        others: as in `PretextLoader`. With `trimmed`, CV and CD drop out.
 
     Attributes:
         relations: those that are asked.
@@ -58,14 +57,21 @@ class RelationLoader(PretextLoader):
     """
 
     def __init__(
-        self, dataset: str | Path | Dataset, *, relations: Sequence[str] = RELATIONS,
-        pairs_per_epoch: int | None = None, **others: Any,
+        self, dataset: str | Path | Dataset, *, batch_size: int = 8, clip_length: int = 16, crop: int = 112,
+        device: str | torch.device = "auto", dtype: str | torch.dtype = "float32",
+        mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
+        relations: Sequence[str] = RELATIONS, trimmed: bool = False, split: str = "all", val_fraction: float = 0.1,
+        pairs_per_epoch: int | None = None, drop_last: bool = False, labels_on_device: bool = False, seed: int = 0,
+        shard_id: int | None = None, num_shards: int | None = None, threads: int | None = None,
     ) -> None:
         if pairs_per_epoch is not None:
             whole_number("pairs_per_epoch", pairs_per_epoch, least=1)
-        asked = relations if isinstance(relations, str) else list(relations)
-        super().__init__(dataset, "eruv", options=EruvOptions(relations=asked), samples_per_epoch=pairs_per_epoch,
-                         **others)
+        asked = relations if isinstance(relations, str) else list(relations)  # a string is refused with the rest
+        super().__init__(
+            dataset, "eruv", options=EruvOptions(relations=asked), batch_size=batch_size, clip_length=clip_length,
+            crop=crop, device=device, dtype=dtype, mean=mean, std=std, trimmed=trimmed, split=split,
+            val_fraction=val_fraction, samples_per_epoch=pairs_per_epoch, drop_last=drop_last,
+            labels_on_device=labels_on_device, seed=seed, shard_id=shard_id, num_shards=num_shards, threads=threads)
         self.relations = self.pretext.kinds
 
     def _batch(self, items: list[Sample], clips: torch.Tensor) -> RelationBatch:

@@ -41,12 +41,18 @@ class Vcop(Pretext):
     options: VcopOptions
 
     def __init__(self, segments: np.ndarray, setting: Setting, options: VcopOptions) -> None:
-        self.clips_per_sample = whole_number("pretext.clips", options.clips, least=2, most=5)
-        whole_number("pretext.gap", options.gap, least=0)
+        self.check(setting, options)
+        self.clips_per_sample = options.clips
         self._orders = list(permutations(range(options.clips)))
         self.kinds = tuple("".join(str(place + 1) for place in order) for order in self._orders)
         self._needed = self.frames_needed(setting, options)
         super().__init__(segments, setting, options)
+
+    @classmethod
+    def check(cls, setting: Setting, options: VcopOptions) -> None:
+        super().check(setting, options)
+        whole_number("pretext.clips", options.clips, least=2, most=5)
+        whole_number("pretext.gap", options.gap, least=0)
 
     @classmethod
     def frames_needed(cls, setting: Setting, options: VcopOptions) -> int:

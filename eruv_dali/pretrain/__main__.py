@@ -22,15 +22,17 @@ from pathlib import Path
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from eruv_dali.config import Config, load_config
 from eruv_dali.dataset import Dataset
 from eruv_dali.demo.corpus import render_corpus
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.native import data_dir
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrain.train import pretrain
+from eruv_dali.pretext import find_pretext
+from eruv_dali.pretext.eruv import RELATION_NAMES
+from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.checkpoint import checkpoints
+from eruv_dali.train.config import Config, load_config
 from eruv_dali.train.processes import first_alone, from_environment
 from eruv_dali.train.report import console
 from eruv_dali.train.stop import Stopped
@@ -130,16 +132,18 @@ def _demo_dataset(config: Config, out: Path) -> Dataset:
 
 
 def _print_result(result: dict, out: Path) -> None:
-    names = {"CS": "same shot", "CV": "same video, other shot", "CD": "other video", "CR": "rotated", "PI": "inverted",
-             "PD": "disordered", "PS": "sped up"}
-    table = Table(title=f"Validation accuracy ({result['pairs']} pairs of held-out videos, epoch {result['epoch']})")
-    for column in ("relation", "", "accuracy", "chance"):
-        table.add_column(column, justify="left" if column in ("relation", "") else "right")
+    word = find_pretext(result["pretext"]).kind_word
+    named = word == "relation"
+    table = Table(title=f"Validation accuracy ({result['samples']} samples of held-out videos, epoch "
+                        f"{result['epoch']})")
+    for column in (word, "", "accuracy", "chance") if named else (word, "accuracy", "chance"):
+        table.add_column(column, justify="left" if column in (word, "") else "right")
     chance = f"{result['chance']:.1%}"
-    for name, accuracy in result["per_relation"].items():
-        table.add_row(name, names[name], "–" if accuracy is None else f"{accuracy:.1%}", chance)
+    for name, accuracy in result[f"per_{word}"].items():
+        words = [name, RELATION_NAMES[name]] if named else [name]
+        table.add_row(*words, "–" if accuracy is None else f"{accuracy:.1%}", chance)
     table.add_section()
-    table.add_row("overall", "", f"[bold]{result['accuracy']:.1%}", chance)
+    table.add_row("overall", *[""] * named, f"[bold]{result['accuracy']:.1%}", chance)
     console.print(table)
     console.print(f"{out}: backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json, curves.png, "
                   "confusion.png", highlight=False, markup=False)

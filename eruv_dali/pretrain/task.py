@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from eruv_dali.errors import EruvError
 from eruv_dali.models import HeadOptions, PretextNet, build_backbone, save_backbone
 from eruv_dali.pretext.loader import PretextBatch, PretextLoader
 from eruv_dali.train.checkpoint import save_checkpoint
@@ -40,9 +39,6 @@ class PretrainTask:
     def __init__(self, config: Config, loader: PretextLoader, val_loader: PretextLoader) -> None:
         self.config, self.loader, self.val_loader, self.pretext = config, loader, val_loader, loader.pretext
         model = config.model
-        if model.head not in self.pretext.heads:
-            raise EruvError(f"model.head = {model.head!r} is not one that pretext {self.pretext.name} can be given: "
-                            f"{', '.join(self.pretext.heads)}")
         self.head = HeadOptions(model.head, model.hidden, model.dropout)
         backbone = build_backbone(model.backbone, width=model.width)
         self.net = PretextNet(backbone, self.pretext.head(backbone.feature_dim, self.head),

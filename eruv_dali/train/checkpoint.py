@@ -19,7 +19,7 @@ from eruv_dali.files import write_aside
 
 log = logging.getLogger("eruv_dali")
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None:

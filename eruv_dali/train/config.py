@@ -15,11 +15,18 @@ from typing import Any
 import yaml
 
 from eruv_dali.errors import EruvError
+from eruv_dali.models import BACKBONES, HEADS
 from eruv_dali.pack import PACK_KINDS
 from eruv_dali.prepare import FRAME_SIZE
-from eruv_dali.relations import RELATIONS
+from eruv_dali.pretext import PRETEXTS, find_pretext
+from eruv_dali.pretext.eruv import Eruv
+from eruv_dali.pretext.pretext import PretextOptions, Setting
 from eruv_dali.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.shots import RULES
+from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
+
+# ERUV's relations stand at the top of a configuration, under a name that is older than its pretext.
+ALIASES = {"relations": "pretext.relations"}
 
 
 @dataclass
@@ -28,7 +35,7 @@ class DataConfig:
 
     dataset: str | None = None  # a prepared DATASET
     videos: list[str] = field(default_factory=list)  # or files and folders, prepared on the first run
-    batch_size: int = 8  # pairs; unstated in the paper, from the lineage's code
+    batch_size: int = 8  # samples (ERUV's are pairs); unstated in the paper, from VCOP's public code
     clip_length: int = 16
     crop: int = 112
     frame_size: list[int] = field(default_factory=lambda: list(FRAME_SIZE))  # height, width that frames are resized to
@@ -39,8 +46,8 @@ class DataConfig:
     segment_length: int = SEGMENT_LENGTH
     min_length: int = MIN_LENGTH
     val_fraction: float = 0.1  # share of the videos held out; unstated in the paper
-    pairs_per_epoch: int | None = None  # by default one for each segment
-    val_pairs: int | None = None  # by default one for each held-out segment, at least 30 for each relation
+    pairs_per_epoch: int | None = None  # samples; by default one for each segment
+    val_pairs: int | None = None  # samples; by default one for each held-out segment, at least 30 for each kind
     mean: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     std: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0])
     threads: int | None = None  # by default one a core
@@ -58,46 +65,11 @@ class ModelConfig:
 
 
 @dataclass
-class OptimConfig:
-    """How it is trained. SGD, 0.01, 0.9 and 300 epochs are the paper's; the rest comes from the lineage's code."""
-
-    epochs: int = 300
-    max_steps: int | None = None  # stop earlier, after so many steps
-    name: str = "sgd"  # sgd, adamw
-    lr: float = 0.01
-    momentum: float = 0.9  # sgd only
-    weight_decay: float = 5e-4
-    schedule: str = "plateau"  # plateau (on validation loss), cosine (over all steps, after a short rise), constant
-    patience: int = 50  # plateau: epochs without improvement
-    factor: float = 0.1  # plateau: what the rate is multiplied by
-    precision: str = "auto"  # float32, bfloat16, float16; auto: float32 on a CPU, otherwise what the GPU has
-    compile: str = "auto"  # on, off: torch.compile; auto: on with a GPU
-    lr_rule: str = "linear"  # what N processes multiply lr by: linear N, sqrt √N, none 1
-    sync_batchnorm: bool = False  # mean and variance over the batches of all processes
-
-
-@dataclass
-class CheckpointConfig:
-    """When the run is saved: at the end of each epoch, when it is told to stop, and in between."""
-
-    every_minutes: float = 10.0
-    keep: int = 2  # last.pt and those before it, to go on from should the newest be damaged
-
-
-@dataclass
-class LogConfig:
-    """What is written down."""
-
-    every_steps: int = 10  # a line in metrics.jsonl
-    tensorboard: bool = True  # where tensorboard is installed
-
-
-@dataclass
 class Config:
     """Everything that decides a pre-training run."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    relations: list[str] = field(default_factory=lambda: list(RELATIONS))
+    pretext: PretextOptions = field(default_factory=Eruv.Options)  # its name, and its own options
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -108,7 +80,7 @@ class Config:
     def __post_init__(self) -> None:
         choices = {
             "data.pack": PACK_KINDS, "data.rule": RULES, "device": ("auto", "gpu", "cpu"),
-            "model.backbone": ("c3d", "r3d", "r2plus1d"), "model.head": ("mlp", "linear"),
+            "pretext.name": tuple(PRETEXTS), "model.backbone": tuple(BACKBONES), "model.head": HEADS,
             "optim.name": ("sgd", "adamw"), "optim.schedule": ("plateau", "cosine", "constant"),
             "optim.precision": ("auto", "float32", "bfloat16", "float16"), "optim.compile": ("auto", "on", "off"),
             "optim.lr_rule": ("linear", "sqrt", "none"),
@@ -125,6 +97,16 @@ class Config:
         for key, count in (("data.frame_size", 2), ("data.mean", 3), ("data.std", 3)):
             if len(self[key]) != count:
                 raise EruvError(f"{key} = {self[key]} must be a list of {count} numbers")
+        data, pretext = self.data, find_pretext(self.pretext.name)
+        if self.model.head not in pretext.heads:
+            raise EruvError(f"model.head = {self.model.head!r} is not one that pretext {pretext.name} can be given: "
+                            f"{', '.join(pretext.heads)}")
+        # A DATASET has frames of its own size; that the crop fits is then found when it is opened.
+        frame_size = (data.crop, data.crop) if data.dataset else tuple(data.frame_size)
+        pretext.check(Setting(data.clip_length, data.crop, frame_size, self.seed, data.trimmed), self.pretext)
+        if data.pairs_per_epoch is not None and data.batch_size > data.pairs_per_epoch:
+            raise EruvError(f"data.batch_size = {data.batch_size} can never be filled: data.pairs_per_epoch is "
+                            f"{data.pairs_per_epoch}; lower the one or raise the other")
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key."""
@@ -158,17 +140,24 @@ def load_config(file: str | Path | None = None, overrides: typing.Sequence[str] 
             raise EruvError(f"{word!r} is not of the form key=value, such as optim.epochs=3")
         flat[key] = _parse(value)
     flat.update(known)
+    if "pretext" in flat:  # `pretext: vcop` for `pretext: {name: vcop}`
+        flat["pretext.name"] = flat.pop("pretext")
     return _build(flat)
 
 
 def dump_config(config: Config) -> str:
     """The whole configuration as YAML, every key spelt out."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False)
+    tree = dataclasses.asdict(config)
+    for alias, key in ALIASES.items():
+        section, _, name = key.partition(".")
+        if name in tree[section]:
+            tree[alias] = tree[section].pop(name)
+    return yaml.safe_dump(tree, sort_keys=False)
 
 
 def flatten(config: Config) -> dict[str, Any]:
     """Every dotted key and its value."""
-    return dict(_flatten(dataclasses.asdict(config)))
+    return dict(_flatten(yaml.safe_load(dump_config(config))))
 
 
 def _parse(text: str) -> Any:
@@ -190,31 +179,34 @@ def _flatten(tree: dict, prefix: str = "") -> typing.Iterator[tuple[str, Any]]:
 
 
 def _build(flat: dict[str, Any]) -> Config:
-    fields = _fields()
+    pretext = find_pretext(flat.get("pretext.name", Eruv.name))
+    fields = _fields(pretext.Options)
     sections: dict[str, dict] = {}
     top: dict[str, Any] = {}
     for key, value in flat.items():
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1, 0.4) or [
                 known for known in fields if known.split(".")[-1] == key.split(".")[-1]]
-            raise EruvError(f"unknown configuration key {key!r}" + (f"; did you mean {near[0]!r}?" if near else
+            of = f" with pretext {pretext.name}" if key.partition(".")[0] in ("pretext", *ALIASES) else ""
+            raise EruvError(f"unknown configuration key {key!r}{of}" + (f"; did you mean {near[0]!r}?" if near else
                             f"; known are {', '.join(fields)}"))
-        section, _, name = key.rpartition(".")
+        section, _, name = ALIASES.get(key, key).rpartition(".")
         target = sections.setdefault(section, {}) if section else top
         target[name] = _checked(key, value, fields[key])
-    kinds = typing.get_type_hints(Config)
+    kinds = {**typing.get_type_hints(Config), "pretext": pretext.Options}
+    sections.setdefault("pretext", {})["name"] = pretext.name
     return Config(**top, **{section: kinds[section](**values) for section, values in sections.items()})
 
 
-def _fields() -> dict[str, Any]:
-    """Every dotted key and its type."""
+def _fields(pretext: type[PretextOptions]) -> dict[str, Any]:
+    """Every dotted key and its type, with the options of this pretext."""
     found = {}
-    for name, kind in typing.get_type_hints(Config).items():
+    for name, kind in {**typing.get_type_hints(Config), "pretext": pretext}.items():
         if dataclasses.is_dataclass(kind):
             found.update({f"{name}.{inner}": of for inner, of in typing.get_type_hints(kind).items()})
         else:
             found[name] = kind
-    return found
+    return {next((alias for alias, of in ALIASES.items() if of == key), key): kind for key, kind in found.items()}
 
 
 def _checked(key: str, value: Any, kind: Any) -> Any:

@@ -57,7 +57,8 @@ class Trainer:
         result: `task.result` of the best epoch.
 
     Raises:
-        EruvError: the checkpoint is of another run, the loss is no longer a finite number, a checkpoint cannot be written.
+        EruvError: the checkpoint is of another run, the loss is no longer a finite number, a checkpoint cannot be
+            written.
         Stopped: SIGINT or SIGTERM came, and the run was saved.
     """
 
@@ -258,8 +259,8 @@ class Trainer:
                                 f"({file}); resume with what it was, or start a new run with another --out")
         if state["samples_a_step"] != self._samples_a_step():
             raise EruvError(f"batches of {self.task.loader.batch_size} on {self.processes.world} process(es) are "
-                            f"{self._samples_a_step()} samples a step, and were {state['samples_a_step']} when this run "
-                            f"began ({file}); resume with as many, or start a new run with another --out")
+                            f"{self._samples_a_step()} samples a step, and were {state['samples_a_step']} when this "
+                            f"run began ({file}); resume with as many, or start a new run with another --out")
         self.net.load_state_dict(state["net"])
         self.step_by.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

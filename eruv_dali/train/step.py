@@ -51,7 +51,8 @@ class TrainStep:
 
     def __init__(
         self, net: nn.Module, optim: OptimConfig, *, device: torch.device, precision: torch.dtype,
-        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy, processes: Processes = ALONE, seed: int = 0,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy, processes: Processes = ALONE,
+        seed: int = 0,
     ) -> None:
         if processes.world > 1 and optim.sync_batchnorm:
             net = synchronise_batchnorm(net, device)

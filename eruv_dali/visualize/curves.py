@@ -1,4 +1,4 @@
-"""Learning curves of a run, from its metrics.jsonl: loss, accuracy, each relation, learning rate, speed."""
+"""Learning curves of a run, from its metrics.jsonl: loss, accuracy, each kind, learning rate, speed."""
 
 import json
 from io import BytesIO
@@ -22,7 +22,7 @@ def draw_curves(metrics: Path, png: Path) -> None:
     """
     steps, vals = _read(metrics)
     figure = Figure(figsize=(13, 7), layout="constrained")
-    (loss, accuracy, relations), (rate, speed, wait) = figure.subplots(2, 3)
+    (loss, accuracy, kinds), (rate, speed, wait) = figure.subplots(2, 3)
     _curve(loss, steps, "loss", label="training")
     loss.plot([v["step"] for v in vals], [v["val"]["loss"] for v in vals], "o-", color=COLOURS[1], markersize=3,
               label="held-out videos")
@@ -30,18 +30,19 @@ def draw_curves(metrics: Path, png: Path) -> None:
     _curve(accuracy, steps, "accuracy", scale=100, label="training")
     accuracy.plot([v["step"] for v in vals], [100 * v["val"]["accuracy"] for v in vals], "o-", color=COLOURS[1],
                   markersize=3, label="held-out videos")
-    names = list(vals[0]["val"]["per_relation"]) if vals else []
+    per_kind = next((key for key in (vals[0]["val"] if vals else ()) if key.startswith("per_")), None)
+    names = list(vals[0]["val"][per_kind]) if per_kind else []
     for number, name in enumerate(names):
-        found = [(v["step"], 100 * v["val"]["per_relation"][name]) for v in vals
-                 if v["val"]["per_relation"][name] is not None]
-        relations.plot(*zip(*found, strict=True) if found else ([], []), "o-", markersize=3,
+        found = [(v["step"], 100 * v["val"][per_kind][name]) for v in vals if v["val"][per_kind][name] is not None]
+        kinds.plot(*zip(*found, strict=True) if found else ([], []), "o-", markersize=3,
                        color=COLOURS[number % len(COLOURS)], label=name)
-    for axes in (accuracy, relations):
+    for axes in (accuracy, kinds):
         if names:
             axes.axhline(100 / len(names), color="grey", linestyle=":", linewidth=1, label="chance")
         axes.set_ylim(0, 100)
     _finish(accuracy, "accuracy, %", legend=True)
-    _finish(relations, "each relation, held-out videos, %", legend=bool(names))
+    kind = per_kind.removeprefix("per_") if per_kind else "kind"
+    _finish(kinds, f"each {kind}, held-out videos, %", legend=bool(names))
     _curve(rate, steps, "lr")
     rate.set_ylim(bottom=0)
     _finish(rate, "learning rate")

@@ -1,0 +1,192 @@
+"""Fine-tuning as a task for the training loop: all layers of a pre-trained backbone and a linear classifier learn to
+name actions (Table IV).
+
+    RUN/last.pt       to go on from        RUN/best.pt          the best epoch's network
+    RUN/backbone.pt   its backbone alone   RUN/metrics.jsonl    one line a logging step and one an epoch
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.device import resolve_device
+from eruv_dali.errors import EruvError
+from eruv_dali.even_clips import EvenClips, names_in
+from eruv_dali.loader import ClipLoader
+from eruv_dali.loader.clip_loader import ClipBatch
+from eruv_dali.models import save_backbone
+from eruv_dali.pretrained import Pretrained
+from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
+from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
+from eruv_dali.train.processes import ALONE, Processes, join
+from eruv_dali.train.scores import KindScores
+from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
+from eruv_dali.train.step import TrainStep, choose_precision
+
+VAL_CLIPS = 3  # a video, when epochs are compared
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune. 150 epochs, 1e-3, 8 and 5e-4 are the paper's; momentum 0.9 as in its pre-training."""
+
+    epochs: int = 150
+    lr: float = 1e-3
+    batch_size: int = 8
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    seed: int = 0
+
+
+class ActionNet(nn.Module):
+    """Clips (B, 3, T, H, W) float → logits (B, classes) float: a backbone and one linear layer."""
+
+    def __init__(self, backbone: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = nn.Linear(backbone.feature_dim, classes)
+
+    def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(x_BCTHW))
+
+
+class FinetuneTask:
+    """A `train.task.Task`: see there.
+
+    Args:
+        net: the network.
+        loader: of the training clips.
+        held_out: (path, label) of the videos that choose the epoch; `look`: how their clips are taken (`EvenClips`).
+        classes: names.
+        fingerprint: what decides the run.
+    """
+
+    program = "finetune"
+    free = ("recipe.epochs",)
+
+    def __init__(
+        self, net: ActionNet, loader: ClipLoader, held_out: Sequence[tuple[Path, int]], look: dict[str, Any],
+        classes: Sequence[str], fingerprint: dict[str, Any],
+    ) -> None:
+        self.net, self.loader, self.classes, self.fingerprint = net, loader, tuple(classes), fingerprint
+        self.labels = torch.tensor([label for _, label in held_out])
+        self.even = EvenClips([path for path, _ in held_out], clips=VAL_CLIPS, batch_size=2 * loader.batch_size, **look
+                              ) if held_out else None
+
+    def headline(self) -> str:
+        return (f"{self.net.backbone.name}, {self.loader.items} training videos of {len(self.classes)} classes, "
+                f"{len(self.labels)} held out")
+
+    def warnings(self) -> list[str]:
+        return []
+
+    def target(self, batch: ClipBatch) -> torch.Tensor:
+        return batch.label
+
+    def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(output, target)
+
+    def scores(self, device: torch.device) -> KindScores:
+        return KindScores(self.classes, device)
+
+    def validate(self, step: TrainStep, processes: Processes, pause: Any) -> dict[str, Any]:
+        if self.even is None:
+            return {}
+        logits_VC = torch.from_numpy(self.even.answers(self.net, average_clips=True))
+        pause()
+        return {"accuracy": float((logits_VC.argmax(1) == self.labels).float().mean()),
+                "loss": float(F.cross_entropy(logits_VC, self.labels))}
+
+    def rank(self, val: dict[str, Any]) -> list[float]:
+        return [val["accuracy"], -val["loss"]]
+
+    def result(self, val: dict[str, Any], epoch: int, step: int) -> dict[str, Any]:
+        return {"epoch": epoch, "step": step, **val}
+
+    def save_best(self, out: Path, val: dict[str, Any], epoch: int) -> None:
+        save_checkpoint(out / "best.pt", {"net": self.net.state_dict(), "epoch": epoch, **val})
+
+    def advice(self, kind: str) -> str:
+        return "train longer"
+
+    def describe(self, info: list) -> list[dict[str, Any]]:
+        return [{"clips": [clip._asdict()]} for clip in info]
+
+    def close(self) -> None:
+        if self.even:
+            self.even.close()
+
+    def __enter__(self) -> "FinetuneTask":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def train_actions(
+    start: Pretrained, train: Sequence[tuple[Path, int]], held_out: np.ndarray, classes: Sequence[str],
+    dataset: Dataset, out: Path, recipe: Recipe, *, device: str = "auto", resume: bool = False,
+    processes: Processes = ALONE,
+) -> ActionNet:
+    """Fine-tune on labelled videos: in each epoch one clip of each, at a random place in time and with a random crop.
+
+    The epoch is kept that does best on the held-out videos (by accuracy, then by loss); where none are held out, the
+    last. `start.backbone` is trained in place. The same seed gives the same head, order, places and crops, whatever
+    the backbone's weights are.
+
+    Args:
+        start: the backbone, and how its clips look.
+        train: (path, label) of all training videos; `held_out` (V,) bool: those only for choosing the epoch.
+        classes: names.
+        dataset: holds all the videos.
+        out: folder to write.
+        recipe: epochs and the rest; batch and rate are those of one process.
+        resume: go on from last.pt in `out`, if it is there.
+        processes: this process among those that train together; only the first writes.
+
+    Returns:
+        The best epoch's network, in evaluation mode.
+
+    Raises:
+        EruvError: a bad recipe, a run in `out` already (and not `resume`) or another one, a loss that is no longer a
+            finite number.
+        Stopped: SIGINT or SIGTERM came, and the run was saved.
+    """
+    for name in ("epochs", "batch_size", "lr"):
+        if getattr(recipe, name) <= 0:
+            raise EruvError(f"{name} {getattr(recipe, name)} must be greater than 0")
+    refuse_run(out, resume)
+    place = torch.device("cpu")
+    if resolve_device(device) == "gpu":
+        place = torch.device("cuda", processes.local_rank)
+    join(processes, place)
+    torch.manual_seed(recipe.seed)
+    net = ActionNet(start.backbone, len(classes))
+    precision = choose_precision("auto", place)
+    names = names_in(dataset, [path for path, _ in train])
+    clips = [(name, None, label) for name, (_, label), held in zip(names, train, held_out, strict=True) if not held]
+    look = {**start.look, "device": device, "dataset": dataset}
+    fingerprint = {**{f"recipe.{key}": value for key, value in asdict(recipe).items()}, "init": start.init,
+                   "classes": list(classes), "crop": start.crop, "videos": [list(clip) for clip in clips]}
+    with (
+        disk_errors_named(out),
+        ClipLoader(clips, batch_size=recipe.batch_size, random_crop=True, hold_last=True, shuffle=True, dtype=precision,
+                   seed=recipe.seed, shard_id=processes.rank, num_shards=processes.world, **look) as loader,
+        FinetuneTask(net, loader, [train[number] for number in np.flatnonzero(held_out)], look, classes, fingerprint
+                     ) as task,
+    ):
+        optim = OptimConfig(epochs=recipe.epochs, lr=recipe.lr, momentum=recipe.momentum,
+                            weight_decay=recipe.weight_decay, schedule="constant")
+        Trainer(task, optim=optim, checkpoint=CheckpointConfig(), log=LogConfig(), out=out, seed=recipe.seed,
+                device=place, precision=precision, processes=processes, resume=resume).train()
+    net.load_state_dict(load_checkpoint(out / "best.pt")["net"])
+    if processes.first:
+        save_backbone(net.backbone, out / "backbone.pt")
+    return net.eval()
