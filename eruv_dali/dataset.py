@@ -131,9 +131,15 @@ class Dataset:
                 raise EruvError(f"{gone[0].path}: is missing ({len(gone)} of {len(self.videos)} videos are); bring it "
                                 f"back, or run prepare on {self.folder} again")
             return
-        for file in sorted({video.pack for video in self.videos}):
+        files = sorted({video.pack for video in self.videos})
+        for file in files:
             if wrong := self._seal.whole(f"pack/{file}", lambda file=file: self._pack_damage(file)):
                 raise EruvError(f"{self.folder}/pack/{file}: {wrong}; run prepare on this DATASET again")
+        try:
+            self.packed.hold(files)
+        except (OSError, ValueError) as error:
+            raise EruvError(f"{self.folder}/pack: cannot be read ({error}); run prepare on this DATASET again"
+                            ) from None
 
     def _pack_damage(self, file: str) -> str:
         log.warning("%s/pack/%s: was copied or touched since prepare; checking it, once", self.folder, file)
