@@ -95,17 +95,16 @@ class Workers:
             if not busy:
                 return
             soonest = min(worker.deadline for worker in busy.values())
-            heard = connection.wait(list(busy), timeout=min(look_every, max(0.0, soonest - time.monotonic())))
-            # Awake again much later than asked: the machine or the whole group of processes stood still, and the
-            # workers had no more time than this process had.
-            if time.monotonic() - looked > 2 * look_every:
+            wait = min(look_every, max(0.0, soonest - time.monotonic()))
+            for ready in connection.wait(list(busy), timeout=wait):
+                yield from self._heard(busy[ready])
+            before, looked = looked, time.monotonic()
+            if looked - before > 2 * look_every:
+                # This process stood still, and mostly its whole group did: the workers had no more time than it had.
                 for worker in busy.values():
                     worker.renew(self._patience)
-            looked = time.monotonic()
-            for ready in heard:
-                yield from self._heard(busy[ready])
             for worker in busy.values():
-                late = worker in self._workers and worker.task is not None and worker.deadline <= time.monotonic()
+                late = worker in self._workers and worker.task is not None and worker.deadline <= looked
                 if late and not worker.connection.poll():
                     yield self._lose(worker, hung=True)
 
