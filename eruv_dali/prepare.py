@@ -240,7 +240,7 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
     for name, table in rows.items():
         setattr(totals, name, len(table))
     totals.frames = len(every_frame)
-    totals.unused = sum(file.stat().st_size for file in pack_files(out / "pack")) - sum(parts.values())
+    totals.unused = max(0, sum(file.stat().st_size for file in pack_files(out / "pack")) - sum(parts.values()))
     if rows["rejected"]:
         totals.first_rejected = ": ".join(rows["rejected"][0])
     return totals

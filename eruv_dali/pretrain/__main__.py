@@ -16,6 +16,7 @@ a run goes on from its last checkpoint.
 import argparse
 import hashlib
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -124,8 +125,8 @@ def _users_dataset(config: Config, folder: Path) -> Dataset:
     except VideosNotNamed as error:
         command = removing_command(data.videos, folder, pack=data.pack, frame_size=tuple(data.frame_size),
                                    min_length=data.min_length)
-        raise EruvError(f"{error.said}; bring them back, train on all that was prepared with --data {folder}, or let "
-                        f"them go first: {command}") from None
+        raise EruvError(f"{error.said}; bring them back, train on all that was prepared with --data "
+                        f"{shlex.quote(str(folder))}, or let them go first: {command}") from None
 
 
 def _dataset_folder(config: Config, out: Path) -> Path:
