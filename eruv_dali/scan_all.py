@@ -167,7 +167,7 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan, console: Conso
     if needed > free:
         longest = max(expected, key=expected.__getitem__)
         raise EruvError(
-            f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, most of it for {longest.path} "
+            f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, the largest part for {longest.path} "
             f"(about {expected[longest]:,} frames, says its header); leave that out, choose another disk, "
             f"{'--pack jpeg, ' * (scan.pack == 'raw')}or --pack none")
 

@@ -282,7 +282,7 @@ def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
     assert [video.video for video in dataset.videos] == ["good.mp4", "liar.mkv"]
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("eruv_dali.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(EruvError, match=r"most of it for .*liar\.mkv \(about [\d,]+ frames, says its header\)"):
+    with pytest.raises(EruvError, match=r"the largest part for .*liar\.mkv \(about [\d,]+ frames, says its header\)"):
         prepare([tmp_path / "films"], tmp_path / "other", **OPTIONS)
 
 
