@@ -67,15 +67,17 @@ def make_plan(
         EruvError: a video would take the place of another one of the same name, or one to keep cannot be kept.
     """
     held = {path: _note(path) for path in sorted((out / "records").glob("*.npz"))}
+    if add:
+        videos = _by_held_names(out, videos, held)
     here = {video: identity(video) for video in videos}
     # One that has vanished since it was found is like one that was not found.
     named = {path: video for video in videos if (path := record_path(out, video.name)) not in held
              or here[video][1] >= 0}
     files = {here[video][0] for video in named.values()}
-    other = [path for path, note in held.items() if note is None or note["identity"][0] not in files]
+    other = {path: note for path, note in held.items() if note is None or note["identity"][0] not in files}
     unnamed = [path for path in other if path not in named]
-    replaced = [path for path in other if path in named and held[path] and _changed(held[path], here[named[path]])]
-    renamed = [path for path in held if path not in named and path not in set(other)]
+    replaced = [path for path, note in other.items() if path in named and note and _changed(note, here[named[path]])]
+    renamed = [path for path in held if path not in named and path not in other]
 
     clashing = [path for path in replaced if _usable(path, held[path], shortest)]
     if clashing and not remove:
@@ -114,8 +116,9 @@ def make_plan(
                                 "scanned with, or let it go with --remove")
 
     used: dict[str, int] = {}
-    for path, note in held.items():
-        if note and note.get("pack") and (path not in gone or path in carried.values()):
+    for path in (held.keys() - gone) | set(carried.values()):
+        note = held[path]
+        if note and note.get("pack"):
             used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
     removed = sorted(_name(path, held[path]) for path in clashing + lost) if remove else []
     return Plan(
@@ -165,6 +168,14 @@ def removing_command(
 
 
 PROVISIONAL = "its scan is to be tried again"
+
+
+def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, dict | None]) -> list[Video]:
+    """The videos, each by the name that its file is held by already, wherever it was found now."""
+    names = {video.name for video in videos}
+    known = {note["identity"][0]: note["video"] for note in held.values() if note and note["video"] not in names}
+    return [video if record_path(out, video.name) in held
+            else Video(known.get(identity(video)[0], video.name), video.path) for video in videos]
 
 
 def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackReader) -> str:

@@ -167,9 +167,9 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan, console: Conso
     if needed > free:
         longest = max(expected, key=expected.__getitem__)
         raise EruvError(
-            f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, the largest part for {longest.path} "
-            f"(about {expected[longest]:,} frames, says its header); leave that out, choose another disk, "
-            f"{'--pack jpeg, ' * (scan.pack == 'raw')}or --pack none")
+            f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, the largest part for "
+            f"{longest.path} (about {expected[longest]:,} frames, says its header); leave that out, choose another "
+            f"disk, {'--pack jpeg, ' * (scan.pack == 'raw')}or --pack none")
 
 
 def disk_size(count: float) -> str:

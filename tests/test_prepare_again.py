@@ -6,8 +6,10 @@ import shutil
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numbered import read_number, write_video
 
@@ -16,6 +18,7 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.plan import VideosNotNamed
 from eruv_dali.prepare import prepare
+from eruv_dali.scan import Scan, Scanner
 
 OPTIONS = dict(device="cpu", workers=1)
 
@@ -54,12 +57,13 @@ def records(out):
 
 
 def check_pixels(out):
-    """Each frame in a raw or JPEG pack shows its own number."""
+    """Each frame in the pack is what was written, and in a raw pack shows its own number."""
     dataset = Dataset(out)
     dataset.check()
     for number, video in enumerate(dataset.videos):
         for n, frame in enumerate(dataset.frames_of(number)):
             data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            assert zlib.crc32(data) == frame["crc"]
             if n % 20 == 0 and dataset.pack == "raw":
                 assert read_number(data.reshape(128, 171, 3)) == n
     dataset.close()
@@ -205,6 +209,29 @@ def test_kept_videos_whose_files_are_gone_or_changed(two):
     assert len(rows(out, "shots.csv")) == 3 and len(list((out / "export").iterdir())) == 3
 
 
+def test_kept_videos_whose_part_of_the_pack_is_damaged(two):
+    a, b, out = two
+    (pack,) = (out / "pack").iterdir()
+    pack.write_bytes(bytes(pack.stat().st_size))
+    (a / "a.mp4").rename(a.parent / "a.mp4")
+    with pytest.raises(EruvError, match=r"a.mp4: is missing.*its part of the pack is damaged.*nothing was changed"):
+        prepare([b], out, **OPTIONS, add=True)
+    (a.parent / "a.mp4").rename(a / "a.mp4")
+    prepare([b], out, **OPTIONS, add=True)
+    assert names(out) == ["a.mp4", "b.mp4", "c.mp4"]
+    check_pixels(out)
+
+
+def test_add_what_is_held_by_another_name(two):
+    a, b, out = two
+    before = records(out)
+    prepare([a.parent], out, **OPTIONS, add=True)  # here they are called a/a.mp4, a/b.mp4, b/c.mp4
+    assert names(out) == ["a.mp4", "b.mp4", "b/c.mp4"] and before.items() <= records(out).items()
+    film(a / "b.mp4", frames=70)
+    prepare([a.parent], out, **OPTIONS, add=True)
+    assert [(row["video"], row["frames"]) for row in rows(out)] == [("a.mp4", "60"), ("b.mp4", "70"), ("b/c.mp4", "60")]
+
+
 def test_kept_videos_whose_files_are_there_follow_other_settings(two):
     _, b, out = two
     prepare([b], out, **OPTIONS, add=True, pack="raw")
@@ -286,13 +313,24 @@ def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
         prepare([tmp_path / "films"], tmp_path / "other", **OPTIONS)
 
 
-def test_a_full_disk_is_one_line(tmp_path):
+@pytest.mark.parametrize("pack", ["jpeg", "raw"])
+def test_a_full_disk_is_one_line(tmp_path, pack):
     film(tmp_path / "a.mp4", frames=200)
-    command = (f"ulimit -f 2000; exec {sys.executable} -m eruv_dali.prepare {tmp_path}/a.mp4 --out {tmp_path}/out "
-               "--device cpu --pack raw --workers 1")
+    command = (f"ulimit -f 500; exec {sys.executable} -m eruv_dali.prepare {tmp_path}/a.mp4 --out {tmp_path}/out "
+               f"--device cpu --pack {pack} --workers 1")
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "cannot be written (File too large); free some space" in done.stderr
+
+
+def test_a_worker_that_ends_on_a_full_disk_says_nothing(tmp_path):
+    """What it still had to write is in no record; its traceback would stand before the one clear line."""
+    scanner = Scanner(tmp_path, Scan(64, 86, "jpeg"), "cpu", 1)
+    scanner.writer.begin_video()
+    with open("/dev/full", "wb") as full:
+        scanner.writer._file = full
+        scanner.writer.add(np.zeros((64, 86, 3), np.uint8))
+        scanner.close()
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
