@@ -6,6 +6,7 @@ or goes by another name now. A video that is held and not named any more is kept
 either word the run is refused, for the folder may only be out of reach.
 """
 
+import filecmp
 import shlex
 from collections.abc import Sequence
 from contextlib import closing
@@ -38,6 +39,7 @@ class Plan:
         videos: all that the DATASET will hold, sorted by name.
         todo: those of them to scan.
         carried: those whose record is good, but speaks of another path or lies under another name: here.
+        superseded: records of files that go by another name now; to delete at the end.
         gone: records to delete.
         removed: the names of usable videos among these.
         forgotten: how many videos among these could not be used anyhow.
@@ -47,6 +49,7 @@ class Plan:
     videos: list[Video]
     todo: list[Video]
     carried: dict[Video, Path]
+    superseded: list[Path]
     gone: list[Path]
     removed: list[str]
     forgotten: int
@@ -77,7 +80,7 @@ def make_plan(
     other = {path: note for path, note in held.items() if note is None or note["identity"][0] not in files}
     unnamed = [path for path in other if path not in named]
     replaced = [path for path, note in other.items() if path in named and note and _changed(note, here[named[path]])]
-    renamed = [path for path in held if path not in named and path not in other]
+    superseded = [path for path in held if path not in named and path not in other]
 
     clashing = [path for path in replaced if _usable(path, held[path], shortest)]
     if clashing and not remove:
@@ -92,7 +95,7 @@ def make_plan(
         raise EruvError(f"{unreadable[0]}: cannot be read, so the video that it is of cannot be kept; name all "
                         "videos, which scans it again, or delete this file; nothing was changed")
 
-    gone = renamed + replaced + ([] if add else unnamed)
+    gone = replaced + ([] if add else unnamed)
     by_file = {tuple(note["identity"]): path for path, note in held.items() if note}
     todo, carried, kept, suspect = [], {}, [], _suspect_packs(out)
     with closing(PackReader(out / "pack")) as packed:
@@ -116,34 +119,40 @@ def make_plan(
                                 "scanned with, or let it go with --remove")
 
     used: dict[str, int] = {}
-    for path in (held.keys() - gone) | set(carried.values()):
+    for path in held.keys() - gone:
         note = held[path]
         if note and note.get("pack"):
             used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
     removed = sorted(_name(path, held[path]) for path in clashing + lost) if remove else []
     return Plan(
         videos=sorted([*named.values(), *kept], key=lambda video: video.name),
-        todo=sorted(todo, key=lambda video: video.name), carried=carried, gone=gone, removed=removed,
-        forgotten=0 if add else len(unnamed) - len(lost), used=used,
+        todo=sorted(todo, key=lambda video: video.name), carried=carried, superseded=superseded, gone=gone,
+        removed=removed, forgotten=0 if add else len(unnamed) - len(lost), used=used,
     )
 
 
 def begin(out: Path, plan: Plan) -> None:
-    """Do all of a plan but the scanning.
+    """Do what a plan says is to be done before the scanning.
 
-    A kill at any moment loses nothing but what was asked to go. What is carried over is written before its old record
-    goes, and a record that is no longer good stays until that of the new scan takes its place.
+    A kill at any moment loses nothing but what was asked to go: a record that is no longer good, or lies under an old
+    name, stays until the new one is there.
     """
     for folder in (out, out / "records"):
         for left in folder.glob(".*.aside"):  # of a run that was killed while it wrote
             left.unlink()
-    if plan.todo or plan.carried or plan.gone:
+    if plan.todo or plan.carried or plan.superseded or plan.gone:
         (out / "dataset.json").unlink(missing_ok=True)  # killed from here on, it is no DATASET until run again
     for video, source in plan.carried.items():
         carry_record(source, out, video)
     for path in plan.gone:
         path.unlink()
     trim_pack(out / "pack", plan.used, sealed_sizes(out))
+
+
+def end(plan: Plan) -> None:
+    """Do what is to be done when every video of a plan has its record."""
+    for path in plan.superseded:
+        path.unlink()
 
 
 def sealed_sizes(out: Path) -> dict[str, int]:
@@ -189,8 +198,16 @@ def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackRe
 
 
 def _changed(note: dict, here: list) -> bool:
-    """The file that a record is of has another size or time than the one here; its path may differ: it was moved."""
-    return note["identity"][1:] != here[1:]
+    """The file that a record is of is not the one here. Of the same size and time in another place, it was moved there,
+    unless it still is where it was: then the content tells a copy from another video.
+    """
+    path, *mark = note["identity"]
+    if mark != here[1:]:
+        return True
+    try:
+        return path != here[0] and Path(path).exists() and not filecmp.cmp(path, here[0], shallow=False)
+    except OSError:
+        return True
 
 
 def _usable(path: Path, note: dict | None, shortest: int) -> bool:

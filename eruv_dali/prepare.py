@@ -51,7 +51,7 @@ from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_aside, write_csv, write_text
 from eruv_dali.pack import PACK_KINDS, pack_files, trim_pack
-from eruv_dali.plan import Plan, begin, make_plan, sealed_sizes
+from eruv_dali.plan import Plan, begin, end, make_plan, sealed_sizes
 from eruv_dali.records import read_record, record_path
 from eruv_dali.scan import Scan
 from eruv_dali.scan_all import disk_size, scan_all
@@ -138,6 +138,7 @@ def prepare(
                          time_limit=time_limit, console=console, ready=lambda: begin(out, plan))
             else:
                 begin(out, plan)
+            end(plan)
             seconds = time.monotonic() - started
             totals = _write_tables(out, plan.videos, settings, stats, export)
             if not totals.videos:

@@ -18,6 +18,7 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.plan import VideosNotNamed
 from eruv_dali.prepare import prepare
+from eruv_dali.records import read_note
 from eruv_dali.scan import Scan, Scanner
 
 OPTIONS = dict(device="cpu", workers=1)
@@ -170,6 +171,21 @@ def test_two_videos_of_one_name(two):
     check_pixels(out)
 
 
+def test_of_one_name_size_and_time(two):
+    """What tells a copy from another video, where both are there, is the content."""
+    a, b, out = two
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy2(a / name, b)
+    prepare([b], out, **OPTIONS)
+    assert [Path(row["path"]).parent for row in rows(out)] == [b, b, b]
+    status = (b / "a.mp4").stat()
+    (a / "a.mp4").write_bytes((a / "a.mp4").read_bytes()[:-1] + b"x")
+    os.utime(a / "a.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (b / "c.mp4").rename(a / "c.mp4")
+    with pytest.raises(EruvError, match="holds .*b/a.mp4 by the name 'a.mp4', which .*a/a.mp4 would have"):
+        prepare([a], out, **OPTIONS)
+
+
 def test_one_that_takes_the_place_of_another_by_remove(two):
     _, b, out = two
     film(b / "a.mp4", frames=70)
@@ -265,12 +281,11 @@ def test_a_damaged_record(two):
     check_pixels(out)
 
 
-@pytest.mark.parametrize("after", ["carry_record", "trim_pack"])
-def test_killed_while_it_makes_room(two, monkeypatch, after):
-    """Whatever a run had done when it was killed, the videos that are named are there and need no new scan."""
+@pytest.mark.parametrize("after, pack", [("carry_record", "jpeg"), ("trim_pack", "jpeg"), ("trim_pack", "raw")])
+def test_killed_while_it_makes_room(two, monkeypatch, after, pack):
+    """Whatever a run had done when it was killed, also under other names or settings: all that was held is held."""
     a, b, out = two
     film(b / "a.mp4", frames=70)
-    shutil.copytree(out, a.parent / "whole")
 
     def killed(*arguments):
         real(*arguments)
@@ -279,9 +294,12 @@ def test_killed_while_it_makes_room(two, monkeypatch, after):
     real = getattr(eruv_dali.plan, after)
     monkeypatch.setattr(eruv_dali.plan, after, killed)
     with pytest.raises(KeyboardInterrupt):
-        prepare([a.parent / "a", a.parent / "b" / "c.mp4"] if after == "trim_pack" else [a.parent], out, **OPTIONS)
+        prepare([a.parent], out, **OPTIONS, pack=pack)
     monkeypatch.undo()
-    prepare([a.parent], out, **OPTIONS)
+    held = {read_note(path)["identity"][0] for path in (out / "records").iterdir()}
+    assert held >= {str(a / "a.mp4"), str(a / "b.mp4")}
+    prepare([a.parent], out, **OPTIONS, pack=pack)
+    assert [path.name for path in (out / "records").glob("*.npz") if read_note(path)["video"] == "a.mp4"] == []
     assert [(row["video"], row["frames"]) for row in rows(out)] == [
         ("a/a.mp4", "60"), ("a/b.mp4", "60"), ("b/a.mp4", "70"), ("b/c.mp4", "60")]
     check_pixels(out)
