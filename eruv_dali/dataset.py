@@ -116,8 +116,10 @@ class Dataset:
                 raise EruvError(f"{gone[0].path}: is missing ({len(gone)} of {len(self.videos)} videos are); bring it "
                                 f"back, or run prepare on {self.folder} again")
             return
-        for file in sorted({video.pack for video in self.videos}):
+        files = sorted({video.pack for video in self.videos})
+        for file in files:
             self._whole(f"pack/{file}", lambda file=file: self._pack_damage(file))
+        self.packed.hold(files)
 
     def close(self) -> None:
         """Let go of the files. (The system unmaps them when the last array that looks into them is gone.)"""
@@ -263,8 +265,10 @@ def read_settings(folder: Path) -> dict | None:
     return settings
 
 
-def refuse_newer(folder: Path) -> None:
+def refuse_newer(folder: Path) -> dict | None:
     """Let `prepare` write into this folder, unless a later version did: what is older or damaged, it makes anew.
+
+    Returns the settings, or None where there are none that can be read.
 
     Raises:
         EruvError: a later version wrote it, or dataset.json is a folder.
@@ -272,8 +276,9 @@ def refuse_newer(folder: Path) -> None:
     if (folder / "dataset.json").is_dir():
         raise EruvError(f"{folder}/dataset.json: is a folder; move it away and run prepare again")
     try:
-        read_settings(folder)
+        return read_settings(folder)
     except NewerFormat:
         raise
     except EruvError as error:
         log.warning("%s", error)
+        return None

@@ -10,6 +10,7 @@ import mmap
 import os
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +86,27 @@ class PackWriter:
                 number += 1
 
 
-def trim_pack(folder: Path, used: dict[str, int]) -> None:
-    """Cut every pack file to the bytes that records name (`used`: file name -> end), delete files that none names."""
-    for file in folder.glob("frames-*.bin"):
+def trim_pack(folder: Path, used: dict[str, int], sealed: dict[str, int]) -> None:
+    """Delete pack files that no record names, and cut off what was appended to the others in vain.
+
+    A training that is running has the files mapped. It keeps a deleted one, but is killed (SIGBUS) where one is cut
+    short under it: nothing is cut that a finished DATASET ever held. Symbolic links are left alone.
+
+    Args:
+        used: the end of what records name, by file name.
+        sealed: the size at which the DATASET was finished, by file name; absent where it was not there then.
+    """
+    for file in pack_files(folder):
+        end = max(used.get(file.name, 0), sealed.get(file.name, 0))
         if file.name not in used:
             file.unlink()
-        elif file.stat().st_size > used[file.name]:
-            os.truncate(file, used[file.name])
+        elif file.stat().st_size > end:
+            os.truncate(file, end)
+
+
+def pack_files(folder: Path) -> list[Path]:
+    """The pack's files that are its own: no links to files elsewhere."""
+    return sorted(file for file in folder.glob("frames-*.bin") if file.is_file() and not file.is_symlink())
 
 
 def first_damaged(packed: "PackReader", file: str, frames: np.ndarray) -> int | None:
@@ -128,6 +143,12 @@ class PackReader:
             self._map(file)
         begin = offset - offset % mmap.PAGESIZE
         self._maps[file].madvise(mmap.MADV_WILLNEED, begin, offset + size - begin)
+
+    def hold(self, files: Iterable[str]) -> None:
+        """Map these files now: what is mapped stays readable, though `prepare` may delete or replace the files."""
+        for file in files:
+            if file not in self._maps:
+                self._map(file)
 
     def _map(self, file: str) -> None:
         with reading(self.folder / file), open(self.folder / file, "rb") as opened:

@@ -11,6 +11,11 @@ The second run decodes nothing: the differences between frames are kept. Run it 
 only what is new or changed; killed at any moment, it goes on from where it was. Each video is one transaction: a file
 in DATASET/records. The tables are made from the records at the end.
 
+    python -m eruv_dali.prepare more_videos/ --out my_dataset --add
+
+adds to what the DATASET holds. Without --add the DATASET is to hold the videos named and no others; if it holds others,
+nothing is changed unless --remove lets them go.
+
     DATASET/videos.csv, shots.csv, segments.csv, rejected.csv (with the reason)      columns: see eruv_dali/dataset.py
     DATASET/stats/VIDEO.csv       with --stats: how much every frame differs from the one before it
     DATASET/export/VIDEO.FORMAT   with --export
@@ -18,12 +23,10 @@ in DATASET/records. The tables are made from the records at the end.
 
 import argparse
 import fcntl
-import functools
 import json
 import os
 import shutil
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
 from rich.table import Table
 
 from eruv_dali.columns import FRAME, SEGMENT, SEGMENT_COLUMNS, SHOT_COLUMNS, VIDEO_COLUMNS
@@ -39,19 +42,18 @@ from eruv_dali.dataset import FORMAT, Dataset, refuse_newer
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_aside, write_csv, write_text
-from eruv_dali.pack import PACK_KINDS, PackReader, first_damaged, trim_pack
-from eruv_dali.records import BadRecord, identity, read_record, record_path, write_record
-from eruv_dali.scan import Job, Probe, Scan, Scanner
-from eruv_dali.seal import SEAL, Seal, seal_dataset
+from eruv_dali.pack import PACK_KINDS, pack_files, trim_pack
+from eruv_dali.plan import Plan, begin, end, make_plan, sealed_sizes
+from eruv_dali.records import read_record, record_path
+from eruv_dali.scan import Scan
+from eruv_dali.scan_all import disk_size, scan_all
+from eruv_dali.seal import seal_dataset
 from eruv_dali.segments import MIN_LENGTH, SEGMENT_LENGTH, cut_segments
 from eruv_dali.shots import RULES, ShotStatistics, find_shots
 from eruv_dali.shots.export import EXPORTS, write_export, write_stats
 from eruv_dali.videos import Video, find_videos
-from eruv_dali.workers import Done, Lost, Workers
-from eruv_dali.workers import Progress as Told
 
 FRAME_SIZE = (128, 171)  # height, width of the frames that clips are cropped from (the paper's)
-JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the forecast of disk space
 TIME_LIMIT = 120.0  # seconds; the slowest frames seen (2560 x 1600 AV1 on one core) take a tenth of a second
 
 console = Console(stderr=True)
@@ -61,9 +63,11 @@ def prepare(
     paths: Sequence[str | Path], out: str | Path, *, device: str = "auto", pack: str = "jpeg", rule: str = "robust",
     threshold: float | None = None, segment_length: int = SEGMENT_LENGTH, min_length: int = MIN_LENGTH,
     frame_size: tuple[int, int] = FRAME_SIZE, workers: int | None = None, time_limit: float = TIME_LIMIT,
-    stats: bool = False, export: Sequence[str] = (),
+    stats: bool = False, export: Sequence[str] = (), add: bool = False, remove: bool = False,
 ) -> Dataset:
     """Make or bring up to date the DATASET `out` from video files and folders, and open it.
+
+    Where `out` holds usable videos that are not among those found, nothing is changed unless `add` or `remove` is set.
 
     Args:
         paths: video files, or folders to search for them.
@@ -78,9 +82,14 @@ def prepare(
         time_limit: seconds that a video may take over its next frames before it is given up.
         stats: write stats/VIDEO.csv, the differences between frames that the rules work on.
         export: formats of `shots.export.EXPORTS` in which to write each video's shots to export/.
+        add: keep all that `out` holds, whether or not it is found now, and add the videos found. What a video to be
+            kept was found to be stays as it is, even if its file is gone, unless other settings ask for a new scan.
+        remove: let go of the videos that `out` holds and that are not found now.
 
     Raises:
-        EruvError: bad arguments, no videos, not one usable video, or another run is at work on `out`.
+        VideosNotNamed: `out` holds videos that are not found, and neither `add` nor `remove` is set.
+        EruvError: bad arguments, no videos, not one usable video, two videos of one name, a video to keep that would
+            have to be scanned again and is gone, `out` cannot be written, or another run is at work on it.
     """
     device = resolve_device(device)
     if pack not in PACK_KINDS:
@@ -100,142 +109,49 @@ def prepare(
     for kind in export:
         if kind not in EXPORTS:
             raise EruvError(f"export {kind!r} is not one of {', '.join(EXPORTS)}")
+    if add and remove:
+        raise EruvError("add and remove cannot both be set; one keeps the videos that are not named, one lets them go")
     workers = workers or (1 if device == "gpu" else os.cpu_count() or 1)
     videos = find_videos(paths)
-    out = Path(out)
+    out, scan = Path(out), Scan(*frame_size, pack)
+    settings = {
+        "format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold, "segment_length": segment_length,
+        "min_length": min_length,
+    }
+    try:
+        known = _claim(out)
+        with _only_run(out):
+            started = time.monotonic()
+            shortest = min(min_length, (known or settings).get("min_length", min_length))
+            plan = make_plan(out, videos, scan, shortest=shortest, add=add, remove=remove)
+            if plan.todo:
+                ShotStatistics(device=device)  # compiles the kernels once, or says here where it will have to be slow
+                scan_all(out, plan.todo, scan, device=device, workers=min(workers, len(plan.todo)),
+                         time_limit=time_limit, console=console, ready=lambda: begin(out, plan))
+            else:
+                begin(out, plan)
+            end(plan)
+            seconds = time.monotonic() - started
+            totals = _write_tables(out, plan.videos, settings, stats, export)
+            if not totals.videos:
+                raise EruvError(f"none of the {len(plan.videos)} videos can be used; {totals.first_rejected} "
+                                f"(all in {out}/rejected.csv)")
+            _summarise(out, totals, plan, seconds)
+            return Dataset(out)
+    except OSError as error:
+        raise EruvError(f"{error.filename or out}: cannot be written or read ({error.strerror or error}); mend that, "
+                        f"or name another folder than {out}") from None
+
+
+def _claim(out: Path) -> dict | None:
+    """Make sure that `out` is a DATASET, or may become one; the settings of a finished one."""
     if out.exists() and not out.is_dir():
         raise EruvError(f"{out}: is a file; name a folder for the DATASET")
     if out.is_dir() and any(out.iterdir()) and not (out / "records").is_dir():
         raise EruvError(f"{out}: holds other things than a DATASET; name a new or empty folder")
-    refuse_newer(out)  # before anything is touched
-
-    scan = Scan(*frame_size, pack)
-    records = out / "records"
-    records.mkdir(parents=True, exist_ok=True)
-    with _only_run(out):
-        started = time.monotonic()
-        todo = _forget_stale(out, videos, scan)
-        if todo:
-            ShotStatistics(device=device)  # compiles the kernels once, or says here where it will have to be slow
-            _scan_all(out, todo, scan, device, min(workers, len(todo)), time_limit)
-        seconds = time.monotonic() - started
-        settings = {
-            "format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold, "segment_length": segment_length,
-            "min_length": min_length,
-        }
-        totals = _write_tables(out, videos, settings, stats, export)
-        if not totals.videos:
-            raise EruvError(f"none of the {len(videos)} videos can be used; {totals.first_rejected} "
-                            f"(all in {out}/rejected.csv)")
-        _summarise(out, totals, len(todo), seconds)
-        return Dataset(out)
-
-
-def _forget_stale(out: Path, videos: list[Video], scan: Scan) -> list[Video]:
-    """Delete records that no longer hold (video gone, changed, or other settings); return the videos to scan."""
-    wanted = {record_path(out, video.name): video for video in videos}
-    used: dict[str, int] = {}
-    current, stale = set(), []
-    for folder in (out, out / "records"):
-        for left in folder.glob(".*.aside"):  # of a run that was killed while it wrote
-            left.unlink()
-    suspect = _suspect_packs(out)
-    packed = PackReader(out / "pack")
-    for path in (out / "records").glob("*.npz"):
-        video = wanted.get(path)
-        try:
-            record = read_record(path)
-        except BadRecord:  # damaged, or of another version
-            stale.append(path)
-            continue
-        note = record.note
-        if video is None or note["scan"] != asdict(scan) or note["identity"] != identity(video) or (
-            "pack" in note and _pack_lost(packed, note, record.frames, note["pack"] in suspect)
-        ):
-            stale.append(path)
-            continue
-        current.add(path)
-        if note.get("pack"):
-            used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
-    packed.close()
-    todo = [video for path, video in wanted.items() if path not in current]
-    if stale or todo:
-        (out / "dataset.json").unlink(missing_ok=True)  # killed from here on, it is no DATASET until run again
-    for path in stale:
-        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    trim_pack(out / "pack", used)
-    return todo
-
-
-def _suspect_packs(out: Path) -> set[str]:
-    """Pack files that have been written to since they were sealed, or are gone."""
-    if not (out / SEAL).exists() and not (out / "dataset.json").exists():
-        return set()  # the first run was cut short: what a record names was made durable before the record
-    try:
-        seal = Seal(out)
-    except EruvError:  # gone or damaged: any of them may be
-        return {path.name for path in (out / "pack").glob("*.bin")}
-    return {Path(file).name for file in seal.files if file.startswith("pack/") and not seal.untouched(file)}
-
-
-def _pack_lost(packed: PackReader, note: dict, frames: np.ndarray, suspect: bool) -> bool:
-    """The pack no longer holds this video as it was written; its bytes are looked at only in a `suspect` file."""
-    file = packed.folder / note["pack"]
-    if not file.is_file() or file.stat().st_size < note["pack_end"]:
-        return True
-    return suspect and first_damaged(packed, note["pack"], frames) is not None
-
-
-def _scan_all(out: Path, videos: list[Video], scan: Scan, device: str, workers: int, time_limit: float) -> None:
-    """Scan videos in worker processes, with a progress bar. One that hangs or crashes the decoder costs itself alone.
-
-    What such a video gave before it did so is scanned again, that far and no further, and used.
-    """
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    make = functools.partial(Scanner, out, scan, device, threads)
-    columns = [TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.fields[done]}/{task.fields[all]} "
-               "videos, {task.fields[rate]:,.0f} frames/s,"), TimeRemainingColumn(), TextColumn("left")]
-    with Workers(make, count=workers, patience=time_limit) as pool, Progress(*columns, console=console) as bar:
-        line = bar.add_task("prepare", total=None, done=0, all=len(videos), rate=0.0)
-        expected = {event.task.video: event.result if isinstance(event, Done) else 0
-                    for event in pool.run(deque(map(Probe, videos))) if not isinstance(event, Told)}
-        _check_disk(out, sum(expected.values()), scan)
-        seen, done, started = dict.fromkeys(videos, 0), 0, time.monotonic()
-        jobs = deque(Job(video) for video in videos)
-        for event in pool.run(jobs):
-            video = event.task.video
-            if isinstance(event, Told):
-                seen[video] = event.value
-            elif isinstance(event, Done):
-                seen[video] = expected[video] = event.result
-                done += 1
-            elif seen[video] and event.task.limit is None:
-                jobs.append(Job(video, seen[video], f"{_trouble(event, time_limit)} after frame {seen[video] - 1}; "
-                                                    "the frames before it are used"))
-            else:
-                note = {"identity": identity(video), "scan": asdict(scan), "reason": _trouble(event, time_limit)}
-                write_record(out, video, note)
-                seen[video] = expected[video] = 0
-                done += 1
-            frames = sum(seen.values())
-            total = sum(max(expected[video], seen[video]) for video in videos)
-            bar.update(line, completed=frames, total=total, done=done, rate=frames / (time.monotonic() - started))
-
-
-def _trouble(lost: Lost, time_limit: float) -> str:
-    return f"decoding gave nothing for {time_limit:g} s" if lost.hung else "decoding crashed the decoder"
-
-
-def _check_disk(out: Path, frames: int, scan: Scan) -> None:
-    """Say what the pack will take on the disk, and refuse when it is plainly more than there is."""
-    if scan.pack == "none":
-        return
-    frame_bytes = scan.frame_height * scan.frame_width * (3 if scan.pack == "raw" else JPEG_FRAME_BYTES)
-    needed, free = frames * frame_bytes, shutil.disk_usage(out).free
-    console.print(f"{scan.pack} pack of about {frames:,} frames: about {needed / 1e9:.2f} GB of disk", highlight=False)
-    if needed > free:
-        raise EruvError(f"{out}: {free / 1e9:.1f} GB free, the pack needs about {needed / 1e9:.1f} GB; "
-                        "choose another disk, --pack jpeg, or --pack none")
+    known = refuse_newer(out)  # before anything is touched
+    (out / "records").mkdir(parents=True, exist_ok=True)
+    return known
 
 
 @dataclass
@@ -250,6 +166,7 @@ class Totals:
     segments: int = 0
     rejected: int = 0
     damaged: int = 0
+    unused: int = 0  # bytes in the pack that no record names
     first_rejected: str = ""
 
 
@@ -257,11 +174,16 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
     """Make the tables and frames.npy from the records. dataset.json comes last: with it, all the rest is there."""
     rows = {"videos": [], "shots": [], "segments": [], "rejected": []}
     frames, facts, first, totals = [], {}, 0, Totals()
+    ends: dict[str, int] = {}
+    parts: dict[tuple[str, int], int] = {}  # bytes of each video's part of the pack; two names of one file share one
     for name in ("stats", "export"):  # made anew: what stood there may be of another rule
         shutil.rmtree(out / name, ignore_errors=True)
     for video in videos:
         record = read_record(record_path(out, video.name))
         note, count = record.note, len(record.frames)
+        if note.get("pack"):
+            ends[note["pack"]] = max(ends.get(note["pack"], 0), note["pack_end"])
+            parts[note["pack"], note["pack_end"]] = int(record.frames["size"].sum(dtype=np.int64))
         if "reason" not in note and count < settings["min_length"]:
             note["reason"] = f"too short: {count} frames, fewer than {settings['min_length']}" + (
                 f" ({note['note']})" if "note" in note else "")
@@ -292,8 +214,12 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
         if stats:
             write_stats(out / "stats" / f"{video.name}.csv", record)
         for kind in export:
-            write_export(out / "export" / f"{video.name}.{kind}", kind, record, shots, out / "pack")
+            try:
+                write_export(out / "export" / f"{video.name}.{kind}", kind, record, shots, out / "pack")
+            except EruvError as error:  # a page shows pictures; the file of a video that was kept may be gone
+                console.print(f"{video.name}: no {kind} ({error})", markup=False, highlight=False, soft_wrap=True)
     every_frame = np.concatenate(frames) if frames else np.zeros(0, FRAME)
+    trim_pack(out / "pack", ends, sealed_sizes(out))
 
     write_csv(out / "videos.csv", VIDEO_COLUMNS, rows["videos"])
     write_csv(out / "shots.csv", SHOT_COLUMNS, rows["shots"])
@@ -305,21 +231,27 @@ def _write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, e
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
     for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
         write_aside(out / name, lambda file, array=array: np.save(file, array))
-    settings = json.dumps(settings, indent=1) + "\n"
-    seal_dataset(out, settings)
-    write_text(out / "dataset.json", settings)
+    content = json.dumps(settings, indent=1) + "\n"
+    seal_dataset(out, content)
+    write_text(out / "dataset.json", content)
     for name, table in rows.items():
         setattr(totals, name, len(table))
     totals.frames = len(every_frame)
+    totals.unused = max(0, sum(file.stat().st_size for file in pack_files(out / "pack")) - sum(parts.values()))
     if rows["rejected"]:
         totals.first_rejected = ": ".join(rows["rejected"][0])
     return totals
 
 
-def _summarise(out: Path, totals: Totals, scanned: int, seconds: float) -> None:
+def _summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
     """Say what the DATASET holds now."""
+    for count, kind, what in ((len(plan.removed), "video", "removed"),
+                              (plan.forgotten, "unusable video", "forgotten")):
+        if count:
+            console.print(f"{count:,} {kind}{'s' * (count > 1)} no longer named {'are' if count > 1 else 'is'} {what}",
+                          highlight=False)
     disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    table = Table(title=str(out), show_header=False, title_justify="left")
+    table = Table(title=escape(str(out)), show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
@@ -329,9 +261,9 @@ def _summarise(out: Path, totals: Totals, scanned: int, seconds: float) -> None:
         ("hours", f"{totals.seconds / 3600:,.2f}", f"{totals.frames:,} frames"),
         ("shots", f"{totals.shots:,}", f"{totals.gradual:,} after a gradual transition"),
         ("segments", f"{totals.segments:,}", ""),
-        ("rejected", f"{totals.rejected:,}", f"see {out}/rejected.csv" if totals.rejected else ""),
-        ("disk", f"{disk / 1e6:,.1f} MB", ""),
-        ("scanned", f"{scanned:,}", f"in {seconds:.1f} s" if scanned else "nothing was new or changed"),
+        ("rejected", f"{totals.rejected:,}", escape(f"see {out}/rejected.csv") if totals.rejected else ""),
+        ("disk", f"{disk / 1e6:,.1f} MB", f"{disk_size(totals.unused)} of it no longer used" if totals.unused else ""),
+        ("scanned", f"{len(plan.todo):,}", f"in {seconds:.1f} s" if plan.todo else "nothing was new or changed"),
     ):
         table.add_row(name, value, remark)
     console.print(table)
@@ -340,7 +272,7 @@ def _summarise(out: Path, totals: Totals, scanned: int, seconds: float) -> None:
 @contextmanager
 def _only_run(out: Path) -> Iterator[None]:
     """Hold the DATASET's lock; a second run says so and stops. The system lets go of it however this process ends."""
-    with open(out / ".lock", "w") as lock:
+    with open(out / ".lock", "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -361,6 +293,11 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="+", metavar="VIDEO_OR_DIR", help="video files, or folders of them")
     parser.add_argument("--out", required=True, metavar="DATASET", help="folder to write")
+    unnamed = parser.add_mutually_exclusive_group()
+    unnamed.add_argument("--add", action="store_true",
+                         help="keep the videos that the DATASET holds already, though they are not named now")
+    unnamed.add_argument("--remove", action="store_true",
+                         help="let go of videos that the DATASET holds and that are not named or not found now")
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
                         help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
@@ -374,14 +311,15 @@ def main() -> None:
                         help="size of the frames that clips are cropped from (default 128x171)")
     parser.add_argument("--workers", type=int, help="processes (default: one a core; one on a GPU)")
     parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, metavar="SECONDS",
-                        help="a video that gives no new frames for so long is given up (default %(default)g)")
+                        help="a video that gives no new frames for so long, twice, is given up (default %(default)g)")
     parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv")
     parser.add_argument("--export", nargs="+", default=[], choices=EXPORTS,
                         help="write each video's shots to export/VIDEO.FORMAT")
     args = parser.parse_args()
     prepare(args.videos, args.out, device=args.device, pack=args.pack, rule=args.rule, threshold=args.threshold,
             segment_length=args.segment_length, min_length=args.min_length, frame_size=args.frame_size,
-            workers=args.workers, time_limit=args.time_limit, stats=args.stats, export=args.export)
+            workers=args.workers, time_limit=args.time_limit, stats=args.stats, export=args.export, add=args.add,
+            remove=args.remove)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,14 @@ def write_record(
     write_aside(path, lambda file: np.savez(file, note=np.array(json.dumps(note)), **arrays))
 
 
+def carry_record(source: Path, dataset: Path, video: Video) -> None:
+    """Write the record at `source` as that of `video`: the same file, under another name or in another place."""
+    record = read_record(source)
+    note = {**record.note, "video": video.name, "identity": identity(video)}
+    rejected = "reason" in note
+    write_record(dataset, video, note, None if rejected else record.frames, None if rejected else record.curves)
+
+
 def read_record(path: Path) -> Record:
     """Read a record back, if it is sound: written by this version, whole, and nothing in it that cannot be.
 

@@ -1,5 +1,6 @@
 """Scan: decode one video once and write its record, and its part of the pack. What `prepare`'s worker processes do."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from eruv_dali.shots import ShotStatistics
 from eruv_dali.videos import DamagedVideo, UnusableVideo, Video, open_video
 
 HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
+LEAST_FRAME_BYTES = 20  # of a video file, per frame: a header that promises more frames than that lies
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class Job:
-    """Scan a video; only its first `limit` frames when decoding went wrong behind them (`trouble` says how)."""
+    """Scan a video; only its first `limit` frames when decoding went wrong behind them (`trouble` says how).
+
+    `provisional`: the trouble may have come from elsewhere, so that the next run shall scan the video again.
+    """
 
     video: Video
     limit: int | None = None
     trouble: str = ""
+    provisional: bool = False
 
 
 class Scanner:
@@ -50,7 +56,8 @@ class Scanner:
         self.writer = PackWriter(out / "pack", scan.pack)
 
     def close(self) -> None:
-        self.writer.close()
+        with contextlib.suppress(OSError):  # a full disk: no record names what is still to be written
+            self.writer.close()
 
     def __call__(self, task: Probe | Job, tell: Callable[[int], None]) -> int:
         """Probe: the number of frames to expect. Job: the number scanned, the record written; tells it on the way."""
@@ -72,6 +79,8 @@ class Scanner:
         statistics = ShotStatistics(device=self.device)
         stamps, keys, sizes, count = [], [], [], 0
         note = {"identity": identity(job.video), "scan": asdict(self.scan)}
+        if job.provisional:
+            note["provisional"] = True
         picture_sizes = [HOG_SIZE] + [(self.scan.frame_height, self.scan.frame_width)] * packing
         try:
             for chunk in decode_pictures(job.video.path, picture_sizes, device=self.device, threads=self.threads):
@@ -107,11 +116,12 @@ class Scanner:
 
 
 def expected_frames(video: Video) -> int:
-    """What the container says; 0 where it says nothing."""
+    """What the container says, as far as its size allows; 0 where it says nothing."""
     try:
+        most = video.path.stat().st_size // LEAST_FRAME_BYTES
         container, stream = open_video(video.path)
-    except UnusableVideo:
+    except (UnusableVideo, OSError):
         return 0
     with container:
         seconds = (container.duration or 0) / 1e6
-        return max(0, stream.frames or round(seconds * float(stream.average_rate or 0)))
+        return min(max(0, stream.frames or round(seconds * float(stream.average_rate or 0))), most)

@@ -3,7 +3,7 @@
 Video decoders are C libraries: neither an exception nor a signal handler gets through one that hangs, so the only time
 limit that holds is to end its process from outside. A worker is a fresh interpreter (a forked child of a process that
 runs threads, as DALI's and PyTorch's do, may hang by itself) and dies with the process that started it, however that
-one ends.
+one ends. Time in which this process itself was stopped (Ctrl-Z and `fg`) counts against no worker.
 
     tasks = deque(videos)
     with Workers(functools.partial(Scanner, out), count=4, patience=120) as workers:
@@ -29,6 +29,7 @@ from typing import Any
 from eruv_dali.errors import EruvError
 
 START_PATIENCE = 300  # seconds for a worker to import its modules, and on a GPU to wake the device
+LOOK_EVERY = 1.0  # seconds; how often to look whether this process itself was held up
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Lost:
-    """The worker of this task was quiet for too long and was killed (hung), or its process ended of itself."""
+    """The worker of this task was quiet for too long and was killed here (hung), or its process ended.
+
+    `exit_code` is that of the process, as subprocess gives it (-9: ended by signal 9); None of one that hung.
+    """
 
     task: Any
     hung: bool
+    exit_code: int | None
 
 
 class Workers:
@@ -77,6 +82,8 @@ class Workers:
 
     def run(self, tasks: deque) -> Iterator[Progress | Done | Lost]:
         """Work on the tasks until none is left. What a task raises is raised here."""
+        look_every = min(LOOK_EVERY, self._patience / 4)
+        looked = time.monotonic()
         while True:
             idle = [worker for worker in self._workers if worker.task is None]
             while tasks and (idle or len(self._workers) < self._count):
@@ -88,10 +95,16 @@ class Workers:
             if not busy:
                 return
             soonest = min(worker.deadline for worker in busy.values())
-            for ready in connection.wait(list(busy), timeout=max(0.0, soonest - time.monotonic())):
+            wait = min(look_every, max(0.0, soonest - time.monotonic()))
+            for ready in connection.wait(list(busy), timeout=wait):
                 yield from self._heard(busy[ready])
+            before, looked = looked, time.monotonic()
+            if looked - before > 2 * look_every:
+                # This process stood still, and mostly its whole group did: the workers had no more time than it had.
+                for worker in busy.values():
+                    worker.renew(self._patience)
             for worker in busy.values():
-                late = worker in self._workers and worker.task is not None and worker.deadline <= time.monotonic()
+                late = worker in self._workers and worker.task is not None and worker.deadline <= looked
                 if late and not worker.connection.poll():
                     yield self._lose(worker, hung=True)
 
@@ -101,7 +114,8 @@ class Workers:
         except (EOFError, OSError):
             yield self._lose(worker, hung=False)
             return
-        worker.awake, worker.deadline = True, time.monotonic() + self._patience
+        worker.awake = True
+        worker.renew(self._patience)
         task = worker.task
         if kind == "told":
             yield Progress(task, value)
@@ -114,11 +128,11 @@ class Workers:
 
     def _lose(self, worker: "_Worker", *, hung: bool) -> Lost:
         self._workers.remove(worker)
-        worker.end(kill=True)
+        worker.end(kill=hung)  # one that closed its side is ending by itself, and is not to be given another cause
         if not worker.awake:
             raise EruvError(f"a worker process did not start (exit code {worker.process.returncode}; its message, if "
                             "any, stands above)")
-        return Lost(worker.task, hung)
+        return Lost(worker.task, hung, None if hung else worker.process.returncode)
 
 
 class _Worker:
@@ -137,8 +151,12 @@ class _Worker:
 
     def give(self, task: Any, patience: float) -> None:
         self.task = task
-        self.deadline = time.monotonic() + (patience if self.awake else max(patience, START_PATIENCE))
+        self.renew(patience)
         self._send(task)
+
+    def renew(self, patience: float) -> None:
+        """Give it all its time again."""
+        self.deadline = time.monotonic() + (patience if self.awake else max(patience, START_PATIENCE))
 
     def _send(self, item: Any) -> None:
         with contextlib.suppress(OSError):  # it has died; the reader of its answers finds that out

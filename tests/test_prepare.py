@@ -78,7 +78,7 @@ def test_again_does_only_what_is_new_or_changed(tmp_path):
     write_video(films / "b.mp4", frames=70, size=(64, 96))  # changed
     write_video(films / "d.mp4", frames=60, size=(64, 96))  # new
     (films / "a.mp4").unlink()  # gone
-    prepare([films], out, device="cpu", workers=1)
+    prepare([films], out, device="cpu", workers=1, remove=True)
     kept = [path for path in (out / "records").iterdir() if records.get(path) == path.stat().st_mtime_ns]
     assert len(kept) == 1
     assert [(row["video"], row["frames"]) for row in table(out, "videos.csv")] == [

@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,19 +14,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from eruv_dali.pretrain.scores import RelationScores
-from eruv_dali.relations import RELATIONS, RelationSampler
+from numbered import write_video
 
 from eruv_dali import RelationLoader
 from eruv_dali.dataset import SEGMENT, Dataset
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.models import RelationNet, build_backbone, load_backbone
+from eruv_dali.prepare import main as prepare_program
 from eruv_dali.prepare import prepare
 from eruv_dali.pretrain.__main__ import main
+from eruv_dali.pretext.eruv import RELATIONS, Eruv, EruvOptions
+from eruv_dali.pretext.pretext import Setting
 from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
 from eruv_dali.train.report import EPOCHS_AT_CHANCE, Report
-from eruv_dali.train.settings import OptimConfig, load_config
+from eruv_dali.train.config import load_config
+from eruv_dali.train.scores import KindScores
+from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
@@ -68,13 +73,13 @@ def test_the_network_learns_a_batch_by_heart(datasets):
 
 def test_scores_count_each_relation_by_itself():
     cpu = torch.device("cpu")
-    scores = RelationScores(("CS", "CR", "PI"), cpu)
+    scores = KindScores(("CS", "CR", "PI"), cpu)
     answers = [(0, 0), (0, 1), (0, 1), (1, 1), (1, 2)]  # true, answered
     for part in (answers[:2], answers[2:]):
         logits = torch.nn.functional.one_hot(torch.tensor([answered for _, answered in part]), 3).float()
         scores.add(logits, torch.tensor([true for true, _ in part]), torch.tensor(float(len(part))))
     assert scores.confusion.tolist() == [[1, 2, 0], [0, 1, 1], [0, 0, 0]]
-    assert scores.per_relation == {"CS": 1 / 3, "CR": 1 / 2, "PI": None}
+    assert scores.per_kind == {"CS": 1 / 3, "CR": 1 / 2, "PI": None}
     assert scores.accuracy == 2 / 5 and scores.count == 5 and scores.loss == (2 * 2 + 3 * 3) / 5
 
 
@@ -100,6 +105,31 @@ def test_the_program_prints_accuracy_beside_chance(program_here, datasets, tmp_p
     done = program_here("--data", datasets["jpeg"], "--out", tmp_path / "run", *SMALL, "optim.max_steps=2")
     assert done.returncode == 0, done.stderr
     assert "14.3%" in done.stderr and "overall" in done.stderr and "same shot" in done.stderr
+
+
+def test_a_video_that_vanished_is_the_users_to_decide_on(program_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "abcdef":
+        write_video(tmp_path / "my films" / f"{name}.mp4", frames=60, size=(64, 96))
+    arguments = ["--videos", tmp_path / "my films", *SMALL, "optim.max_steps=1", "relations=PI,PD",
+                 "data.frame_size=[64,86]"]
+    assert program_here(*arguments, "--out", "one").returncode == 0
+    (folder,) = tmp_path.glob("dataset_*")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    (tmp_path / "my films" / "a.mp4").unlink()
+    done = program_here(*arguments, "--out", "two")
+    assert done.returncode == 2 and "holds 1 video that is not among those named now ('a.mp4'" in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    # Both ways out that it names work: train on all of it, or the command that lets the video go.
+    data, command = re.search(r"with --data (.+), or let them go first: python (.*)\n", done.stderr).groups()
+    assert program_here("--data", *shlex.split(data), *SMALL, "optim.max_steps=1", "relations=PI,PD", "--out", "three"
+                        ).returncode == 0
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command)[1:], "--device", "cpu"])
+    prepare_program()
+    kept = {path: stamp for path, stamp in before.items() if path.parent.name == "records"}
+    records = {path: path.stat().st_mtime_ns for path in (folder / "records").iterdir()}
+    assert len(records) == 5 and records.items() <= kept.items()  # and it decoded nothing
+    assert program_here(*arguments, "--out", "two").returncode == 0
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -26,6 +26,8 @@ class Work:
             time.sleep(1000)
         elif task == "die":
             os._exit(3)
+        elif task == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         elif task == "refuse":
             raise EruvError("no")
         elif task == "fail":
@@ -55,13 +57,14 @@ def gone(pid):
 
 
 def test_one_that_hangs_or_dies_is_lost_alone(tmp_path):
-    tasks = deque(["a", "hang", "b", "die", "slow", "c"])
+    tasks = deque(["a", "hang", "b", "die", "slow", "kill", "c"])
     with Workers(partial(Work, tmp_path / "note"), count=2, patience=1.5) as workers:
         events = list(workers.run(tasks))
         assert sorted(e.result for e in events if isinstance(e, Done)) == ["aa", "bb", "cc", "slowslow"]
-        assert {e.task: e.hung for e in events if isinstance(e, Lost)} == {"hang": True, "die": False}
+        assert {e.task: (e.hung, e.exit_code) for e in events if isinstance(e, Lost)} == {
+            "hang": (True, None), "die": (False, 3), "kill": (False, -signal.SIGKILL)}
         pids = {e.value[0] for e in events if isinstance(e, Progress)}
-        assert len(pids) == 4  # two to begin with, and one in the place of each that was lost
+        assert len(pids) == 5  # two to begin with, and one in the place of each that was lost
         assert [e.task for e in workers.run(deque(["d"])) if isinstance(e, Done)] == ["d"]  # and it goes on
     assert all(map(gone, pids))
     assert (tmp_path / "note").read_text() == "closed"
@@ -85,6 +88,22 @@ def test_tasks_may_be_added_meanwhile(tmp_path):
                 results.append(event.result)
                 tasks.extend(["b"] * (len(results) == 1))
     assert results == ["aa", "bb"]
+
+
+def test_time_in_which_this_process_stood_still_does_not_count(tmp_path):
+    """Whoever takes the events holds everything up for longer than the patience, while its workers are stopped too."""
+    with Workers(partial(Work, tmp_path / "note"), count=1, patience=1) as workers:
+        events = []
+        for event in workers.run(deque(["slow"])):
+            events.append(event)
+            if len(events) == 2:
+                os.kill(event.value[0], signal.SIGSTOP)
+                time.sleep(0.5)
+                while workers._workers[0].connection.poll():  # nothing of it is left to be heard
+                    workers._workers[0].connection.recv()
+                time.sleep(1)
+                os.kill(event.value[0], signal.SIGCONT)
+        assert isinstance(events[-1], Done), events
 
 
 def test_workers_die_with_a_parent_that_is_killed(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from eruv_dali.actions.split import NAMED, ActionSplit, check_sides
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
+from eruv_dali.plan import VideosNotNamed, removing_command
 from eruv_dali.prepare import prepare
 from eruv_dali.videos import find_videos
 
@@ -21,13 +22,17 @@ def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], devi
     nothing is, several runs may begin at once.
 
     Raises:
-        EruvError: see `prepare`.
+        EruvError: videos that were prepared are not there any more; or see `prepare`.
     """
     root = root.resolve()
     key = hashlib.sha256(str(root).encode()).hexdigest()[:8]
     folder = out.resolve().parent / f"dataset_{root.name}_{frame_size[0]}x{frame_size[1]}_{key}"
-    return _as_it_is(folder, root) or prepare([root], folder, device=device, pack="jpeg", min_length=1,
-                                              frame_size=frame_size)
+    look = dict(pack="jpeg", min_length=1, frame_size=frame_size)
+    try:
+        return _as_it_is(folder, root) or prepare([root], folder, device=device, **look)
+    except VideosNotNamed as error:
+        raise EruvError(f"{error.said}; bring them back, or let them go first: "
+                        f"{removing_command([root], folder, **look)}") from None
 
 
 def _as_it_is(folder: Path, root: Path) -> Dataset | None:

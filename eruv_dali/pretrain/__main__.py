@@ -16,6 +16,7 @@ a run goes on from its last checkpoint.
 import argparse
 import hashlib
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from eruv_dali.demo.corpus import render_corpus
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.native import data_dir
+from eruv_dali.plan import VideosNotNamed, removing_command
 from eruv_dali.prepare import prepare
 from eruv_dali.pretext import find_pretext
 from eruv_dali.pretext.eruv import RELATION_NAMES
@@ -85,7 +87,7 @@ def main() -> None:
     def prepare_dataset() -> str:
         if demo:
             return str(_demo_dataset(config, out).folder)
-        return str(_prepared(config, config.data.videos, _dataset_folder(config, out)).folder)
+        return str(_users_dataset(config, _dataset_folder(config, out)).folder)
 
     dataset = config.data.dataset or first_alone(processes, prepare_dataset)
     try:
@@ -104,12 +106,29 @@ def _next_run() -> Path:
     return RUNS / f"{max(taken, default=0) + 1:03d}"
 
 
-def _prepared(config: Config, videos: list[str], folder: Path) -> Dataset:
+def _prepared(config: Config, videos: list[str], folder: Path, *, remove: bool = False) -> Dataset:
     data = config.data
     return prepare(
         videos, folder, device=config.device, pack=data.pack, rule=data.rule, threshold=data.threshold,
         segment_length=data.segment_length, min_length=data.min_length, frame_size=tuple(data.frame_size),
+        remove=remove,
     )
+
+
+def _users_dataset(config: Config, folder: Path) -> Dataset:
+    """Prepare the videos of the configuration. Where some have vanished since, nobody but the user knows what is meant.
+
+    Raises:
+        EruvError: some have, and how to go on; or see `prepare`.
+    """
+    data = config.data
+    try:
+        return _prepared(config, data.videos, folder)
+    except VideosNotNamed as error:
+        command = removing_command(data.videos, folder, pack=data.pack, frame_size=tuple(data.frame_size),
+                                   min_length=data.min_length)
+        raise EruvError(f"{error.said}; bring them back, train on all that was prepared with --data "
+                        f"{shlex.quote(str(folder))}, or let them go first: {command}") from None
 
 
 def _dataset_folder(config: Config, out: Path) -> Path:
@@ -128,7 +147,9 @@ def _demo_dataset(config: Config, out: Path) -> Dataset:
         task = progress.add_task("draw", total=None)
         render_corpus(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
     height, width = config.data.frame_size
-    return _prepared(config, [str(folder)], out.parent / f"demo_dataset_{height}x{width}_{config.data.pack}")
+    # Both folders are ours: where a later version draws other videos, those of before are of no use to anybody.
+    return _prepared(config, [str(folder)], out.parent / f"demo_dataset_{height}x{width}_{config.data.pack}",
+                     remove=True)
 
 
 def _print_result(result: dict, out: Path) -> None:

@@ -1,0 +1,251 @@
+"""Plan: what a run of `prepare` has to do to a DATASET, all of it decided before anything is changed.
+
+Each video that the DATASET holds has its record. A record is good while the file is the one that was scanned, with the
+same settings, and its part of the pack is whole; such a video is not scanned again, not even where the file was moved
+or goes by another name now. A video that is held and not named any more is kept (`add`) or let go (`remove`); without
+either word the run is refused, for the folder may only be out of reach.
+"""
+
+import filecmp
+import shlex
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from eruv_dali.errors import EruvError
+from eruv_dali.pack import PackReader, first_damaged, pack_files, trim_pack
+from eruv_dali.records import BadRecord, carry_record, identity, read_record, record_path
+from eruv_dali.scan import Scan
+from eruv_dali.seal import SEAL, Seal
+from eruv_dali.videos import Video
+
+
+class VideosNotNamed(EruvError):
+    """A run would drop videos; `said` is the message without the advice to those who call `prepare` themselves."""
+
+    def __init__(self, out: Path, names: Sequence[str]) -> None:
+        held = "1 video that is" if len(names) == 1 else f"{len(names)} videos that are"
+        self.said = (f"{out}: holds {held} not among those named now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
+                     "disk not mounted?); nothing was changed")
+        super().__init__(f"{self.said}; --add keeps what is held, --remove lets it go")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do.
+
+    Attributes:
+        videos: all that the DATASET will hold, sorted by name.
+        todo: those of them to scan.
+        carried: those whose record is good, but speaks of another path or lies under another name: here.
+        superseded: records of files that go by another name now; to delete at the end.
+        gone: records to delete.
+        removed: the names of usable videos among these.
+        forgotten: how many videos among these could not be used anyhow.
+        used: the end of what is still needed of each pack file.
+    """
+
+    videos: list[Video]
+    todo: list[Video]
+    carried: dict[Video, Path]
+    superseded: list[Path]
+    gone: list[Path]
+    removed: list[str]
+    forgotten: int
+    used: dict[str, int]
+
+
+def make_plan(
+    out: Path, videos: Sequence[Video], scan: Scan, *, shortest: int, add: bool = False, remove: bool = False
+) -> Plan:
+    """Compare what the DATASET `out` holds with the videos named now. Nothing is changed.
+
+    Args:
+        shortest: videos of fewer frames count as unusable.
+        add, remove: keep the videos that are held and not named, or let them go.
+
+    Raises:
+        VideosNotNamed: there are such videos, and neither was asked for.
+        EruvError: a video would take the place of another one of the same name, or one to keep cannot be kept.
+    """
+    held = {path: _note(path) for path in sorted((out / "records").glob("*.npz"))}
+    if add:
+        videos = _by_held_names(out, videos, held)
+    here = {video: identity(video) for video in videos}
+    # One that has vanished since it was found is like one that was not found.
+    named = {path: video for video in videos if (path := record_path(out, video.name)) not in held
+             or here[video][1] >= 0}
+    files = {here[video][0] for video in named.values()}
+    other = {path: note for path, note in held.items() if note is None or note["identity"][0] not in files}
+    unnamed = [path for path in other if path not in named]
+    replaced = [path for path, note in other.items() if path in named and note and _changed(note, here[named[path]])]
+    superseded = [path for path in held if path not in named and path not in other]
+
+    clashing = [path for path in replaced if _usable(path, held[path], shortest)]
+    if clashing and not remove:
+        video = named[clashing[0]]
+        raise EruvError(f"{out}: holds {held[clashing[0]]['identity'][0]} by the name {video.name!r}, which "
+                        f"{here[video][0]} would have now; nothing was changed; give their common folder, or let the "
+                        "former go with --remove")
+    lost = [path for path in unnamed if _usable(path, held[path], shortest)]
+    if lost and not (add or remove):
+        raise VideosNotNamed(out, sorted(_name(path, held[path]) for path in lost))
+    if add and (unreadable := [path for path in unnamed if held[path] is None]):
+        raise EruvError(f"{unreadable[0]}: cannot be read, so the video that it is of cannot be kept; name all "
+                        "videos, which scans it again, or delete this file; nothing was changed")
+
+    # A folder in the place of a record would be in its way.
+    in_the_way = [path for path, note in other.items() if path in named and note is None and path.is_dir()]
+    gone = replaced + in_the_way + ([] if add else unnamed)
+    by_file = {tuple(note["identity"]): path for path, note in held.items() if note}
+    todo, carried, kept, suspect = [], {}, [], _suspect_packs(out)
+    with closing(PackReader(out / "pack")) as packed:
+        for path, video in named.items():
+            source = path if path in held else by_file.get(tuple(here[video]))
+            note = held.get(source)
+            if note is None or _changed(note, here[video]) or _stale(source, note, scan, suspect, packed):
+                todo.append(video)
+            elif source != path or note["identity"] != here[video]:
+                carried[video] = source
+        for path in sorted(unnamed, key=lambda path: held[path]["video"]) if add else ():
+            note = held[path]
+            video = Video(note["video"], Path(note["identity"][0]))
+            kept.append(video)
+            stale = _stale(path, note, scan, suspect, packed)
+            if stale and identity(video) == note["identity"]:
+                todo.append(video)
+            elif stale and stale != PROVISIONAL and "reason" not in note:
+                raise EruvError(f"{video.path}: is missing or has changed, and without it {video.name!r} cannot be "
+                                f"kept ({stale}); nothing was changed; bring the file back, ask for what it was "
+                                "scanned with, or let it go with --remove")
+
+    used: dict[str, int] = {}
+    for path in held.keys() - gone:
+        note = held[path]
+        if note and note.get("pack"):
+            used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
+    removed = sorted(_name(path, held[path]) for path in clashing + lost) if remove else []
+    return Plan(
+        videos=sorted([*named.values(), *kept], key=lambda video: video.name),
+        todo=sorted(todo, key=lambda video: video.name), carried=carried, superseded=superseded, gone=gone,
+        removed=removed, forgotten=0 if add else len(unnamed) - len(lost), used=used,
+    )
+
+
+def begin(out: Path, plan: Plan) -> None:
+    """Do what a plan says is to be done before the scanning.
+
+    A kill at any moment loses nothing but what was asked to go: a record that is no longer good, or lies under an old
+    name, stays until the new one is there.
+    """
+    for folder in (out, out / "records"):
+        for left in folder.glob(".*.aside"):  # of a run that was killed while it wrote
+            left.unlink()
+    if plan.todo or plan.carried or plan.superseded or plan.gone:
+        (out / "dataset.json").unlink(missing_ok=True)  # killed from here on, it is no DATASET until run again
+    for video, source in plan.carried.items():
+        carry_record(source, out, video)
+    for path in plan.gone:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    trim_pack(out / "pack", plan.used, sealed_sizes(out))
+
+
+def end(plan: Plan) -> None:
+    """Do what is to be done when every video of a plan has its record."""
+    for path in plan.superseded:
+        path.unlink()
+
+
+def sealed_sizes(out: Path) -> dict[str, int]:
+    """Bytes in each pack file, by its name, when the DATASET was finished last."""
+    if not (out / SEAL).exists():
+        return {}
+    try:
+        seal = Seal(out)
+    except EruvError:
+        return {file.name: file.stat().st_size for file in pack_files(out / "pack")}
+    return {Path(file).name: known["mark"][0] for file, known in seal.files.items() if file.startswith("pack/")}
+
+
+def removing_command(
+    paths: Sequence[str | Path], out: Path, *, pack: str, frame_size: tuple[int, int], min_length: int
+) -> str:
+    """The command that lets the videos go which are not named any more, for those whose program called `prepare`."""
+    return shlex.join(map(str, [
+        "python", "-m", "eruv_dali.prepare", *paths, "--out", out, "--pack", pack, "--frame-size",
+        f"{frame_size[0]}x{frame_size[1]}", "--min-length", min_length, "--remove",
+    ]))
+
+
+PROVISIONAL = "its scan is to be tried again"
+
+
+def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, dict | None]) -> list[Video]:
+    """The videos, each by the name that its file is held by already, wherever it was found now."""
+    names = {video.name for video in videos}
+    known = {note["identity"][0]: note["video"] for note in held.values() if note and note["video"] not in names}
+    return [video if record_path(out, video.name) in held
+            else Video(known.get(identity(video)[0], video.name), video.path) for video in videos]
+
+
+def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackReader) -> str:
+    """Why a record is no longer good though the file is the same, or nothing."""
+    if note["scan"] != asdict(scan):
+        height, width, pack = (note["scan"].get(key, "?") for key in ("frame_height", "frame_width", "pack"))
+        return f"it was scanned with --frame-size {height}x{width} --pack {pack}"
+    if note.get("pack") and _pack_lost(packed, note, path, note["pack"] in suspect):
+        return "its part of the pack is damaged"
+    return PROVISIONAL if note.get("provisional") else ""
+
+
+def _changed(note: dict, here: list) -> bool:
+    """The file that a record is of is not the one here. Of the same size and time in another place, it was moved there,
+    unless it still is where it was: then the content tells a copy from another video.
+    """
+    path, *mark = note["identity"]
+    if mark != here[1:]:
+        return True
+    try:
+        return path != here[0] and Path(path).exists() and not filecmp.cmp(path, here[0], shallow=False)
+    except OSError:
+        return True
+
+
+def _usable(path: Path, note: dict | None, shortest: int) -> bool:
+    """A record's video counts for something; one that cannot be read may be of such a video."""
+    if note is None or "reason" in note:
+        return note is None
+    return len(read_record(path).frames) >= shortest
+
+
+def _name(path: Path, note: dict | None) -> str:
+    return note["video"] if note else f"{path.parent.name}/{path.name}"
+
+
+def _note(path: Path) -> dict | None:
+    """The note of a record, or None where the record is damaged or of another version."""
+    try:
+        return read_record(path).note
+    except BadRecord:
+        return None
+
+
+def _suspect_packs(out: Path) -> set[str]:
+    """Pack files that have been written to since they were sealed, or are gone."""
+    if not (out / SEAL).exists() and not (out / "dataset.json").exists():
+        return set()  # the first run was cut short: what a record names was made durable before the record
+    try:
+        seal = Seal(out)
+    except EruvError:  # gone or damaged: any of them may be
+        return {file.name for file in pack_files(out / "pack")}
+    return {Path(file).name for file in seal.files if file.startswith("pack/") and not seal.untouched(file)}
+
+
+def _pack_lost(packed: PackReader, note: dict, path: Path, suspect: bool) -> bool:
+    """The pack no longer holds this video as it was written; its bytes are looked at only in a `suspect` file."""
+    file = packed.folder / note["pack"]
+    if not file.is_file() or file.stat().st_size < note["pack_end"]:
+        return True
+    return suspect and first_damaged(packed, note["pack"], read_record(path).frames) is not None

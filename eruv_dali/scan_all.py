@@ -1,0 +1,177 @@
+"""Scan all: many videos in worker processes, and what becomes of one whose worker was lost.
+
+A worker that dies or falls silent is no proof that the video is to blame: the system kills what takes too much memory,
+people kill and stop processes. So a video is believed to be bad only when its worker was lost twice in the same way:
+
+    crashed twice   a bad video: the frames before the place are used, for good
+    silent twice    the frames before the place are used, but the next run tries again
+    killed twice    rejected, but the next run tries again
+
+Each further try begins at frame 0, in a process of its own, when all others have ended: what a video cannot have beside
+others, memory above all, it may have alone.
+"""
+
+import functools
+import os
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eruv_dali.errors import EruvError
+from eruv_dali.records import identity, write_record
+from eruv_dali.scan import Job, Probe, Scan, Scanner
+from eruv_dali.videos import Video
+from eruv_dali.workers import Done, Lost, Workers
+from eruv_dali.workers import Progress as Told
+
+JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the forecast of disk space
+
+CRASHED, SILENT, KILLED = "crashed", "silent", "killed"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A worker lost over a video: in what way, over which job, after how many frames."""
+
+    way: str
+    job: Job
+    frames: int
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The end of a video that cannot be used; `provisional` as in Job."""
+
+    reason: str
+    provisional: bool
+
+
+def what_next(losses: Sequence[Loss], time_limit: float) -> Job | Rejected:
+    """What to do about a video after these losses, the last of which was just now: the policy described above."""
+    last = losses[-1]
+    alike = [loss for loss in losses if loss.way == last.way and loss.job == last.job]
+    if len(alike) < 2:
+        return last.job
+    frames, provisional = min(loss.frames for loss in alike), last.way != CRASHED
+    trouble = {CRASHED: "decoding crashed the decoder", SILENT: f"decoding gave nothing for {time_limit:g} s",
+               KILLED: "its worker process was killed twice (out of memory?); prepare tries it again when it is run "
+                       "again"}[last.way]
+    if last.way == KILLED or not frames or last.job.limit is not None:
+        return Rejected(trouble, provisional)
+    return Job(last.job.video, frames, f"{trouble} after frame {frames - 1}; the frames before it are used",
+               provisional)
+
+
+def scan_all(
+    out: Path, videos: Sequence[Video], scan: Scan, *, device: str, workers: int, time_limit: float, console: Console,
+    ready: Callable[[], None],
+) -> None:
+    """Scan videos, with a progress bar on `console`. `ready` is called before the first record is written.
+
+    Raises:
+        EruvError: the disk is too small for the pack, or cannot be written.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    make = functools.partial(Scanner, out, scan, device, threads)
+    seen, done, started = dict.fromkeys(videos, 0), 0, time.monotonic()
+    expected: dict[Video, int] = {}
+    losses: dict[Video, list[Loss]] = {}
+
+    def follow(events: Iterator[Told | Done | Lost]) -> None:
+        nonlocal done
+        for event in events:
+            video = event.task.video
+            if isinstance(event, Told):
+                seen[video] = event.value
+            elif isinstance(event, Done):
+                seen[video] = expected[video] = event.result
+                done += 1
+            else:
+                losses.setdefault(video, []).append(Loss(_way(event), event.task, seen[video]))
+                _say_lost(console, event, what_next(losses[video], time_limit), time_limit)
+            frames = sum(seen.values())
+            total = sum(max(expected[video], seen[video]) for video in videos)
+            bar.update(line, completed=frames, total=total, done=done, rate=frames / (time.monotonic() - started))
+
+    columns = [TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.fields[done]}/{task.fields[all]} "
+               "videos, {task.fields[rate]:,.0f} frames/s,"), TimeRemainingColumn(), TextColumn("left")]
+    with Progress(*columns, console=console) as bar:
+        line = bar.add_task("prepare", total=None, done=0, all=len(videos), rate=0.0)
+        with Workers(make, count=workers, patience=time_limit) as pool:
+            expected |= {event.task.video: event.result if isinstance(event, Done) else 0
+                         for event in pool.run(deque(map(Probe, videos))) if not isinstance(event, Told)}
+            check_disk(out, expected, scan, console)
+            ready()
+            started = time.monotonic()
+            follow(pool.run(deque(map(Job, videos))))
+        for video, lost in losses.items():
+            step = what_next(lost, time_limit)
+            while isinstance(step, Job):
+                seen[video], tries = 0, len(lost)
+                with Workers(make, count=1, patience=time_limit) as alone:
+                    follow(alone.run(deque([step])))
+                step = what_next(lost, time_limit) if len(lost) > tries else None
+            if step is not None:
+                note = {"identity": identity(video), "scan": asdict(scan), "reason": step.reason}
+                write_record(out, video, note | ({"provisional": True} if step.provisional else {}))
+                seen[video] = expected[video] = 0
+                done += 1
+
+
+def _way(lost: Lost) -> str:
+    if lost.hung:
+        return SILENT
+    return KILLED if lost.exit_code == -signal.SIGKILL else CRASHED
+
+
+def _say_lost(console: Console, lost: Lost, step: Job | Rejected, time_limit: float) -> None:
+    """One line: what happened, and what follows."""
+    happened = {SILENT: f"gave nothing for {time_limit:g} s and was ended", KILLED: "was killed (out of memory?)",
+                CRASHED: f"died ({_exit_words(lost.exit_code)})"}[_way(lost)]
+    if isinstance(step, Rejected):
+        follows = "it is left out"
+    elif step.limit is None:
+        follows = "it is tried again from the beginning, alone, after the others"
+    else:
+        follows = f"its first {step.limit} frames are used"
+    console.print(f"{lost.task.video.name}: its worker process {happened}; {follows}", markup=False, highlight=False,
+                  soft_wrap=True)
+
+
+def _exit_words(code: int | None) -> str:
+    try:
+        return signal.Signals(-code).name
+    except (ValueError, TypeError):
+        return f"exit code {code}"
+
+
+def check_disk(out: Path, expected: dict[Video, int], scan: Scan, console: Console) -> None:
+    """Say what the pack will take on the disk, and refuse when it is plainly more than there is.
+
+    Raises:
+        EruvError: it is.
+    """
+    if scan.pack == "none":
+        return
+    frame_bytes = scan.frame_height * scan.frame_width * (3 if scan.pack == "raw" else JPEG_FRAME_BYTES)
+    frames = sum(expected.values())
+    needed, free = frames * frame_bytes, shutil.disk_usage(out).free
+    console.print(f"{scan.pack} pack of about {frames:,} frames: about {disk_size(needed)} of disk", highlight=False)
+    if needed > free:
+        longest = max(expected, key=expected.__getitem__)
+        raise EruvError(
+            f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, the largest part for "
+            f"{longest.path} (about {expected[longest]:,} frames, says its header); leave that out, choose another "
+            f"disk, {'--pack jpeg, ' * (scan.pack == 'raw')}or --pack none")
+
+
+def disk_size(count: float) -> str:
+    """Bytes for people."""
+    return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
