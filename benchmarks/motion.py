@@ -87,7 +87,7 @@ def main() -> None:
     scores = KindScores(relations, torch.device("cpu"))
     scores.add(logits_NR, relation_N, F.cross_entropy(logits_NR, relation_N))
     result = {"accuracy": scores.accuracy, "chance": 1 / len(relations), "per_relation": scores.per_kind,
-              "pairs": scores.count, "crop": args.crop, "frame_size": [dataset.frame_height, dataset.frame_width]}
+              "samples": scores.count, "crop": args.crop, "frame_size": [dataset.frame_height, dataset.frame_width]}
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     print(f"from the amount of change alone: {scores.accuracy:.1%} (chance {result['chance']:.1%}); "

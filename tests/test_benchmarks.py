@@ -151,5 +151,5 @@ def test_motion_alone_tells_what_it_can(datasets, tmp_path, monkeypatch, capsys)
                                      "--relations", "CS,PD", "--json", str(file)])
     load("motion").main()
     result = json.loads(file.read_text())
-    assert set(result["per_relation"]) == {"CS", "PD"} and result["pairs"] == 30
+    assert set(result["per_relation"]) == {"CS", "PD"} and result["samples"] == 30
     assert f"{result['accuracy']:.1%}" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from eruv_dali.train.config import dump_config, load_config
 
 def test_defaults_are_the_papers():
     config = load_config()
-    assert config.relations == list(RELATIONS)
+    assert config.pretext.relations == list(RELATIONS)
     assert (config.data.clip_length, config.data.crop, config.data.frame_size) == (16, 112, [128, 171])
     assert (config.optim.lr, config.optim.momentum, config.optim.epochs) == (0.01, 0.9, 300)
 
@@ -24,8 +24,8 @@ def test_overrides_and_files(tmp_path):
     file.write_text("model: {backbone: r3d}\noptim:\n  lr: 1e-3\nrelations: [CS, PI]\n")
     config = load_config(file, ["optim.epochs=3", "relations=CS,CV", "data.val_pairs=null"])
     assert (config.model.backbone, config.optim.lr, config.optim.epochs) == ("r3d", 0.001, 3)
-    assert config.relations == ["CS", "CV"]
-    assert load_config(None, ["relations=[PI]"]).relations == ["PI"]
+    assert config.pretext.relations == ["CS", "CV"]
+    assert load_config(None, ["relations=[PI]"]).pretext.relations == ["PI"]
 
 
 def test_a_dumped_configuration_loads_as_itself(tmp_path):
@@ -46,10 +46,37 @@ def test_a_dumped_configuration_loads_as_itself(tmp_path):
     ("data.batch_size=0", "data.batch_size = 0 must be greater than 0"),
     ("data.frame_size=[128]", "a list of 2 numbers"),
     ("loose", "'loose' is not of the form key=value"),
+    ("pretext=vcpo", "pretext 'vcpo' is not one of eruv, vcop"),
+    ("pretext.gap=3", "unknown configuration key 'pretext.gap' with pretext eruv"),
+    ("relations=CS,CX", "relation 'CX' is not one of CS, CV"),
+    ("relations=CS,CS", "name one twice"),
+    ("data.crop=200", "crop 200 does not fit into frames of 128x171"),
+    ("data.clip_length=2", "clip_length 2 is too short"),
 ])
 def test_mistakes_are_named(word, message):
     with pytest.raises(EruvError, match="^.*" + re.escape(message)):
         load_config(None, [word])
+
+
+@pytest.mark.parametrize("words, message", [
+    (["pretext=vcop", "relations=CS"], "unknown configuration key 'relations' with pretext vcop"),
+    (["pretext=vcop", "pretext.clips=1"], "pretext.clips 1 must be at least 2"),
+    (["pretext=vcop", "model.head=linear"], "model.head = 'linear' is not one that pretext vcop can be given: mlp"),
+    (["data.pairs_per_epoch=4", "data.batch_size=8"], "data.batch_size = 8 can never be filled"),
+    (["data.trimmed=true", "relations=CV"], "leave nothing to learn"),
+])
+def test_what_does_not_go_together_is_named(words, message):
+    with pytest.raises(EruvError, match="^.*" + re.escape(message)):
+        load_config(None, words)
+
+
+def test_a_pretext_is_chosen_by_its_name_with_options_of_its_own(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("pretext: vcop\n")
+    config = load_config(file, ["pretext.gap=4"])
+    assert (config.pretext.name, config.pretext.clips, config.pretext.gap) == ("vcop", 3, 4)
+    file.write_text(dump_config(config))
+    assert load_config(file) == config
 
 
 def test_bad_files(tmp_path):
@@ -62,8 +89,10 @@ def test_bad_files(tmp_path):
 
 
 def test_lists_on_the_command_line():
-    config = load_config(None, ["relations=CS,CV", "data.frame_size=64,86", "data.mean=[0.5,0.5,0.5]"])
-    assert config.relations == ["CS", "CV"] and config.data.frame_size == [64, 86] and config.data.mean == [0.5] * 3
+    config = load_config(None, ["relations=CS,CV", "data.frame_size=64,86", "data.crop=56",
+                                "data.mean=[0.5,0.5,0.5]"])
+    assert config.pretext.relations == ["CS", "CV"]
+    assert config.data.frame_size == [64, 86] and config.data.mean == [0.5] * 3
 
 
 def test_every_configuration_in_the_folder_is_valid():
@@ -77,4 +106,4 @@ def test_every_configuration_in_the_folder_is_valid():
         for section, values in yaml.safe_load(file.read_text()).items():
             if isinstance(values, dict):
                 assert asdict(config)[section].items() >= values.items()
-    assert len({tuple(load_config(f).relations) for f in files if "ablations" in str(f)}) == 8
+    assert len({tuple(load_config(f).pretext.relations) for f in files if "ablations" in str(f)}) == 8

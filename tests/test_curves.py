@@ -18,7 +18,7 @@ def line(step, **more):
 
 def val(step, cs=0.5):
     return {"epoch": 0, "step": step, "val": {"accuracy": 0.4, "loss": 1.5, "per_relation": {"CS": cs, "CR": 0.3},
-                                              "confusion": [[1, 1], [1, 1]], "pairs": 4}}
+                                              "confusion": [[1, 1], [1, 1]], "samples": 4}}
 
 
 @pytest.mark.parametrize("lines", [

@@ -10,7 +10,8 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.models import RelationNet, build_backbone
 from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.clock import StepClock
-from eruv_dali.train.settings import OptimConfig, load_config
+from eruv_dali.train.config import load_config
+from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep
 
 either = pytest.mark.parametrize("device", ["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
@@ -76,7 +77,7 @@ def test_a_stopped_run_goes_on(datasets, device, tmp_path):
     dataset = Dataset(datasets["raw"])
     pretrain(load_config(None, [*small, "optim.max_steps=3"]), dataset, tmp_path)
     result = pretrain(load_config(None, small), dataset, tmp_path, resume=True)
-    assert result["pairs"] == 8 and (tmp_path / "curves.png").exists() and (tmp_path / "confusion.png").exists()
+    assert result["samples"] == 8 and (tmp_path / "curves.png").exists() and (tmp_path / "confusion.png").exists()
 
 
 @pytest.mark.gpu

@@ -1,7 +1,10 @@
 """finetune: learns, keeps the best epoch, judges by ten clips; random weights get the same seeds; bad input is told."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -14,14 +17,16 @@ from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.errors import run_program
-from eruv_dali.finetune import train as training
+from eruv_dali.finetune import task
 from eruv_dali.finetune.__main__ import main
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
-from eruv_dali.finetune.train import Recipe, train_actions
+from eruv_dali.finetune.task import FinetuneTask, Recipe, train_actions
 from eruv_dali.prepare import prepare
 from eruv_dali.pretrained import load_pretrained
+from eruv_dali.train import loop
+from eruv_dali.train.stop import Stopped
 
 SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
 RANDOM = ["--init", "none", "--backbone", "r3d", "--width", "2", *SMALL]
@@ -72,8 +77,9 @@ def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mo
     assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
     if mode == "finetune":
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        assert [line["epoch"] for line in lines] == list(range(14)) and lines[-1]["loss"] < lines[0]["loss"]
-        best = max(lines, key=lambda line: (line["val"]["accuracy"], -line["val"]["loss"]))
+        steps, epochs = ([line for line in lines if ("val" in line) is val] for val in (False, True))
+        assert [line["epoch"] for line in epochs] == list(range(14)) and steps[-1]["loss"] < steps[0]["loss"]
+        best = max(epochs, key=lambda line: (line["val"]["accuracy"], -line["val"]["loss"]))
         assert torch.load(out / "best.pt", weights_only=True)["epoch"] == best["epoch"]
         assert load_backbone(out / "backbone.pt").name == "r3d"
         again = load_pretrained(out)
@@ -114,24 +120,24 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
     seen = {}
     recipe = Recipe(epochs=3, batch_size=4, lr=1e-9, seed=5)
 
-    class Recorder(training.TrainStep):
+    class Recorder(loop.TrainStep):
         def __init__(self, net, *args, **options):
             super().__init__(net, *args, **options)
             self.seen = seen[len(seen)] = [net.head.weight.detach().clone()]
 
-        def __call__(self, clips, label_B, number):
-            self.seen.append((clips.clone(), label_B.tolist(), number))
-            return super().__call__(clips, label_B, number)
+        def __call__(self, clips, target, number):
+            self.seen.append((clips.clone(), target.tolist(), number))
+            return super().__call__(clips, target, number)
 
-    class RecordingLoader(training.ClipLoader):
+    class RecordingLoader(task.ClipLoader):
         def _batch(self, items, clips):
             batch = super()._batch(items, clips)
             places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
             return batch
 
     places = []
-    monkeypatch.setattr(training, "TrainStep", Recorder)
-    monkeypatch.setattr(training, "ClipLoader", RecordingLoader)
+    monkeypatch.setattr(loop, "TrainStep", Recorder)
+    monkeypatch.setattr(task, "ClipLoader", RecordingLoader)
     for name, weights in (("random", 0), ("other", 1)):
         start = load_pretrained("none", backbone="r3d", width=1, seed=weights)._replace(crop=32, frame_size=(36, 48))
         train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / name,
@@ -153,10 +159,10 @@ def test_the_best_epoch_is_kept_by_accuracy_then_by_loss(monkeypatch, tmp_path, 
     split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
     figures = iter([(0.2, 0.1), (0.8, 3.0), (0.8, 2.0), (0.8, 2.5), (0.7, 0.1)])
 
-    def says(self, net):
+    def says(self, step, processes, pause):
         return dict(zip(("accuracy", "loss"), next(figures), strict=True))
 
-    monkeypatch.setattr(training._Validation, "__call__", says)
+    monkeypatch.setattr(FinetuneTask, "validate", says)
     start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
     net = train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / "run",
                         Recipe(epochs=5, batch_size=4), device="cpu")
@@ -166,38 +172,79 @@ def test_the_best_epoch_is_kept_by_accuracy_then_by_loss(monkeypatch, tmp_path, 
     assert not torch.equal(net.head.weight, last["net"]["head.weight"]) and not net.training
 
 
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path, runs, persons):
+@pytest.fixture
+def trained(runs, persons):
+    """Fine-tune a small network: `trained(out, …)` gives the lines of metrics.jsonl but for the time, and weights."""
     split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
     held_out = hold_out(split.train, split.root, split.classes, fraction=0.3, groups=GROUPS[1], seed=0)
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
 
     def train(out, epochs=4, resume=False, lr=0.01):
         start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
         net = train_actions(start, split.train, held_out, split.classes, dataset(runs, persons), out,
-                            Recipe(epochs=epochs, batch_size=4, lr=lr), device="cpu", resume=resume)
-        return (out / "metrics.jsonl").read_text(), net.state_dict()
+                            Recipe(epochs=epochs, batch_size=2, lr=lr), device="cpu", resume=resume)
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        for line in lines:
+            for key in ("clips_per_second", "data_wait"):
+                line.pop(key, None)
+        return lines, net.state_dict()
 
-    metrics, weights = train(tmp_path / "straight")
-    validate = training._Validation.__call__
+    return train
+
+
+def same(one, other):
+    return all(torch.equal(other[name], value) for name, value in one.items())
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path, trained):
+    metrics, weights = trained(tmp_path / "straight")
+    validate = FinetuneTask.validate
     calls = iter([True, True, False])
 
-    def dies(self, net):
+    def dies(self, *rest):
         if next(calls, True):
-            return validate(self, net)
-        raise KeyboardInterrupt
+            return validate(self, *rest)
+        raise ZeroDivisionError
 
-    monkeypatch.setattr(training._Validation, "__call__", dies)
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "broken")
+    monkeypatch.setattr(FinetuneTask, "validate", dies)
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path / "broken")
     with open(tmp_path / "broken" / "metrics.jsonl", "a") as file:
-        file.write('{"epoch": 2, "of a run killed": true}\n')
+        file.write('{"epoch": 2, "step": 7, "of a run killed": true}\n')
     with pytest.raises(EruvError, match="holds a run already"):
-        train(tmp_path / "broken")
-    with pytest.raises(EruvError, match="its recipe is not the one asked for now"):
-        train(tmp_path / "broken", resume=True, lr=0.5)
-    resumed, resumed_weights = train(tmp_path / "broken", resume=True)
-    assert resumed == metrics and len(metrics.splitlines()) == 4
-    assert all(torch.equal(resumed_weights[name], value) for name, value in weights.items())
+        trained(tmp_path / "broken")
+    with pytest.raises(EruvError, match="recipe.lr = 0.5 was 0.01 when this run began"):
+        trained(tmp_path / "broken", resume=True, lr=0.5)
+    resumed, resumed_weights = trained(tmp_path / "broken", resume=True)
+    assert resumed == metrics and sum("val" in line for line in resumed) == 4 and same(weights, resumed_weights)
+
+
+def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
+    metrics, weights = trained(tmp_path / "straight")
+    target, steps = FinetuneTask.target, iter(range(100))
+
+    def interrupted(self, batch):
+        if next(steps) == 4:  # the third step of the second epoch
+            os.kill(os.getpid(), signal.SIGINT)
+        return target(self, batch)
+
+    monkeypatch.setattr(FinetuneTask, "target", interrupted)
+    with pytest.raises(Stopped, match=r"SIGINT: saved after step 5 of 12; .* -m eruv_dali.finetune --out .* --resume"):
+        trained(tmp_path / "stopped")
+    resumed, resumed_weights = trained(tmp_path / "stopped", resume=True)
+    assert resumed == metrics and same(weights, resumed_weights)
+
+
+def test_two_processes_train_and_test_together(runs, persons):
+    """As one with the doubled batch would, but for BatchNorm; here: it runs, and every video is tested once."""
+    out = runs / "two"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+               "eruv_dali.finetune", "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM,
+               "--epochs", "2", "--batch-size", "2", "--out", out]
+    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads((out / "result.json").read_text())
+    assert result["videos"] == 3 and np.sum(result["confusion"]) == 3
+    assert torch.load(out / "last.pt", weights_only=True)["samples_a_step"] == 4
 
 
 def test_held_out_part(tmp_path, caplog):
@@ -270,7 +317,7 @@ def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     save_backbone(net.backbone, tmp_path / "backbone.pt")
     save_checkpoint(tmp_path / "best.pt", {"net": net.state_dict(), "model": {"backbone": "r3d", "width": 2}})
     save_checkpoint(tmp_path / "last.pt", {"net": net.state_dict(),
-                                           "config": {"model.backbone": "r3d", "model.width": 2}})
+                                           "fingerprint": {"model.backbone": "r3d", "model.width": 2}})
     for file in (tmp_path, *(tmp_path / name for name in ("backbone.pt", "best.pt", "last.pt"))):
         start = load_pretrained(file)
         assert start.crop == 112 and start.backbone.name == "r3d"
@@ -301,7 +348,7 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     assert "no such checkpoint" in refused(monkeypatch, capsys, *folder, "--init", "nowhere.pt", *out)
     assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 13, *out)
     assert "--leave-one-out wants" in refused(monkeypatch, capsys, *folder, *RANDOM, "--leave-one-out", *out)
-    assert "--epochs 0" in refused(monkeypatch, capsys, *folder, *RANDOM, "--epochs", 0, *out)
+    assert "epochs 0 must be" in refused(monkeypatch, capsys, *folder, *RANDOM, "--epochs", 0, *out)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{}")
     (tmp_path / "old" / "result.json").write_text('{"program": "pretrain"}')

@@ -140,7 +140,7 @@ def test_splits_share_no_video(datasets):
     parts = {}
     for split in ("train", "val", "all"):
         with RelationLoader(datasets["raw"], split=split, device="cpu", val_fraction=0.3) as loader:
-            parts[split] = set(loader.pairs.segments["video"].tolist())
+            parts[split] = set(loader.pretext.segments["video"].tolist())
     assert not parts["train"] & parts["val"]
     assert parts["train"] | parts["val"] == parts["all"]
 
@@ -148,7 +148,7 @@ def test_splits_share_no_video(datasets):
 def test_trimmed_takes_whole_videos(datasets):
     with RelationLoader(datasets["raw"], batch_size=4, device="cpu", trimmed=True) as loader:
         assert loader.relations == ("CS", "CR", "PI", "PD", "PS")
-        assert len(loader.pairs) == len(loader.videos.videos)
+        assert len(loader.pretext) == len(loader.videos.videos)
         for batch in loader:
             for b, info in enumerate(batch.info):
                 assert info.clips[0].video == info.clips[1].video

@@ -132,7 +132,7 @@ def test_relation_net_is_the_backbone_on_each_clip_then_the_head_on_both():
         expected = net.head(torch.cat([net.backbone(clips[:, 0]), net.backbone(clips[:, 1])], dim=1))
         torch.testing.assert_close(net(clips), expected)
         assert not torch.allclose(net(clips), net(clips.flip(1)))  # the order of the two clips matters
-    with pytest.raises(EruvError, match=r"\(3, 3, 8, 32, 32\) are not pairs"):
+    with pytest.raises(EruvError, match=r"\(3, 3, 8, 32, 32\) are not samples of 2"):
         net(clips[:, 0])
 
 

@@ -19,16 +19,16 @@ from numbered import write_video
 from eruv_dali import RelationLoader
 from eruv_dali.dataset import SEGMENT, Dataset
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.models import RelationNet, build_backbone, load_backbone
+from eruv_dali.models import HeadOptions, RelationNet, build_backbone, load_backbone
 from eruv_dali.prepare import main as prepare_program
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrain.__main__ import main
 from eruv_dali.pretext.eruv import RELATIONS, Eruv, EruvOptions
 from eruv_dali.pretext.pretext import Setting
+from eruv_dali.pretrain.__main__ import main
 from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
-from eruv_dali.train.report import EPOCHS_AT_CHANCE, Report
 from eruv_dali.train.config import load_config
+from eruv_dali.train.report import EPOCHS_AT_CHANCE, Report
 from eruv_dali.train.scores import KindScores
 from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
@@ -41,7 +41,7 @@ def test_a_run_and_its_files(datasets, tmp_path):
     result = pretrain(load_config(None, SMALL), Dataset(datasets["raw"]), tmp_path / "run")
     assert json.loads((tmp_path / "run/result.json").read_text()) == result
     assert 0 <= result["accuracy"] <= 1 and set(result["per_relation"]) == set(RELATIONS)
-    assert result["pairs"] == 8
+    assert result["samples"] == 8 and result["pretext"] == "eruv" and result["relations"] == list(RELATIONS)
     right = sum(result["confusion"][k][k] for k in range(7))
     assert result["accuracy"] == right / 8
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
@@ -297,14 +297,15 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(datasets, 
     out = tmp_path / "run"
     dataset = Dataset(datasets["raw"])
     config = [*SMALL, "checkpoint.every_minutes=0", "data.pairs_per_epoch=40"]
-    with pytest.raises(EruvError, match="loss is nan at step .* lower optim.lr"):
+    with pytest.raises(EruvError, match="loss is nan at step .* lower the learning rate"):
         pretrain(load_config(None, [*config, "optim.lr=1e30"]), dataset, out)
     bad = json.loads((out / "bad_batch.json").read_text())
-    assert bad["loss"] == "nan" and len(bad["pairs"]) == 2
+    assert bad["loss"] == "nan" and len(bad["samples"]) == 2
     with RelationLoader(dataset, batch_size=2, crop=56, device="cpu", split="train", pairs_per_epoch=40) as loader:
         wanted = list(loader)[bad["step"] - 1].info
-    assert [pair["relation"] for pair in bad["pairs"]] == [pair.relation for pair in wanted]
-    assert [pair["clips"][1]["frames"] for pair in bad["pairs"]] == [list(pair.clips[1].frames) for pair in wanted]
+    assert [sample["kind"] for sample in bad["samples"]] == [pair.relation for pair in wanted]
+    assert [sample["clips"][1]["frames"] for sample in bad["samples"]] == [list(pair.clips[1].frames)
+                                                                           for pair in wanted]
     for saved in checkpoints(out / "last.pt"):
         assert all(value.isfinite().all() for value in load_checkpoint(saved)["net"].values())
 
@@ -312,7 +313,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(datasets, 
 @pytest.mark.parametrize("changed, message", [
     ("optim.lr=0.5", "optim.lr = 0.5 was 0.01 when this run began"),
     ("model.backbone=c3d", "model.backbone = c3d was r3d when this run began"),
-    ("data.batch_size=4", "data.batch_size = 4 on 1 process.es. is 4 pairs a step, and was 2"),
+    ("data.batch_size=4", "batches of 4 on 1 process.es. are 4 samples a step, and were 2"),
     ("data.val_fraction=0.4", "data.val_fraction = 0.4 was 0.1"),
 ])
 def test_another_configuration_is_not_resumed(program_here, datasets, never_stopped, changed, message):
@@ -326,7 +327,7 @@ def test_other_videos_are_not_resumed(program_here, videos, never_stopped, tmp_p
     other = tmp_path / "other"
     prepare([videos], other, device="cpu", pack="raw", segment_length=100)
     done = program_here("--out", never_stopped, "--resume", "--data", other)
-    assert done.returncode == 2 and "not the segments that this run began with" in done.stderr
+    assert done.returncode == 2 and "digest of the segments = " in done.stderr
 
 
 def test_compiled_or_not_a_step_is_the_same(monkeypatch, caplog):
@@ -377,10 +378,12 @@ def test_waiting_for_clips_is_said_once_with_its_cause(tmp_path, capsys, pack, t
 
 def test_a_relation_at_chance_is_said_once_with_its_cause(tmp_path, capsys):
     report = Report(tmp_path, 100, 0, tensorboard=False, at_chance={})
+    eruv = Eruv(np.array([(0, 0, 0, 0, 100)], SEGMENT), Setting(), EruvOptions(relations=["CS", "CR"]))
     for epoch in range(EPOCHS_AT_CHANCE + 3):
-        val = {"accuracy": 0.5, "loss": 1.0, "pairs": 60, "per_relation": {"CS": 0.55, "CR": 0.9},
+        val = {"accuracy": 0.5, "loss": 1.0, "samples": 60, "per_relation": {"CS": 0.55, "CR": 0.9},
                "confusion": [[16, 14], [3, 27]]}
-        report.validation({"epoch": epoch, "step": epoch, "val": val}, "linear")
+        report.validation({"epoch": epoch, "step": epoch, "val": val},
+                          lambda kind: eruv.advice(kind, HeadOptions("linear")))
         said = capsys.readouterr().err
         assert ("CS is still named no better than by guessing (55.0%, chance 50.0%): a linear head cannot compare"
                 in said) == (epoch == EPOCHS_AT_CHANCE - 1)
@@ -388,13 +391,11 @@ def test_a_relation_at_chance_is_said_once_with_its_cause(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("single_shot_videos, warned", [(1, False), (3, True)])
-def test_a_relation_that_few_videos_can_show_is_warned_of(tmp_path, capsys, single_shot_videos, warned):
+def test_a_relation_that_few_videos_can_show_is_warned_of(single_shot_videos, warned):
     """Two segments, of the two shots of video 0, can begin a CV pair; the network must not learn to know video 0."""
     segments = [(0, 0, 0, 0, 100), (1, 0, 1, 100, 200)]
     segments += [(2 + n, 1 + n, 0, 0, 100) for n in range(single_shot_videos)]
-    sampler = RelationSampler(np.array(segments, SEGMENT))
-    Report(tmp_path, 100, 0, tensorboard=False, at_chance={}).relations(sampler)
-    said = capsys.readouterr().err
+    said = " ".join(Eruv(np.array(segments, SEGMENT), Setting(), EruvOptions()).warnings())
     assert ("only 2 of 5 segments can show CV, from 1 of 4 videos" in said
             and "(relations=CS,CD,CR,PI,PD,PS)" in said) is warned
     assert said.count("can show") == warned

@@ -60,7 +60,7 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path
         assert torch.equal(value, b["net"][name]), name
     assert _lines(tmp_path / "whole") == _lines(tmp_path / "killed")
     val = [line["val"] for line in _lines(tmp_path / "whole") if "val" in line]
-    assert [v["pairs"] for v in val] == [9, 9]  # 5 of one process and 4 of the other
+    assert [v["samples"] for v in val] == [9, 9]  # 5 of one process and 4 of the other
 
 
 def test_several_processes_need_a_common_folder(datasets, monkeypatch):
@@ -74,7 +74,7 @@ def test_several_processes_need_a_common_folder(datasets, monkeypatch):
 def test_a_batch_that_no_process_can_fill_is_refused(datasets, tmp_path):
     done = run([*TORCHRUN, "-m", "eruv_dali.pretrain", "--data", datasets["raw"], "--out", tmp_path / "run", *SMALL,
                 "data.batch_size=17"])
-    assert "data.batch_size = 17 x 2 processes = 34 pairs can never be filled: an epoch has 32" in done.stderr
+    assert "data.batch_size = 17 x 2 processes = 34 can never be filled: an epoch has 32" in done.stderr
     assert not (tmp_path / "run").exists()
 
 

@@ -22,9 +22,11 @@ def write(folder, result, config=None):
 
 
 def pretrain(folder, accuracy, *, relations=RELATIONS, seed=0, lr=0.01, backbone="c3d", width=64):
-    result = {"program": "pretrain", "backbone": backbone, "width": width, "relations": list(relations),
+    result = {"program": "pretrain", "pretext": "eruv", "backbone": backbone, "width": width,
+              "relations": list(relations),
               "accuracy": accuracy, "per_relation": dict.fromkeys(relations, accuracy), "seed": seed}
-    config = {"relations": list(relations), "model": {"backbone": backbone, "width": width}, "optim": {"lr": lr},
+    config = {"pretext": {"name": "eruv"}, "relations": list(relations),
+              "model": {"backbone": backbone, "width": width}, "optim": {"lr": lr},
               "seed": seed, "log": {"every_steps": seed}}
     return write(folder, result, config)
 
@@ -125,9 +127,10 @@ def test_program_writes_markdown_and_csv(tmp_path, monkeypatch, capsys):
     (None, "no such file"), ("{", "is not JSON"), ("[1]", "its program is None"),
     ('{"program": "prepare"}', "its program is 'prepare', not one of pretrain, finetune, retrieve"),
     ('{"program": "pretrain", "backbone": "c3d"}', "without 'width'"),
-    ('{"program": "pretrain", "backbone": "x", "width": 1, "relations": [], "accuracy": 0, "per_relation": {}}',
+    ('{"program": "pretrain", "pretext": "eruv", "backbone": "x", "width": 1, "relations": [], "accuracy": 0, '
+     '"per_relation": {}}',
      "backbone 'x' is not known"),
-    ('{"program": "pretrain", "backbone": "c3d", "width": 1, "relations": ["CS"], "accuracy": 66.7, '
+    ('{"program": "pretrain", "pretext": "eruv", "backbone": "c3d", "width": 1, "relations": ["CS"], "accuracy": 66.7, '
      '"per_relation": {}}',
      "accuracy is 66.7, not a fraction of 1"),
 ])

@@ -43,7 +43,7 @@ class PretrainTask:
         backbone = build_backbone(model.backbone, width=model.width)
         self.net = PretextNet(backbone, self.pretext.head(backbone.feature_dim, self.head),
                               clips=self.pretext.clips_per_sample)
-        self.fingerprint = {**flatten(config), "data": _digest(loader, val_loader)}
+        self.fingerprint = {**flatten(config), "digest of the segments": _digest(loader, val_loader)}
 
     def headline(self) -> str:
         model, pretext = self.config.model, self.pretext
