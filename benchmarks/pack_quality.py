@@ -16,11 +16,12 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
-from eruv_dali import pack
-from eruv_dali.decode import decode_pictures
+from eruv_dali.dataset import pack
 from eruv_dali.errors import run_program
-from eruv_dali.prepare import FRAME_SIZE
-from eruv_dali.videos import DamagedVideo, UnusableVideo, find_videos
+from eruv_dali.video.decode import decode_pictures
+from eruv_dali.video.find import find_videos
+from eruv_dali.video.frames import FRAME_SIZE
+from eruv_dali.video.open import DamagedVideo, UnusableVideo
 
 EVERY = 25
 

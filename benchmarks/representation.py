@@ -46,7 +46,8 @@ from eruv_dali.actions.features import VideoFeatures
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.even_clips import EvenClips
+from eruv_dali.evaluate.even_clips import EvenClips
+from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_text
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split
@@ -55,7 +56,6 @@ from eruv_dali.models import build_backbone, load_backbone
 from eruv_dali.prepare import prepare
 from eruv_dali.pretext.eruv import RELATIONS as ALL_RELATIONS
 from eruv_dali.pretrain.run import pretrain
-from eruv_dali.pretrained import Pretrained
 from eruv_dali.retrieve import retrieve
 from eruv_dali.train.config import load_config
 

@@ -43,12 +43,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from eruv_dali.decode import decode_pictures
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.prepare import prepare
-from eruv_dali.scan import HOG_SIZE
+from eruv_dali.prepare.scan import HOG_SIZE
 from eruv_dali.shots import RULES, ShotCurves, ShotStatistics, find_shots, rules
-from eruv_dali.videos import DamagedVideo, UnusableVideo
+from eruv_dali.video.decode import decode_pictures
+from eruv_dali.video.open import DamagedVideo, UnusableVideo
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg"}
 TOLERANCE = 2

@@ -39,13 +39,13 @@ from rich.console import Console
 from rich.table import Table
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.device import DEVICES, cores, resolve_device
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.loader.engine import ClipEngine, default_threads
 from eruv_dali.loader.pipelines import ClipFormat, jpeg_pipeline, raw_pipeline
+from eruv_dali.loader.prefetch import ClipEngine
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.prepare import prepare
-from eruv_dali.slices import FrameReader
+from eruv_dali.video.reader import FrameReader
 
 T, CROP, FRAME_SIZE, BATCH = 16, 112, (128, 171), 16
 OPEN_FILES = 64  # that a peer keeps open; decord, which indexes a file when it opens it, needs them most
@@ -145,7 +145,7 @@ class Peer:
     def __init__(self, name: str, dataset: Dataset) -> None:
         self.dataset, self._batches = dataset, []
         self._loader = torch.utils.data.DataLoader(
-            PeerClips(name), batch_sampler=self._batches, num_workers=default_threads(), persistent_workers=True,
+            PeerClips(name), batch_sampler=self._batches, num_workers=cores(), persistent_workers=True,
             prefetch_factor=2, multiprocessing_context="spawn")
 
     def batches(self, requests: list[ClipRequest]) -> Iterator[torch.Tensor]:
@@ -158,7 +158,7 @@ class Ours:
     """The engine under our loaders."""
 
     def __init__(self, dataset: Dataset, device: str) -> None:
-        self.engine = ClipEngine(dataset, clip_format(device), max_clips=BATCH, threads=default_threads())
+        self.engine = ClipEngine(dataset, clip_format(device), max_clips=BATCH, threads=cores())
 
     def batches(self, requests: list[ClipRequest]) -> Iterator[torch.Tensor]:
         for first in range(0, len(requests), BATCH):
@@ -480,7 +480,7 @@ def main() -> None:
             dataset.check()
         videos, peers, left_out = usable_videos(datasets[0], args.codecs, [] if args.profile else args.peers)
         read_through(datasets, videos)
-        what = f"{len(videos)} videos{' in ' * bool(args.codecs) + ', '.join(args.codecs)}, {default_threads()} cores"
+        what = f"{len(videos)} videos{' in ' * bool(args.codecs) + ', '.join(args.codecs)}, {cores()} cores"
         if args.profile:
             rows = profile(datasets, videos, args.clips, device)
             show_profile(console, rows)
@@ -492,7 +492,7 @@ def main() -> None:
         console.print(f"left out: {line}", highlight=False, markup=False)
     if args.json:
         setting = {"date": time.strftime("%Y-%m-%d"), "command": " ".join(["python", *sys.argv]), "device": device,
-                   "cores": default_threads(), "python": platform.python_version(), "torch": torch.__version__,
+                   "cores": cores(), "python": platform.python_version(), "torch": torch.__version__,
                    "videos": len(videos), "clips": args.clips, "repeats": args.repeats, "left_out": left_out}
         result = {**setting, "profile" if args.profile else "rows": rows}
         Path(args.json).write_text(json.dumps(result, indent=1) + "\n")

@@ -1,6 +1,7 @@
-"""Which device the work is done on: "auto" takes the GPU where there is one."""
+"""What the work is done on: "auto" takes the GPU where there is one; and how many cores there are."""
 
 import functools
+import os
 import re
 from typing import Any
 
@@ -51,3 +52,18 @@ def gpu_problem() -> str | None:
     if not torch.cuda.is_available():
         return "PyTorch sees no NVIDIA GPU on this machine"
     return None
+
+
+def torch_device(device: Any, number: int | None = None) -> Any:
+    """The torch.device of a device that is "gpu" or "cpu" or anything that `resolve_device` takes; `number` of the
+    GPU, where it is not PyTorch's current one."""
+    import torch
+
+    if resolve_device(device) == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda") if number is None else torch.device("cuda", number)
+
+
+def cores() -> int:
+    """Cores that this process may use; fewer than the machine has where an affinity mask says so."""
+    return len(os.sched_getaffinity(0))

@@ -40,11 +40,12 @@ from eruv_dali.actions.arguments import (
     split_folder,
 )
 from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.even_clips import clip_starts, console, names_in
+from eruv_dali.evaluate.even_clips import clip_starts, names_in
+from eruv_dali.evaluate.search import hits, nearest
 from eruv_dali.files import write_aside, write_csv, write_text
-from eruv_dali.search import hits, nearest
 
 TOPS = (1, 5, 10, 20, 50)
 QUERIES = ("video", "clip")

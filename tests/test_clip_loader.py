@@ -8,9 +8,10 @@ import pytest
 import torch
 from numbered import KINDS, read_number, write_video
 
-from eruv_dali import ClipLoader, Dataset, EruvError, RelationLoader
-from eruv_dali.indexing import index_video
+from eruv_dali import ClipLoader, EruvError, RelationLoader
+from eruv_dali.dataset import Dataset
 from eruv_dali.prepare import prepare
+from eruv_dali.video.index import index_video
 
 CENTRE = (8, 29)  # top, left of a 112 crop in a 128x171 frame
 

@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 from numbered import read_number, write_video
 
-from eruv_dali import ClipLoader, Dataset, EruvError
-from eruv_dali.columns import FRAME, SEGMENT
-from eruv_dali.pack import encode_frame
+from eruv_dali import ClipLoader, EruvError
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.columns import FRAME, SEGMENT
+from eruv_dali.dataset.pack import encode_frame
+from eruv_dali.dataset.records import BadRecord, read_record, record_path
+from eruv_dali.dataset.seal import Seal, seal_dataset
 from eruv_dali.prepare import prepare
-from eruv_dali.records import BadRecord, read_record, record_path
-from eruv_dali.seal import Seal, seal_dataset
-from eruv_dali.slices import FrameIndex, FrameReader
+from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.reader import FrameReader
 
 FIRST = {"a.mp4": 0, "b.webm": 1000, "c.mp4": 2000}  # the number that each video's frames count from
 CODECS = {"a.mp4": "libx264", "b.webm": "libvpx-vp9", "c.mp4": "mpeg4"}

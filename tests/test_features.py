@@ -5,9 +5,10 @@ import pytest
 import torch
 from numbered import read_number, write_video
 
-from eruv_dali import ClipLoader, Dataset, EruvError, build_backbone
-from eruv_dali.even_clips import EvenClips, clip_starts
-from eruv_dali.features import pool5, video_features
+from eruv_dali import ClipLoader, EruvError, build_backbone
+from eruv_dali.dataset import Dataset
+from eruv_dali.evaluate.even_clips import EvenClips, clip_starts
+from eruv_dali.evaluate.features import pool5, video_features
 
 CENTRE = (8, 29)  # top, left of a 112 crop in a 128x171 frame
 

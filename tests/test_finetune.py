@@ -17,6 +17,7 @@ from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.errors import run_program
+from eruv_dali.evaluate.pretrained import load_pretrained
 from eruv_dali.finetune import task
 from eruv_dali.finetune.__main__ import main
 from eruv_dali.finetune.held_out import hold_out
@@ -24,7 +25,6 @@ from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
 from eruv_dali.finetune.task import FinetuneTask, Recipe, train_actions
 from eruv_dali.prepare import prepare
-from eruv_dali.pretrained import load_pretrained
 from eruv_dali.train import loop
 from eruv_dali.train.stop import Stopped
 

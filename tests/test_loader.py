@@ -6,9 +6,9 @@ import torch
 from numbered import read_number
 
 from eruv_dali import RelationLoader
-from eruv_dali.decode import decode_pictures
 from eruv_dali.errors import EruvError
 from eruv_dali.pretext.eruv import RELATIONS
+from eruv_dali.video.decode import decode_pictures
 
 # Mean absolute difference, in grey levels, that each path may show against an independent decode.
 TOLERANCE = {"jpeg": 3.0, "raw": 0.5, "none": 2.0}

@@ -10,10 +10,11 @@ import pytest
 import torch
 from numbered import read_number, write_video
 
-from eruv_dali import ClipLoader, Dataset, EruvError, RelationLoader
+from eruv_dali import ClipLoader, EruvError, RelationLoader
+from eruv_dali.dataset import Dataset
 from eruv_dali.loader import clip_transform as operator
-from eruv_dali.loader import from_files
-from eruv_dali.loader.from_files import Slice
+from eruv_dali.loader import file_source as from_files
+from eruv_dali.loader.file_source import Slice
 from eruv_dali.prepare import prepare
 
 

@@ -11,15 +11,15 @@ from numbered import write_video
 from test_prepare import table, tables
 
 from eruv_dali.prepare import prepare
-from eruv_dali.scan import Job
-from eruv_dali.scan_all import CRASHED, KILLED, SILENT, Loss, Rejected, what_next
-from eruv_dali.videos import Video
+from eruv_dali.prepare.scan import Job
+from eruv_dali.prepare.scan_all import CRASHED, KILLED, SILENT, Loss, Rejected, what_next
+from eruv_dali.video.find import Video
 
 # The worker processes start with this: what WHAT does is done over frame 128 of victim.mp4, as long as TIMES is not
 # used up (a file with a line for each time that it was done).
 MISHAP = """
 import os, signal, time
-import eruv_dali.scan as scan
+import eruv_dali.prepare.scan as scan
 decode = scan.decode_pictures
 
 def decode_pictures(path, *arguments, **options):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from eruv_dali.errors import run_program
-from eruv_dali.slices import FrameReader
+from eruv_dali.video.reader import FrameReader
 from eruv_dali.visualize.__main__ import main
 from eruv_dali.visualize.neighbours import HEIGHT, MILLISECONDS, SHOWN, thumbnail
 

@@ -11,7 +11,7 @@ import pytest
 from numbered import write_video
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.pack import trim_pack
+from eruv_dali.dataset.pack import trim_pack
 from eruv_dali.prepare import prepare
 
 TRAIN = """

@@ -14,11 +14,11 @@ import pytest
 from numbered import write_video
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.decode import decode_pictures
 from eruv_dali.device import gpu_problem
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
-from eruv_dali.videos import find_videos
+from eruv_dali.video.decode import decode_pictures
+from eruv_dali.video.find import find_videos
 
 TABLES = ("videos.csv", "shots.csv", "segments.csv", "rejected.csv")
 
@@ -135,7 +135,7 @@ def test_bad_videos_among_good_ones_are_rejected_with_a_reason(tmp_path):
 
 HANG_OR_CRASH = """
 import os, time
-import eruv_dali.scan as scan
+import eruv_dali.prepare.scan as scan
 decode = scan.decode_pictures
 
 def decode_pictures(path, *arguments, **options):

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from numbered import read_number, write_video
 
-import eruv_dali.plan
+import eruv_dali.prepare.plan
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.records import read_record
 from eruv_dali.errors import EruvError
-from eruv_dali.plan import VideosNotNamed
 from eruv_dali.prepare import prepare
-from eruv_dali.records import read_record
-from eruv_dali.scan import Scan, Scanner
+from eruv_dali.prepare.plan import VideosNotNamed
+from eruv_dali.prepare.scan import Scan, Scanner
 
 OPTIONS = dict(device="cpu", workers=1)
 
@@ -291,8 +291,8 @@ def test_killed_while_it_makes_room(two, monkeypatch, after, pack):
         real(*arguments)
         raise KeyboardInterrupt
 
-    real = getattr(eruv_dali.plan, after)
-    monkeypatch.setattr(eruv_dali.plan, after, killed)
+    real = getattr(eruv_dali.prepare.plan, after)
+    monkeypatch.setattr(eruv_dali.prepare.plan, after, killed)
     with pytest.raises(KeyboardInterrupt):
         prepare([a.parent], out, **OPTIONS, pack=pack)
     monkeypatch.undo()
@@ -310,7 +310,7 @@ def test_what_is_scanned_with_other_settings_stays_until_it_is_replaced(two, mon
     a, _, out = two
     before = state(out)
     usage = shutil.disk_usage(out)
-    monkeypatch.setattr("eruv_dali.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
+    monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
     with pytest.raises(EruvError, match=r"1\.0 MB free, the pack needs about 7\.9 MB.*--pack jpeg"):
         prepare([a], out, **OPTIONS, pack="raw")
     assert state(out) == before
@@ -326,7 +326,7 @@ def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
     dataset = prepare([tmp_path / "films"], tmp_path / "out", **OPTIONS)
     assert [video.video for video in dataset.videos] == ["good.mp4", "liar.mkv"]
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("eruv_dali.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1000))
+    monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(EruvError, match=r"the largest part for .*liar\.mkv \(about [\d,]+ frames, says its header\)"):
         prepare([tmp_path / "films"], tmp_path / "other", **OPTIONS)
 
@@ -360,6 +360,6 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     def read_only(*arguments):
         raise OSError(30, "Read-only file system", str(tmp_path / "out" / "videos.csv"))
 
-    monkeypatch.setattr("eruv_dali.prepare.write_csv", read_only)
+    monkeypatch.setattr("eruv_dali.prepare.tables.write_csv", read_only)
     with pytest.raises(EruvError, match=r"out/videos.csv: cannot be written or read \(Read-only file system\)"):
         prepare([path], tmp_path / "out", **OPTIONS)

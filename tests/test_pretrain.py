@@ -17,11 +17,12 @@ import torch
 from numbered import write_video
 
 from eruv_dali import RelationLoader
-from eruv_dali.dataset import SEGMENT, Dataset
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.columns import SEGMENT
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.models import HeadOptions, RelationNet, build_backbone, load_backbone
-from eruv_dali.prepare import main as prepare_program
 from eruv_dali.prepare import prepare
+from eruv_dali.prepare.__main__ import main as prepare_program
 from eruv_dali.pretext.eruv import RELATIONS, Eruv, EruvOptions
 from eruv_dali.pretext.pretext import Setting
 from eruv_dali.pretrain.__main__ import main

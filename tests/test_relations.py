@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from eruv_dali.dataset import SEGMENT
+from eruv_dali.dataset.columns import SEGMENT
+from eruv_dali.dataset.segments import cut_segments
 from eruv_dali.errors import EruvError
 from eruv_dali.pretext.eruv import RELATIONS, Eruv, EruvOptions
 from eruv_dali.pretext.pretext import Setting, trimmed_segments
-from eruv_dali.segments import cut_segments
 
 # segment, video, shot, start, end: video 0 has two shots, the first of two segments; video 1 has one shot.
 SEGMENTS = np.array(

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eruv_dali import Dataset, EruvError
+from eruv_dali import EruvError
 from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.dataset import Dataset
 from eruv_dali.errors import run_program
-from eruv_dali.features import video_features
-from eruv_dali.pretrained import load_pretrained
+from eruv_dali.evaluate.features import video_features
+from eruv_dali.evaluate.pretrained import load_pretrained
 from eruv_dali.retrieve import main, retrieval_scores, retrieve
 
 WORDS = ["--dataset", "folder", "--groups", r"/([a-z]+)_", "--init", "none", "--backbone", "r3d", "--width", "2",

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from eruv_dali import EruvError, search
-from eruv_dali.search import hits, nearest
+from eruv_dali import EruvError
+from eruv_dali.evaluate import search
+from eruv_dali.evaluate.search import hits, nearest
 
 
 def brute_force(queries, database, k):

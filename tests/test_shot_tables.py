@@ -11,15 +11,15 @@ import pytest
 from numbered import KINDS, read_number, write_video
 from PIL import Image
 
-from eruv_dali.columns import SHOT_COLUMNS
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.columns import SHOT_COLUMNS
+from eruv_dali.dataset.records import Record, read_record, record_path
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
-from eruv_dali.records import Record, read_record, record_path
+from eruv_dali.prepare.export import as_edl, as_json, as_otio
+from eruv_dali.prepare.shot_page import draw_shots
 from eruv_dali.shots import ShotCurves, find_shots
-from eruv_dali.shots.export import as_edl, as_json, as_otio
-from eruv_dali.slices import FrameReader
-from eruv_dali.visualize.shots import draw_shots
+from eruv_dali.video.reader import FrameReader
 
 
 def table(path):
@@ -163,7 +163,7 @@ def test_prepare_writes_stats_and_exports_and_other_rules_decode_nothing(tmp_pat
 
 @pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
 def test_drawing_shows_the_first_middle_and_last_frame(datasets, tmp_path, pack):
-    from eruv_dali.visualize.shots import Drawing, shot_pictures
+    from eruv_dali.prepare.shot_page import Drawing, shot_pictures
 
     record = record_of(datasets[pack], "long/a.mp4")
     shots = find_shots(record.curves)

@@ -10,7 +10,7 @@ import pytest
 
 from eruv_dali.errors import EruvError
 from eruv_dali.shots import RULES, ShotCurves, ShotStatistics, find_shots, hog_host
-from eruv_dali.shots.statistics import LAGS
+from eruv_dali.shots.curves import LAGS
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -84,7 +84,7 @@ def test_curves_do_not_depend_on_chunks(chunk):
 
 def test_curves_are_what_they_say():
     from eruv_dali.shots import hog
-    from eruv_dali.shots.statistics import EPSILON
+    from eruv_dali.shots.curves import EPSILON
 
     frames = film(shot(1, 30), shot(2, 30))
     curves, plain, features = curves_of(frames), hog(frames), hog(frames, epsilon=EPSILON)

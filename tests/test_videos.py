@@ -8,11 +8,14 @@ import pytest
 import torch
 from numbered import KINDS, read_number, write_video
 
-from eruv_dali.decode import ACCURATE, decode_pictures, rgb_picture
-from eruv_dali.decode_dali import NotForDali, decode_with_dali
 from eruv_dali.errors import EruvError
-from eruv_dali.slices import FrameIndex, FrameNotFound, FrameReader
-from eruv_dali.videos import VIDEO_SUFFIXES, DamagedVideo, UnusableVideo, find_videos
+from eruv_dali.video.decode import decode_pictures
+from eruv_dali.video.decode_nvdec import NotForDali, decode_with_dali
+from eruv_dali.video.find import VIDEO_SUFFIXES, find_videos
+from eruv_dali.video.frames import ACCURATE, rgb_picture
+from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.open import DamagedVideo, UnusableVideo
+from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 SIZE = (128, 171)
 

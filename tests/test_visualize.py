@@ -12,8 +12,8 @@ from PIL import Image
 
 from eruv_dali import EruvError, build_backbone
 from eruv_dali.errors import run_program
-from eruv_dali.even_clips import EvenClips
-from eruv_dali.features import video_features
+from eruv_dali.evaluate.even_clips import EvenClips
+from eruv_dali.evaluate.features import video_features
 from eruv_dali.models import save_backbone
 from eruv_dali.visualize.__main__ import main
 from eruv_dali.visualize.attention import LABEL, attention_maps, overlay

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from eruv_dali.errors import EruvError
-from eruv_dali.workers import Done, Lost, Progress, Workers
+from eruv_dali.prepare.workers import Done, Lost, Progress, Workers
 
 
 class Work:

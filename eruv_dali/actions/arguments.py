@@ -7,12 +7,12 @@ from pathlib import Path
 from eruv_dali.actions.folder import group_names, list_classes
 from eruv_dali.actions.prepared import keep_usable, prepare_labelled
 from eruv_dali.actions.split import DATASETS, ActionSplit, read_split
+from eruv_dali.console import height_by_width
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import DEVICES
 from eruv_dali.errors import EruvError
+from eruv_dali.evaluate.pretrained import Pretrained, load_pretrained
 from eruv_dali.models import BACKBONES
-from eruv_dali.prepare import height_by_width
-from eruv_dali.pretrained import Pretrained, load_pretrained
 
 
 def add_split_arguments(parser: argparse.ArgumentParser) -> None:

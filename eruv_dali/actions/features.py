@@ -7,8 +7,8 @@ import numpy as np
 
 from eruv_dali.actions.split import ActionSplit
 from eruv_dali.dataset import Dataset
-from eruv_dali.features import video_features
-from eruv_dali.pretrained import Pretrained
+from eruv_dali.evaluate.features import video_features
+from eruv_dali.evaluate.pretrained import Pretrained
 
 
 class VideoFeatures:

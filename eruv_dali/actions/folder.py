@@ -13,7 +13,7 @@ import numpy as np
 
 from eruv_dali.actions.lists import Listed
 from eruv_dali.errors import EruvError
-from eruv_dali.videos import find_videos
+from eruv_dali.video.find import find_videos
 
 
 def list_folder(

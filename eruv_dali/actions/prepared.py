@@ -8,9 +8,9 @@ from pathlib import Path
 from eruv_dali.actions.split import NAMED, ActionSplit, check_sides
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
-from eruv_dali.plan import VideosNotNamed, removing_command
 from eruv_dali.prepare import prepare
-from eruv_dali.videos import find_videos
+from eruv_dali.prepare.plan import VideosNotNamed, removing_command
+from eruv_dali.video.find import find_videos
 
 log = logging.getLogger("eruv_dali")
 

@@ -13,6 +13,7 @@ import numpy as np
 from eruv_dali.demo.actors import DRAWN, Stage, weather
 from eruv_dali.demo.backdrop import backdrop
 from eruv_dali.demo.films import DESIGN, FPS, HEIGHT, WIDTH, Film, Shot, plan_film
+from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
 
 
@@ -84,7 +85,7 @@ def render_corpus(
     if progress:
         progress(done, num_videos)
     # Spawned, not forked: by now the caller may hold threads and a GPU.
-    workers = min(len(todo), len(os.sched_getaffinity(0)))
+    workers = min(len(todo), cores())
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             jobs = [pool.submit(render_film, *job) for job in todo]

@@ -11,13 +11,13 @@ first five names. Exit code 0: no problem; 1: a problem; 2: the command line is 
 
 import argparse
 import logging
-import os
 import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
+from eruv_dali.device import cores
 from eruv_dali.doctor.environment import check_environment
 from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK, Finding
 from eruv_dali.errors import EruvError, run_program
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, metavar="DIR", help="where its videos are")
     parser.add_argument("--splits", type=Path, metavar="DIR", help="split files (default: in DIR or beside it)")
     parser.add_argument("--thorough", action="store_true", help="decode every frame, not only the first")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: one a core)")
     args = parser.parse_args()
     if (args.dataset is None) != (args.root is None):
         raise EruvError("--dataset and --root go together")
@@ -51,7 +51,7 @@ def main() -> None:
             raise EruvError("videos cannot be checked: PyAV does not work here; pip install av")
         from eruv_dali.doctor.layouts import check_layout
         from eruv_dali.doctor.videos import check_videos
-        from eruv_dali.videos import find_videos
+        from eruv_dali.video.find import find_videos
 
         if args.videos:
             found = [video.path for video in find_videos(args.videos)]

@@ -10,7 +10,7 @@ from eruv_dali.actions.lists import Listed, find_root
 from eruv_dali.actions.split import list_split
 from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK, Finding, first_named
 from eruv_dali.errors import EruvError
-from eruv_dali.videos import VIDEO_SUFFIXES
+from eruv_dali.video.find import VIDEO_SUFFIXES
 
 LAYOUTS = ("ucf101", "hmdb51", "thumos14", "folder")
 THUMOS14_VALIDATION = [f"video_validation_{number:07d}.mp4" for number in range(1, 1011)]

@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eruv_dali.console import progress
 from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK, Finding, first_named
-from eruv_dali.videos import UnusableVideo, libav_words, open_video
-from eruv_dali.workers import Done, Workers
-from eruv_dali.workers import Progress as Told
+from eruv_dali.prepare.workers import Done, Workers
+from eruv_dali.prepare.workers import Progress as Told
+from eruv_dali.video.open import UnusableVideo, libav_words, open_video
 
 CLIP_LENGTH = 16
 TOLD_EVERY = 256  # frames
 SHARE = 0.95  # of the promised frames that must be there: some containers count a few that are never shown
 PATIENCE = 60.0  # seconds for the next word from a decoder that hangs
-
-console = Console(stderr=True)
 
 
 class Checked(NamedTuple):
@@ -33,12 +30,11 @@ class Checked(NamedTuple):
 def check_videos(videos: Sequence[Path], *, thorough: bool, workers: int) -> list[Finding]:
     """Findings on the videos: how many are damaged, how many shorter than a clip. `thorough` decodes every frame."""
     checked: dict[Path, Checked] = {}
-    columns = [TextColumn("videos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
     with (
         Workers(functools.partial(Checker, thorough), count=min(workers, len(videos)), patience=PATIENCE) as pool,
-        Progress(*columns, console=console, transient=True) as bar,
+        progress("videos", transient=True) as bar,
     ):
-        task = bar.add_task("", total=len(videos))
+        task = bar.add_task("check", total=len(videos))
         for event in pool.run(deque(videos)):
             if isinstance(event, Told):
                 continue

@@ -37,13 +37,13 @@ from eruv_dali.actions.arguments import (
     split_folder,
 )
 from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.even_clips import console
+from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_text
 from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
 from eruv_dali.finetune.task import Recipe
-from eruv_dali.pretrained import Pretrained
 from eruv_dali.train.loop import refuse_run
 from eruv_dali.train.processes import Processes, first_alone, from_environment
 from eruv_dali.train.stop import Stopped

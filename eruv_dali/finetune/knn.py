@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eruv_dali.search import nearest
+from eruv_dali.evaluate.search import nearest
 
 TEMPERATURE = 0.07
 

@@ -10,13 +10,13 @@ from eruv_dali.actions.features import VideoFeatures
 from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
-from eruv_dali.even_clips import EvenClips
+from eruv_dali.evaluate.even_clips import EvenClips
+from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_text
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
 from eruv_dali.finetune.task import Recipe, train_actions
-from eruv_dali.pretrained import Pretrained
 from eruv_dali.train.processes import ALONE, Processes
 
 

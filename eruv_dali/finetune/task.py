@@ -16,13 +16,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import resolve_device
+from eruv_dali.device import torch_device
 from eruv_dali.errors import EruvError
-from eruv_dali.even_clips import EvenClips, names_in
+from eruv_dali.evaluate.even_clips import EvenClips, names_in
+from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.loader import ClipLoader
 from eruv_dali.loader.clip_loader import ClipBatch
 from eruv_dali.models import save_backbone
-from eruv_dali.pretrained import Pretrained
 from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
 from eruv_dali.train.processes import ALONE, Processes, join
@@ -163,9 +163,7 @@ def train_actions(
         if getattr(recipe, name) <= 0:
             raise EruvError(f"{name} {getattr(recipe, name)} must be greater than 0")
     refuse_run(out, resume)
-    place = torch.device("cpu")
-    if resolve_device(device) == "gpu":
-        place = torch.device("cuda", processes.local_rank)
+    place = torch_device(device, processes.local_rank)
     join(processes, place)
     torch.manual_seed(recipe.seed)
     net = ActionNet(start.backbone, len(classes))

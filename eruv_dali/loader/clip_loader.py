@@ -11,15 +11,16 @@ import torch
 
 from eruv_dali.checks import height_and_width, three_numbers, whole_number
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import gpu_number, resolve_device
+from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.device import cores, gpu_number, resolve_device
 from eruv_dali.errors import EruvError
-from eruv_dali.indexing import IndexedVideos
-from eruv_dali.loader.engine import default_threads, dtype_name
 from eruv_dali.loader.epochs import MOST_ATTEMPTS, ClipInfo, EpochLoader
 from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.prefetch import dtype_name
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.streams import stream
-from eruv_dali.videos import Video, find_videos
+from eruv_dali.video.find import Video, find_videos
+from eruv_dali.video.frames import FRAME_SIZE
 
 log = logging.getLogger("eruv_dali")
 
@@ -108,7 +109,7 @@ class ClipLoader(EpochLoader):
         hold_last: bool = False, shuffle: bool = False, layout: str = "CTHW", dtype: str | torch.dtype = "float32",
         mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
         device: str | torch.device = "auto", dataset: str | Path | Dataset | IndexedVideos | None = None,
-        frame_size: tuple[int, int] = (128, 171), skip_unreadable: bool = False, as_dict: bool = False,
+        frame_size: tuple[int, int] = FRAME_SIZE, skip_unreadable: bool = False, as_dict: bool = False,
         drop_last: bool = False, labels_on_device: bool = False, seed: int = 0, shard_id: int | None = None,
         num_shards: int | None = None, threads: int | None = None,
     ) -> None:
@@ -128,7 +129,7 @@ class ClipLoader(EpochLoader):
         if hold_last and not listed:
             raise EruvError("hold_last is for a list of clips; whole videos are cut into clips that fit")
         reading = Reading(height_and_width("frame_size", frame_size), bool(skip_unreadable),
-                          default_threads() if threads is None else whole_number("threads", threads, least=1))
+                          cores() if threads is None else whole_number("threads", threads, least=1))
         if listed:
             videos, self._clips = _listed(source, dataset, 1 if hold_last else span, reading)
             self.classes = ()

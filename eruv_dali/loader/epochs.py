@@ -15,13 +15,14 @@ import torch
 
 from eruv_dali.checks import whole_number
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
-from eruv_dali.indexing import IndexedVideos
-from eruv_dali.loader.engine import ClipEngine, default_threads
+from eruv_dali.loader.bad_clips import Quarantine, UnreadableClips
 from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.prefetch import ClipEngine
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.loader.shards import check_shard, numbers_of, rounds, running_shard
-from eruv_dali.loader.unreadable import Quarantine, UnreadableClips
 
 log = logging.getLogger("eruv_dali")
 
@@ -79,7 +80,7 @@ class EpochLoader(ABC):
         self.seed = whole_number("seed", seed, least=0, most=2**64 - 1)
         self._shard = check_shard(shard_id, num_shards)
         self._shard_said = self._shard is not None
-        self.threads = default_threads() if threads is None else whole_number("threads", threads, least=1)
+        self.threads = cores() if threads is None else whole_number("threads", threads, least=1)
         self.device, self.clip_length = clip.device, clip.clip_length
         self._clips_per_item, self._labels_on_device = clips_per_item, labels_on_device
         self._engine = ClipEngine(videos, clip, max_clips=clips_per_item * self.batch_size, threads=self.threads)

@@ -8,14 +8,14 @@ import torch
 
 from eruv_dali.checks import three_numbers, whole_number
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.split import split_segments
 from eruv_dali.device import gpu_number, resolve_device
 from eruv_dali.errors import EruvError
-from eruv_dali.loader.engine import dtype_name
 from eruv_dali.loader.epochs import ClipInfo, EpochLoader
 from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.prefetch import dtype_name
 from eruv_dali.pretext import find_pretext
 from eruv_dali.pretext.pretext import PretextOptions, Sample, Setting, trimmed_segments
-from eruv_dali.pretext.split import split_segments
 
 
 class SampleInfo(NamedTuple):

@@ -18,11 +18,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from eruv_dali.checks import whole_number
-from eruv_dali.dataset import SEGMENT
+from eruv_dali.dataset.columns import SEGMENT
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.models.heads import HeadOptions
 from eruv_dali.streams import stream
+from eruv_dali.video.frames import FRAME_SIZE
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Setting:
 
     clip_length: int = 16
     crop: int = 112
-    frame_size: tuple[int, int] = (128, 171)
+    frame_size: tuple[int, int] = FRAME_SIZE
     seed: int = 0
     trimmed: bool = False
 

@@ -20,23 +20,22 @@ import shlex
 import sys
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from eruv_dali.console import console, progress
 from eruv_dali.dataset import Dataset
 from eruv_dali.demo.corpus import render_corpus
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.native import data_dir
-from eruv_dali.plan import VideosNotNamed, removing_command
 from eruv_dali.prepare import prepare
+from eruv_dali.prepare.plan import VideosNotNamed, removing_command
 from eruv_dali.pretext import find_pretext
 from eruv_dali.pretext.eruv import RELATION_NAMES
 from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.checkpoint import checkpoints
 from eruv_dali.train.config import Config, load_config
 from eruv_dali.train.processes import first_alone, from_environment
-from eruv_dali.train.report import console
 from eruv_dali.train.stop import Stopped
 
 RUNS = Path("runs")
@@ -142,10 +141,9 @@ def _demo_dataset(config: Config, out: Path) -> Dataset:
     """Draw the demonstration's videos, unless an earlier run did, and prepare them."""
     folder = out.parent / "demo_videos"
     console.print("[bold]demo[/] no videos given: drawing a small untrimmed corpus of our own", highlight=False)
-    columns = [TextColumn("[bold]draw"), BarColumn(), MofNCompleteColumn(), TextColumn("videos"), TimeRemainingColumn()]
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("draw", total=None)
-        render_corpus(folder, progress=lambda done, total: progress.update(task, completed=done, total=total))
+    with progress("videos") as bar:
+        task = bar.add_task("draw", total=None)
+        render_corpus(folder, progress=lambda done, total: bar.update(task, completed=done, total=total))
     height, width = config.data.frame_size
     # Both folders are ours: where a later version draws other videos, those of before are of no use to anybody.
     return _prepared(config, [str(folder)], out.parent / f"demo_dataset_{height}x{width}_{config.data.pack}",

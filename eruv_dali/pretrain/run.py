@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import resolve_device
+from eruv_dali.device import cores, torch_device
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
-from eruv_dali.loader.engine import default_threads
 from eruv_dali.pretext.loader import PretextLoader
 from eruv_dali.pretrain.task import PretrainTask
 from eruv_dali.train.config import Config, dump_config
@@ -45,9 +44,7 @@ def pretrain(
             serve the configuration; the loss is no longer a finite number; a file cannot be written.
         Stopped: SIGINT or SIGTERM came, and the run was saved.
     """
-    device = torch.device("cpu")
-    if resolve_device(config.device) == "gpu":
-        device = torch.device("cuda", processes.local_rank)
+    device = torch_device(config.device, processes.local_rank)
     join(processes, device)
     refuse_run(out, resume)
     precision = choose_precision(config.optim.precision, device)
@@ -85,7 +82,7 @@ def _loader(
         # Held-out samples are drawn from a seed of their own, the same in every epoch.
         seed=config.seed if split == "train" else config.seed + 1,
         shard_id=processes.rank, num_shards=processes.world,
-        threads=data.threads or max(1, default_threads() // processes.local_world),
+        threads=data.threads or max(1, cores() // processes.local_world),
     )
     if split == "val" and data.val_pairs is None:
         loader.items = max(len(loader.pretext), VAL_SAMPLES_PER_KIND * len(loader.pretext.kinds))

@@ -1,7 +1,7 @@
 """Finding the shots of a video: HOG features, their differences, and the rules that cut where these jump."""
 
+from eruv_dali.shots.curves import ShotCurves, ShotStatistics
 from eruv_dali.shots.hog import hog
 from eruv_dali.shots.rules import RULES, Shot, cut_curve, find_shots
-from eruv_dali.shots.statistics import ShotCurves, ShotStatistics
 
 __all__ = ["RULES", "Shot", "ShotCurves", "ShotStatistics", "cut_curve", "find_shots", "hog"]

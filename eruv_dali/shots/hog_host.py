@@ -2,11 +2,11 @@
 
 import ctypes
 import functools
-import os
 
 import numpy as np
 
 from eruv_dali import native
+from eruv_dali.device import cores
 from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
 
 # Without contraction into fused multiply-adds the host and the GPU agree to the bit. The last two flags only say that
@@ -84,5 +84,5 @@ def _run(kernel: str, blocks: int, *arguments) -> None:
             return ctypes.c_void_p(argument.ctypes.data)
         return argument
 
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     getattr(library(), f"host_{kernel}")(blocks, threads, *map(convert, arguments))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eruv_dali.errors import EruvError
-from eruv_dali.shots.statistics import EDGE, LAGS, ShotCurves
+from eruv_dali.shots.curves import EDGE, LAGS, ShotCurves
 
 # The published rules. d_t > 0.0715 is the paper's; UntrimmedNets (CVPR 2017), whose settings it takes, asks besides
 # that d_t stands out from its neighbourhood.

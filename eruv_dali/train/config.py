@@ -14,16 +14,16 @@ from typing import Any
 
 import yaml
 
+from eruv_dali.dataset.pack import PACK_KINDS
+from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.errors import EruvError
 from eruv_dali.models import BACKBONES, HEADS
-from eruv_dali.pack import PACK_KINDS
-from eruv_dali.prepare import FRAME_SIZE
 from eruv_dali.pretext import PRETEXTS, find_pretext
 from eruv_dali.pretext.eruv import Eruv
 from eruv_dali.pretext.pretext import PretextOptions, Setting
-from eruv_dali.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.shots import RULES
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
+from eruv_dali.video.frames import FRAME_SIZE
 
 # ERUV's relations stand at the top of a configuration, under a name that is older than its pretext.
 ALIASES = {"relations": "pretext.relations"}

@@ -2,23 +2,20 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eruv_dali.console import progress
+from eruv_dali.device import cores
 from eruv_dali.files import write_text
 from eruv_dali.loader.epochs import EpochLoader
 
 MOST_WAIT = 0.2  # share of the time spent waiting for clips, above which the cause is named
 WAITING_LINES = 3  # … in so many logging steps in a row
 EPOCHS_AT_CHANCE = 10  # validations in a row that find a kind no better than guessed, before that is said
-
-console = Console(stderr=True)
 
 
 class Report:
@@ -38,10 +35,8 @@ class Report:
         self.at_chance = at_chance
         self._waiting_lines = 0
         self._events = _tensorboard(out, step) if tensorboard else None
-        columns = [TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=20), MofNCompleteColumn(),
-                   TextColumn("{task.fields[state]}"), TimeRemainingColumn()]
-        self._progress = Progress(*columns, console=console)
-        self._task = self._progress.add_task("", total=total_steps, completed=step, state="", epoch="")
+        self._progress = progress("{task.fields[state]}")
+        self._task = self._progress.add_task("train", total=total_steps, completed=step, state="")
 
     def __enter__(self) -> "Report":
         self._progress.start()
@@ -71,7 +66,8 @@ class Report:
             memory = f" · {(total - free) / 1e9:.1f} GB"
         state = (f"loss {figures['loss']:.3f} · accuracy {figures['accuracy']:.0%} · "
                  f"{figures['clips_per_second']:.3g} clips/s · data wait {figures['data_wait']:.0%}{memory}")
-        self._progress.update(self._task, completed=figures["step"], epoch=figures["epoch"], state=state)
+        self._progress.update(self._task, completed=figures["step"], state=state,
+                              description=f"epoch {figures['epoch']}")
         self._waiting_lines = self._waiting_lines + 1 if figures["data_wait"] > MOST_WAIT else 0
         if self._waiting_lines == WAITING_LINES:
             self.warn(f"{figures['data_wait']:.0%} of the time goes into waiting for clips: {_cause_of_wait(loader)}")
@@ -137,9 +133,8 @@ def _cause_of_wait(loader: EpochLoader) -> str:
     pack = loader.videos.pack
     if pack == "none":
         return "every clip is decoded from the original videos; prepare with --pack jpeg, which decodes them once"
-    cores = len(os.sched_getaffinity(0))
-    if loader.threads < cores:
-        return f"the loader decodes on {loader.threads} of {cores} cores; raise data.threads"
+    if loader.threads < cores():
+        return f"the loader decodes on {loader.threads} of {cores()} cores; raise data.threads"
     if pack == "jpeg" and loader.device == "cpu":
         return "decoding JPEGs takes all cores; prepare with --pack raw, which needs no decoding"
     return "the pack is read too slowly; put the DATASET on a faster disk, or in one that memory can hold"

@@ -27,10 +27,10 @@ import argparse
 from pathlib import Path
 
 from eruv_dali.actions import DATASETS
+from eruv_dali.console import height_by_width
 from eruv_dali.device import DEVICES
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.models import BACKBONES
-from eruv_dali.prepare import height_by_width
 from eruv_dali.shots import RULES
 
 
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def _shots(args: argparse.Namespace) -> None:
-    from eruv_dali.visualize.shots import draw_shots
+    from eruv_dali.prepare.shot_page import draw_shots
 
     draw_shots(args.dataset, args.out, names=args.video, rule=args.rule, threshold=args.threshold)
 

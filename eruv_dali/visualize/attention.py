@@ -17,14 +17,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 from torch.nn import functional as F
 
-from eruv_dali.device import resolve_device
+from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.device import resolve_device, torch_device
 from eruv_dali.errors import EruvError
+from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_aside
-from eruv_dali.indexing import IndexedVideos, index_video
 from eruv_dali.loader import ClipLoader
-from eruv_dali.pretrained import Pretrained
-from eruv_dali.slices import FrameNotFound, FrameReader
-from eruv_dali.videos import UnusableVideo, Video
+from eruv_dali.video.find import Video
+from eruv_dali.video.index import index_video
+from eruv_dali.video.open import UnusableVideo
+from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 KINDS = (".png", ".mp4", ".gif")
 SHOWN = 336  # pixels of a picture, as nearly as a multiple of the crop allows
@@ -53,7 +55,7 @@ def video_attention(
     `video` holds one video. The last clip is filled up with its last frame where too few are left.
     """
     device = resolve_device(device)
-    on = torch.device("cuda" if device == "gpu" else "cpu")
+    on = torch_device(device)
     name = video.videos[0].video
     clips = [(name, first, 0) for first in range(start, start + frames, net.clip_length)]
     backbone = net.backbone.to(on, memory_format=torch.channels_last_3d).eval()

@@ -14,9 +14,9 @@ from eruv_dali.actions import hmdb51, ucf101
 from eruv_dali.actions.folder import list_classes
 from eruv_dali.actions.lists import find_root
 from eruv_dali.errors import EruvError
-from eruv_dali.features import video_features
+from eruv_dali.evaluate.features import video_features
+from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_text
-from eruv_dali.pretrained import Pretrained
 from eruv_dali.visualize.curves import COLOURS, write_figure
 
 MARKS = "os^DvPX"  # told apart without colours too

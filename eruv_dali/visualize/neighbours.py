@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.progress import Progress
 
+from eruv_dali.console import progress
 from eruv_dali.errors import EruvError
-from eruv_dali.even_clips import console
 from eruv_dali.files import write_text
-from eruv_dali.indexing import index_video
-from eruv_dali.slices import FrameNotFound, FrameReader
-from eruv_dali.videos import UnusableVideo
+from eruv_dali.video.index import index_video
+from eruv_dali.video.open import UnusableVideo
+from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 HEIGHT = 96  # pixels of a thumbnail
 WIDEST = 2 * HEIGHT
@@ -51,7 +50,7 @@ def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> N
                         "again")
     thumbnails, reader = {}, FrameReader()
     try:
-        with Progress(console=console, transient=True) as bar:
+        with progress(transient=True) as bar:
             for clip in bar.track(clips, description="thumbnails"):
                 thumbnails[clip] = thumbnail(clip, reader)
     finally:

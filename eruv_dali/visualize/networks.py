@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eruv_dali.errors import EruvError
-from eruv_dali.pretrained import NONE, Pretrained, load_pretrained
+from eruv_dali.evaluate.pretrained import NONE, Pretrained, load_pretrained
 
 
 def load_networks(

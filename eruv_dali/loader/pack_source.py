@@ -9,9 +9,9 @@ import nvidia.dali as dali
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
+from eruv_dali.loader.bad_clips import Unreadable, UnreadableClips
 from eruv_dali.loader.pipelines import ClipFormat, jpeg_pipeline, raw_pipeline
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.loader.unreadable import Unreadable, UnreadableClips
 
 HEAD = 256  # bytes of a pack's JPEG in which its size stands: the two tables before it take less
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eruv_dali.dataset.records import Record
 from eruv_dali.files import write_csv, write_text
-from eruv_dali.records import Record
 from eruv_dali.shots.rules import Shot, cut_evidence, gradual_evidence
 
 EXPORTS = ("json", "edl", "otio", "html")
@@ -27,7 +27,7 @@ def write_export(path: Path, kind: str, record: Record, shots: Sequence[Shot], p
     """Write the shots of a video to `path` in format `kind`, one of EXPORTS; `pack` is the DATASET's pack folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "html":
-        from eruv_dali.visualize.shots import Drawing, html_page  # draws with Pillow, which nothing else here needs
+        from eruv_dali.prepare.shot_page import Drawing, html_page  # draws with Pillow, which nothing else here needs
 
         write_text(path, html_page([Drawing(record, shots, pack)]))
     else:

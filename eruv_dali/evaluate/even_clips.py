@@ -5,19 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eruv_dali.console import progress
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import resolve_device
+from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.device import cores, resolve_device, torch_device
 from eruv_dali.errors import EruvError
-from eruv_dali.indexing import IndexedVideos
 from eruv_dali.loader import ClipLoader
-from eruv_dali.loader.engine import default_threads
 from eruv_dali.train.step import choose_precision
-from eruv_dali.videos import Video
-
-console = Console(stderr=True)
+from eruv_dali.video.find import Video
+from eruv_dali.video.frames import FRAME_SIZE
 
 
 class EvenClips:
@@ -47,7 +44,7 @@ class EvenClips:
 
     def __init__(
         self, videos: Sequence[str | Path], *, clips: int = 10, clip_length: int = 16, crop: int = 112,
-        frame_size: tuple[int, int] = (128, 171), batch_size: int = 16, device: str = "auto",
+        frame_size: tuple[int, int] = FRAME_SIZE, batch_size: int = 16, device: str = "auto",
         mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
         dataset: Dataset | None = None,
     ) -> None:
@@ -57,7 +54,7 @@ class EvenClips:
             raise EruvError(f"clips {clips} must be at least 1")
         device = resolve_device(device)
         self.videos, self.clips = list(videos), clips
-        self.device = torch.device("cuda" if device == "gpu" else "cpu")
+        self.device = torch_device(device)
         self.precision = choose_precision("auto", self.device)
         names, self._source = _source(videos, dataset, frame_size)
         self._owned = self._source is not dataset
@@ -80,10 +77,8 @@ class EvenClips:
             EruvError: a video that cannot be decoded.
         """
         result, late, done = None, None, 0
-        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"),
-                   TimeRemainingColumn()]
         self._loader.set_epoch(0)
-        with Progress(*columns, console=console, transient=True, disable=not title) as bar, torch.inference_mode():
+        with progress("clips", transient=True, disable=not title) as bar, torch.inference_mode():
             task = bar.add_task(title, total=len(self._wanted))
             for batch in self._loader:
                 wanted = self._wanted[done : done + len(batch.info)]
@@ -153,4 +148,4 @@ def _source(
     unique = list(dict.fromkeys(names))
     if missing := [name for name in unique if not Path(name).is_file()]:
         raise EruvError(f"{missing[0]}: no such file ({len(missing)} of {len(unique)} videos are missing)")
-    return names, IndexedVideos([Video(name, Path(name)) for name in unique], frame_size, default_threads())
+    return names, IndexedVideos([Video(name, Path(name)) for name in unique], frame_size, cores())

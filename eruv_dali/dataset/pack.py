@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eruv_dali.damage import reading
+from eruv_dali.dataset.damage import reading
 
 PACK_KINDS = ("none", "jpeg", "raw")
 PACK_FILE = re.compile(r"frames-[0-9]+\.bin")  # a name in the pack folder, and no way out of it

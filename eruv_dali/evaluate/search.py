@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from eruv_dali.device import resolve_device
+from eruv_dali.device import torch_device
 from eruv_dali.errors import EruvError
 
 QUERIES_AT_ONCE = 1024
@@ -37,7 +37,7 @@ def nearest(
                         "network, layer and crop")
     if not 1 <= k <= N:
         raise EruvError(f"k {k} must lie between 1 and {N}, the size of the database")
-    place = torch.device("cuda" if resolve_device(device) == "gpu" else "cpu")
+    place = torch_device(device)
     rows = max(k, min(BYTES_AT_ONCE // (4 * D), BYTES_AT_ONCE // (4 * min(Q, QUERIES_AT_ONCE) or 1), N))
     index_Qk = np.empty((Q, k), np.int64)
     similarity_Qk = np.empty((Q, k), np.float32)

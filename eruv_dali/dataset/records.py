@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from eruv_dali.columns import FRAME
-from eruv_dali.damage import reading
+from eruv_dali.dataset.columns import FRAME
+from eruv_dali.dataset.damage import reading
+from eruv_dali.dataset.pack import PACK_FILE
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
-from eruv_dali.pack import PACK_FILE
 from eruv_dali.shots import ShotCurves
-from eruv_dali.shots.statistics import LAGS
-from eruv_dali.videos import NO_PTS, Video
+from eruv_dali.shots.curves import LAGS
+from eruv_dali.video.find import Video
+from eruv_dali.video.open import NO_PTS
 
 VERSION = 2  # of what a record holds; a record of another version is made again
 

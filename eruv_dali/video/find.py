@@ -1,12 +1,9 @@
-"""Videos: find the files and open them."""
+"""Find video files, and the names they go by."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import av
-import numpy as np
 
 from eruv_dali.errors import EruvError
 
@@ -15,24 +12,12 @@ VIDEO_SUFFIXES = frozenset(
     ".ogv .rm .rmvb .ts .vob .webm .wmv .y4m".split()
 )
 
-# Stands for "this frame carries no time stamp" in an int64 array (libav uses the same number).
-NO_PTS = np.iinfo(np.int64).min
-
-
 @dataclass(frozen=True)
 class Video:
     """A video file and the name it goes by: its path relative to the folder that was given."""
 
     name: str
     path: Path
-
-
-class UnusableVideo(Exception):
-    """This file cannot be used as a video; the message is a reason that a person understands."""
-
-
-class DamagedVideo(Exception):
-    """Decoding broke off in the middle of the file; what came before is good."""
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[Video]:
@@ -66,32 +51,3 @@ def find_videos(paths: Sequence[str | Path]) -> list[Video]:
     if not found:
         raise EruvError("no videos given; name video files or folders of them")
     return [Video(name, found[name]) for name in sorted(found)]
-
-
-def open_video(
-    path: str | Path, *, threads: int = 1
-) -> tuple[av.container.InputContainer, av.video.stream.VideoStream]:
-    """Open a video file and its first picture stream for decoding with `threads` threads.
-
-    Raises:
-        UnusableVideo: not a file that libav can open, or no video stream in it.
-    """
-    try:
-        container = av.open(str(path), metadata_errors="ignore")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise UnusableVideo(f"cannot be opened as a video ({libav_words(error)})") from None
-    # A cover picture in a music file is a video stream of one attached picture, not a video.
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not streams or streams[0].codec_context is None:
-        container.close()
-        raise UnusableVideo("no video stream in this file" if not streams else "no decoder for its video stream")
-    stream = streams[0]
-    stream.thread_type = "NONE" if threads == 1 else "AUTO"
-    if threads > 1:
-        stream.codec_context.thread_count = threads
-    return container, stream
-
-
-def libav_words(error: Exception) -> str:
-    """What libav says of an error, without the path and number that PyAV wraps around it."""
-    return getattr(error, "strerror", None) or str(error)

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from eruv_dali.dataset import Dataset, read_settings
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.opened import read_settings
+from eruv_dali.dataset.pack import PackReader
+from eruv_dali.dataset.records import Record, read_record, record_path
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside, write_text
-from eruv_dali.pack import PackReader
-from eruv_dali.records import Record, read_record, record_path
 from eruv_dali.shots import Shot, cut_curve, find_shots
 from eruv_dali.shots.rules import CUT_MEDIAN
-from eruv_dali.slices import FrameIndex, FrameNotFound, FrameReader
+from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 WIDTH = 1440  # pixels of a PNG and of the curves
 ROW_FRAMES = 2000  # frames in one row of the curve; a longer video takes several rows

@@ -14,11 +14,12 @@ import numpy as np
 import nvidia.dali as dali
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.indexing import IndexedVideos
+from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.loader.bad_clips import Unreadable, UnreadableClips
 from eruv_dali.loader.pipelines import ClipFormat, direct_pipeline
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.loader.unreadable import Unreadable, UnreadableClips
-from eruv_dali.slices import DALI_CODECS, FrameNotFound, FrameReader
+from eruv_dali.video.reader import FrameNotFound, FrameReader
+from eruv_dali.video.remux import DALI_CODECS
 
 log = logging.getLogger("eruv_dali")
 

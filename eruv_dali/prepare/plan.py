@@ -14,12 +14,12 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from eruv_dali.dataset.pack import PackReader, first_damaged, pack_files, trim_pack
+from eruv_dali.dataset.records import BadRecord, carry_record, identity, read_record, record_path
+from eruv_dali.dataset.seal import SEAL, Seal
 from eruv_dali.errors import EruvError
-from eruv_dali.pack import PackReader, first_damaged, pack_files, trim_pack
-from eruv_dali.records import BadRecord, carry_record, identity, read_record, record_path
-from eruv_dali.scan import Scan
-from eruv_dali.seal import SEAL, Seal
-from eruv_dali.videos import Video
+from eruv_dali.prepare.scan import Scan
+from eruv_dali.video.find import Video
 
 
 class VideosNotNamed(EruvError):

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
-from eruv_dali.even_clips import EvenClips
+from eruv_dali.evaluate.even_clips import EvenClips
+from eruv_dali.video.frames import FRAME_SIZE
 
 
 def pool5(backbone: nn.Module, x_BCTHW: torch.Tensor) -> torch.Tensor:
@@ -38,7 +39,7 @@ LAYERS: dict[str, Callable] = {"pool5": pool5, "average": average}
 
 def video_features(
     backbone: nn.Module, videos: Sequence[str | Path], *, clips: int = 10, clip_length: int = 16, crop: int = 112,
-    frame_size: tuple[int, int] = (128, 171), batch_size: int = 16, device: str = "auto", layer: str = "pool5",
+    frame_size: tuple[int, int] = FRAME_SIZE, batch_size: int = 16, device: str = "auto", layer: str = "pool5",
     mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
     dataset: Dataset | None = None, average_clips: bool = False, title: str = "features",
 ) -> np.ndarray:

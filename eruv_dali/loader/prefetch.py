@@ -15,13 +15,13 @@ import nvidia.dali as dali
 import torch
 
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.indexed import IndexedVideos
 from eruv_dali.errors import EruvError
-from eruv_dali.indexing import IndexedVideos
-from eruv_dali.loader.from_files import FileSource
-from eruv_dali.loader.from_pack import PackSource
+from eruv_dali.loader.bad_clips import UnreadableClips
+from eruv_dali.loader.file_source import FileSource
+from eruv_dali.loader.pack_source import PackSource
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.loader.unreadable import UnreadableClips
 
 log = logging.getLogger("eruv_dali")
 
@@ -238,11 +238,6 @@ def _leave_to_parent() -> None:
 
 
 os.register_at_fork(after_in_child=_leave_to_parent)
-
-
-def default_threads() -> int:
-    """Threads for decoding: the cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def dtype_name(dtype: str | torch.dtype) -> str:

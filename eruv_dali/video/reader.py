@@ -1,33 +1,24 @@
-"""Slices: the frames that a clip wants, straight from the original file, without decoding the rest of it.
+"""Read wanted frames out of a video file, without decoding the rest of it.
 
-`FrameIndex` is what `prepare` learnt about a video when it decoded all of it: the time stamp of each frame in display
-order, which frames are keys. A time stamp is used only as a name tag: the frame that carries tag `pts[n]` is frame n.
-
-Two ways out of a file:
+Two ways out of a file, for a thread that keeps it open:
 - `FrameReader.read` decodes with PyAV (any codec) and returns pictures;
-- `FrameReader.slice` returns a small Matroska file of the packets from a key frame on, remuxed without re-encoding,
-  for DALI's decoder (which seeks linearly, so it must never be given a whole long file).
+- `FrameReader.slice` returns a small file of the packets from a key frame on, for DALI's decoder (see `remux`).
 """
 
 import contextlib
-import io
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from eruv_dali.decode import rgb_picture
-from eruv_dali.videos import NO_PTS, UnusableVideo, libav_words, open_video
-
-# DALI's CPU decoder takes these; its GPU decoder (NVDEC) takes more. Hopper's NVDEC has no AV1.
-DALI_CODECS = {"cpu": ("vp8", "vp9", "mjpeg"), "gpu": ("vp8", "vp9", "mjpeg", "h264", "hevc", "mpeg4")}
+from eruv_dali.video.frames import rgb_picture
+from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.open import UnusableVideo, libav_words, open_video
+from eruv_dali.video.remux import cut_slice
 
 # Decoders that can pass over a picture which no other needs (a B-frame, mostly) without decoding it, and lose nothing.
 # Not HEVC: what it calls a non-reference picture may still serve a higher temporal layer.
@@ -42,48 +33,6 @@ class FrameNotFound(Exception):
     def __init__(self, message: str, frames: np.ndarray) -> None:
         super().__init__(message)
         self.frames = frames
-
-
-@dataclass(frozen=True, eq=False)
-class FrameIndex:
-    """What `prepare` noted of each frame of one video, in display order.
-
-    Attributes:
-        pts: (N,) int64 time stamps in the stream's time base; NO_PTS where the file gives none.
-        key: (N,) bool, the frame can be decoded without any other.
-    """
-
-    pts: np.ndarray
-    key: np.ndarray
-
-    @cached_property
-    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        order = np.argsort(self.pts, kind="stable")
-        return self.pts[order], order
-
-    @cached_property
-    def tagged(self) -> bool:
-        """Every frame carries a time stamp of its own, so that it can be recognised after a seek."""
-        tags = self._sorted[0]
-        return len(tags) > 0 and tags[0] != NO_PTS and bool(np.all(tags[1:] > tags[:-1]))
-
-    @cached_property
-    def ordered(self) -> bool:
-        """Time stamps rise with the frame number. (Not so in AVI files with B-frames: they tag in coding order.)"""
-        return self.tagged and bool(np.all(self.pts[1:] > self.pts[:-1]))
-
-    @cached_property
-    def keys(self) -> np.ndarray:
-        """Frame numbers of the key frames, ascending."""
-        return np.flatnonzero(self.key)
-
-    def locate(self, pts: int | None) -> int:
-        """The frame that carries this time stamp, or -1."""
-        tags, order = self._sorted
-        if pts is None:
-            return -1
-        at = int(np.searchsorted(tags, pts))
-        return int(order[at]) if at < len(tags) and tags[at] == pts else -1
 
 
 class FrameReader:
@@ -205,41 +154,12 @@ class FrameReader:
         if not index.ordered or len(before) == 0:
             return None
         try:
-            return self._cut(path, index, wanted, before[-1])
+            container, stream = self._container(path)
+            container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)
+            return cut_slice(stream, self._packets(container, stream), index, wanted, int(before[-1]))
         except (av.error.FFmpegError, UnusableVideo):
             self._forget(path)  # `read` will find out what of it can be had, or say why nothing
             return None
-
-    def _cut(
-        self, path: Path, index: FrameIndex, wanted: np.ndarray, first: int
-    ) -> tuple[bytes, np.ndarray] | None:
-        """Cut from key frame `first` on."""
-        start_pts, last_pts = index.pts[first], index.pts[wanted[-1]]
-        container, stream = self._container(path)
-        container.seek(int(start_pts), stream=stream, backward=True)
-        packets, top = [], None
-        for packet in self._packets(container, stream):
-            if packet.size == 0 or packet.pts is None:
-                continue
-            if not packets and packet.pts != start_pts:
-                if packet.pts > start_pts:
-                    return None  # the seek landed behind the key frame
-                continue
-            if packet.pts < start_pts or packet.is_discard:
-                continue  # shown before the key frame (an open GOP), or hidden by an edit list
-            packets.append(packet)
-            # Packets come in coding order: everything shown up to `last_pts` has arrived once decoding times pass it.
-            top = packet.dts if packet.dts is not None else packet.pts
-            if top > last_pts or (top == last_pts and packet.pts == last_pts):
-                break
-        shown = np.sort(np.array([packet.pts for packet in packets], np.int64))
-        position = np.searchsorted(shown, index.pts[wanted])
-        if len(shown) <= position[-1] or not np.array_equal(shown[position], index.pts[wanted]):
-            return None
-        frames = index.pts[first : wanted[-1] + 1]
-        if not np.array_equal(shown[: len(frames)], frames):
-            return None  # a packet without a frame of its own, or the reverse: counting would go wrong
-        return _mux(stream, packets, shown), position.astype(np.int32)
 
     def _container(self, path: Path) -> tuple:
         if path in self._open:
@@ -254,20 +174,3 @@ class FrameReader:
         if path in self._open:
             self._open.pop(path)[0].close()
             self._primed.discard(path)
-
-
-def _mux(stream: av.video.stream.VideoStream, packets: list[av.Packet], shown: np.ndarray) -> bytes:
-    """Write packets into a Matroska file with time stamps that only count (1 ms a frame, Matroska's own unit)."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as output:
-        target = output.add_stream_from_template(stream)
-        tick = Fraction(1, 1000)
-        rank = np.searchsorted(shown, [packet.pts for packet in packets])
-        delay = int(max(0, np.max(np.arange(len(packets)) - rank)))
-        for place, packet in enumerate(packets):
-            packet.stream = target
-            packet.time_base = tick
-            packet.pts = int(rank[place]) + delay
-            packet.dts = place
-            output.mux(packet)
-    return buffer.getvalue()

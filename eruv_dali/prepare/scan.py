@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from eruv_dali.dataset import FRAME
-from eruv_dali.decode import decode_pictures
+from eruv_dali.dataset.columns import FRAME
+from eruv_dali.dataset.pack import PackWriter
+from eruv_dali.dataset.records import identity, write_record
 from eruv_dali.errors import EruvError
-from eruv_dali.pack import PackWriter
-from eruv_dali.records import identity, write_record
 from eruv_dali.shots import ShotStatistics
-from eruv_dali.videos import DamagedVideo, UnusableVideo, Video, open_video
+from eruv_dali.video.decode import decode_pictures
+from eruv_dali.video.find import Video
+from eruv_dali.video.open import DamagedVideo, UnusableVideo, open_video
 
 HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
 LEAST_FRAME_BYTES = 20  # of a video file, per frame: a header that promises more frames than that lies

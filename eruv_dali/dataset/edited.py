@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eruv_dali.columns import SEGMENT, SEGMENT_COLUMNS, VideoRow
-from eruv_dali.damage import reading
+from eruv_dali.dataset.columns import SEGMENT, SEGMENT_COLUMNS, VideoRow
+from eruv_dali.dataset.damage import reading
 from eruv_dali.errors import EruvError
 
 FACTS = ("path", "frames", "codec", "rotation", "size", "mtime_ns")  # what loaders rely on; the rest is for people

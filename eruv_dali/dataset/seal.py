@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from eruv_dali.damage import reading
+from eruv_dali.dataset.damage import reading
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 

@@ -15,7 +15,7 @@ For programs, and not to be touched:
     segments.npy     segments.csv again, quick to read; `video` counts the videos of videos.json
     frames.npy       one FRAME record a frame, in the order that videos.json gives; memory-mapped
     pack/            the decode-once copy of the frames, if one was asked for
-    seal.json        how prepare left all of these, see eruv_dali/seal.py
+    seal.json        how prepare left all of these, see seal.py
     records/         what `prepare` found in each video, one file a video: its memory between runs
 
 Frames count from 0, `end` is exclusive, `video` is the path relative to the folder that was given to `prepare`. Times
@@ -23,8 +23,8 @@ are seconds on the clock of players. `transition` is what opens a shot: "cut", "
 transition_end-1 belong to no shot), or nothing where the video begins.
 
 Two tables may be edited, with an editor or a spreadsheet, and sorted in any way, because nothing is found by its place
-in them (see eruv_dali/edited.py). A video can be taken out of videos.csv and segments.csv; segments can be taken out,
-moved and added. Any other edit, and any damage to the other files, is refused with one line that names the file and
+in them (see edited.py). A video can be taken out of videos.csv and segments.csv; segments can be taken out, moved and
+added. Any other edit, and any damage to the other files, is refused with one line that names the file and
 the value. `prepare` on the same folder makes everything as it was, without decoding what its records hold.
 """
 
@@ -37,13 +37,13 @@ from pathlib import Path
 
 import numpy as np
 
-from eruv_dali.columns import FRAME, SEGMENT, VideoRow
-from eruv_dali.damage import reading
-from eruv_dali.edited import first_outside, read_edited_segments, read_kept_videos
+from eruv_dali.dataset.columns import FRAME, SEGMENT, VideoRow
+from eruv_dali.dataset.damage import reading
+from eruv_dali.dataset.edited import first_outside, read_edited_segments, read_kept_videos
+from eruv_dali.dataset.pack import PACK_FILE, PACK_KINDS, PackReader, first_damaged
+from eruv_dali.dataset.seal import Seal
 from eruv_dali.errors import EruvError
-from eruv_dali.pack import PACK_FILE, PACK_KINDS, PackReader, first_damaged
-from eruv_dali.seal import Seal
-from eruv_dali.slices import FrameIndex
+from eruv_dali.video.index import FrameIndex
 
 log = logging.getLogger("eruv_dali")
 

@@ -141,7 +141,8 @@ class _Worker:
         with theirs:
             paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "eruv_dali.workers", str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-c", "from eruv_dali.prepare import workers; workers.serve()", str(theirs.fileno()),
+                 str(os.getpid())],
                 pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": paths}, stdin=subprocess.DEVNULL,
             )
         self.connection = connection.Connection(ours.detach())
@@ -174,8 +175,12 @@ class _Worker:
             self.process.wait()
 
 
-def _serve(descriptor: int, parent: int) -> None:
-    """A worker's life: read how to work, then work on what comes until the other side closes."""
+def serve() -> None:
+    """A worker's life: read how to work, then work on what comes until the other side closes.
+
+    Its arguments, in sys.argv, are the descriptor of its end of the connection and the number of its parent process.
+    """
+    descriptor, parent = map(int, sys.argv[1:])
     _die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     pipe = connection.Connection(descriptor)
@@ -212,9 +217,3 @@ def _die_with(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
 
-
-if __name__ == "__main__":
-    # Run under its own name, so that what is pickled here is known by it there.
-    from eruv_dali import workers
-
-    workers._serve(int(sys.argv[1]), int(sys.argv[2]))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.opened import Dataset
 from eruv_dali.errors import EruvError
 
 SPLITS = ("all", "train", "val")

@@ -12,7 +12,6 @@ others, memory above all, it may have alone.
 """
 
 import functools
-import os
 import shutil
 import signal
 import time
@@ -21,15 +20,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eruv_dali.console import console
+from eruv_dali.dataset.records import identity, write_record
+from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
-from eruv_dali.records import identity, write_record
-from eruv_dali.scan import Job, Probe, Scan, Scanner
-from eruv_dali.videos import Video
-from eruv_dali.workers import Done, Lost, Workers
-from eruv_dali.workers import Progress as Told
+from eruv_dali.prepare.scan import Job, Probe, Scan, Scanner
+from eruv_dali.prepare.workers import Done, Lost, Workers
+from eruv_dali.prepare.workers import Progress as Told
+from eruv_dali.video.find import Video
 
 JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the forecast of disk space
 
@@ -70,15 +70,15 @@ def what_next(losses: Sequence[Loss], time_limit: float) -> Job | Rejected:
 
 
 def scan_all(
-    out: Path, videos: Sequence[Video], scan: Scan, *, device: str, workers: int, time_limit: float, console: Console,
+    out: Path, videos: Sequence[Video], scan: Scan, *, device: str, workers: int, time_limit: float,
     ready: Callable[[], None],
 ) -> None:
-    """Scan videos, with a progress bar on `console`. `ready` is called before the first record is written.
+    """Scan videos, with a progress bar. `ready` is called before the first record is written.
 
     Raises:
         EruvError: the disk is too small for the pack, or cannot be written.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, cores() // workers)
     make = functools.partial(Scanner, out, scan, device, threads)
     seen, done, started = dict.fromkeys(videos, 0), 0, time.monotonic()
     expected: dict[Video, int] = {}
@@ -95,7 +95,7 @@ def scan_all(
                 done += 1
             else:
                 losses.setdefault(video, []).append(Loss(_way(event), event.task, seen[video]))
-                _say_lost(console, event, what_next(losses[video], time_limit), time_limit)
+                _say_lost(event, what_next(losses[video], time_limit), time_limit)
             frames = sum(seen.values())
             total = sum(max(expected[video], seen[video]) for video in videos)
             bar.update(line, completed=frames, total=total, done=done, rate=frames / (time.monotonic() - started))
@@ -107,7 +107,7 @@ def scan_all(
         with Workers(make, count=workers, patience=time_limit) as pool:
             expected |= {event.task.video: event.result if isinstance(event, Done) else 0
                          for event in pool.run(deque(map(Probe, videos))) if not isinstance(event, Told)}
-            check_disk(out, expected, scan, console)
+            check_disk(out, expected, scan)
             ready()
             started = time.monotonic()
             follow(pool.run(deque(map(Job, videos))))
@@ -131,7 +131,7 @@ def _way(lost: Lost) -> str:
     return KILLED if lost.exit_code == -signal.SIGKILL else CRASHED
 
 
-def _say_lost(console: Console, lost: Lost, step: Job | Rejected, time_limit: float) -> None:
+def _say_lost(lost: Lost, step: Job | Rejected, time_limit: float) -> None:
     """One line: what happened, and what follows."""
     happened = {SILENT: f"gave nothing for {time_limit:g} s and was ended", KILLED: "was killed (out of memory?)",
                 CRASHED: f"died ({_exit_words(lost.exit_code)})"}[_way(lost)]
@@ -152,7 +152,7 @@ def _exit_words(code: int | None) -> str:
         return f"exit code {code}"
 
 
-def check_disk(out: Path, expected: dict[Video, int], scan: Scan, console: Console) -> None:
+def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
     """Say what the pack will take on the disk, and refuse when it is plainly more than there is.
 
     Raises:

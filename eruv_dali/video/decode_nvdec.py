@@ -14,9 +14,11 @@ import numpy as np
 import nvidia.dali as dali
 from nvidia.dali import fn, types
 
-from eruv_dali.decode import Chunk, describe
-from eruv_dali.slices import DALI_CODECS, FrameIndex, FrameReader
-from eruv_dali.videos import UnusableVideo, open_video
+from eruv_dali.video.frames import Chunk, describe
+from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.open import UnusableVideo, open_video
+from eruv_dali.video.reader import FrameReader
+from eruv_dali.video.remux import DALI_CODECS
 
 RUNS_AT_ONCE = 8  # an H100 or H200 has 7 NVDEC engines
 RUN_BYTES = 512 << 20  # decoded, at the video's own size; a single group of pictures may be larger

@@ -1,0 +1,70 @@
+"""Videos that nobody prepared, indexed on the spot: for a loader the same as a Dataset without a pack, in memory."""
+
+import itertools
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from eruv_dali.dataset.columns import VideoRow
+from eruv_dali.errors import EruvError
+from eruv_dali.video.find import Video
+from eruv_dali.video.index import FrameIndex, index_video
+from eruv_dali.video.open import UnusableVideo
+
+log = logging.getLogger("eruv_dali")
+
+
+class IndexedVideos:
+    """Video files with an index of their frames, for a loader: what a Dataset without a pack offers, in memory.
+
+    Attributes:
+        frame_height, frame_width: size to which frames are scaled.
+        pack: "none".
+        videos: list of VideoRow.
+        skipped: paths of files that cannot be used, left out with `skip_unreadable`; otherwise they are refused.
+
+    Raises:
+        EruvError: a file that cannot be used, with the reason; or all of them.
+    """
+
+    pack = "none"
+
+    def __init__(
+        self, videos: Sequence[Video], frame_size: tuple[int, int], threads: int, *, skip_unreadable: bool = False
+    ) -> None:
+        self.frame_height, self.frame_width = frame_size
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(_index_or_reason, videos))
+        self.skipped: list[Path] = []
+        for video, index_or_reason in zip(videos, found, strict=True):
+            if isinstance(index_or_reason, str):
+                if not skip_unreadable:
+                    raise EruvError(f"{video.path}: {index_or_reason}; leave it out")
+                log.warning("%s: %s; it is left out", video.path, index_or_reason)
+                self.skipped.append(video.path)
+        videos = [video for video, index in zip(videos, found, strict=True) if not isinstance(index, str)]
+        indexed = [index for index in found if not isinstance(index, str)]
+        if not indexed:
+            raise EruvError(f"{self.skipped[0]}: cannot be read, nor can any other of the {len(found)} files")
+        self._indices = [index for index, _ in indexed]
+        lengths = [len(index.pts) for index in self._indices]
+        self.videos = [
+            VideoRow(video.name, video.path, length, facts["codec"], facts["rotation"], "", first)
+            for video, (_, facts), length, first in zip(
+                videos, indexed, lengths, itertools.accumulate([0, *lengths]), strict=False)
+        ]
+
+    def index(self, video: int) -> FrameIndex:
+        return self._indices[video]
+
+    def close(self) -> None:
+        """No file is held open."""
+
+
+def _index_or_reason(video: Video) -> tuple[FrameIndex, dict] | str:
+    """The index of a video and what it says of itself, or why there is none."""
+    try:
+        return index_video(video.path)
+    except UnusableVideo as error:
+        return str(error)

@@ -1,0 +1,72 @@
+"""Prepare raw videos for pre-training: decode each once, find its shots, cut them into segments, write a DATASET.
+
+    python -m eruv_dali.prepare my_videos/ --out my_dataset --pack jpeg
+
+As a shot detector alone, with an edit list and a web page for every video:
+
+    python -m eruv_dali.prepare my_videos/ --out my_dataset --pack none --export edl html
+    python -m eruv_dali.prepare my_videos/ --out my_dataset --pack none --export edl html --threshold 0.08
+
+The second run decodes nothing: the differences between frames are kept. Run it again on the same DATASET and it does
+only what is new or changed; killed at any moment, it goes on from where it was. Each video is one transaction: a file
+in DATASET/records. The tables are made from the records at the end.
+
+    python -m eruv_dali.prepare more_videos/ --out my_dataset --add
+
+adds to what the DATASET holds. Without --add the DATASET is to hold the videos named and no others; if it holds others,
+nothing is changed unless --remove lets them go.
+
+    DATASET/videos.csv, shots.csv, segments.csv, rejected.csv (with the reason)      see eruv_dali/dataset/opened.py
+    DATASET/stats/VIDEO.csv       with --stats: how much every frame differs from the one before it
+    DATASET/export/VIDEO.FORMAT   with --export
+"""
+
+import argparse
+
+from eruv_dali.console import height_by_width
+from eruv_dali.dataset.pack import PACK_KINDS
+from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
+from eruv_dali.device import DEVICES
+from eruv_dali.errors import run_program
+from eruv_dali.prepare.export import EXPORTS
+from eruv_dali.prepare.run import TIME_LIMIT, prepare
+from eruv_dali.shots import RULES
+from eruv_dali.video.frames import FRAME_SIZE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m eruv_dali.prepare", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", nargs="+", metavar="VIDEO_OR_DIR", help="video files, or folders of them")
+    parser.add_argument("--out", required=True, metavar="DATASET", help="folder to write")
+    unnamed = parser.add_mutually_exclusive_group()
+    unnamed.add_argument("--add", action="store_true",
+                         help="keep the videos that the DATASET holds already, though they are not named now")
+    unnamed.add_argument("--remove", action="store_true",
+                         help="let go of videos that the DATASET holds and that are not named or not found now")
+    parser.add_argument("--device", default="auto", choices=DEVICES)
+    parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
+                        help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
+    parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
+    parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own"
+                        " (robust 0.06, the others 0.0715); higher finds less")
+    parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
+    parser.add_argument("--min-length", type=int, default=MIN_LENGTH,
+                        help="frames; shorter segments are dropped (default %(default)s)")
+    parser.add_argument("--frame-size", type=height_by_width, default=FRAME_SIZE, metavar="HxW",
+                        help="size of the frames that clips are cropped from (default 128x171)")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core; one on a GPU)")
+    parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, metavar="SECONDS",
+                        help="a video that gives no new frames for so long, twice, is given up (default %(default)g)")
+    parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv")
+    parser.add_argument("--export", nargs="+", default=[], choices=EXPORTS,
+                        help="write each video's shots to export/VIDEO.FORMAT")
+    args = parser.parse_args()
+    prepare(args.videos, args.out, device=args.device, pack=args.pack, rule=args.rule, threshold=args.threshold,
+            segment_length=args.segment_length, min_length=args.min_length, frame_size=args.frame_size,
+            workers=args.workers, time_limit=args.time_limit, stats=args.stats, export=args.export, add=args.add,
+            remove=args.remove)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,111 @@
+"""The tables of a DATASET, and the files that programs read, made from the records of its videos."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eruv_dali.console import console
+from eruv_dali.dataset.columns import FRAME, SEGMENT, SEGMENT_COLUMNS, SHOT_COLUMNS, VIDEO_COLUMNS
+from eruv_dali.dataset.pack import pack_files, trim_pack
+from eruv_dali.dataset.records import read_record, record_path
+from eruv_dali.dataset.seal import seal_dataset
+from eruv_dali.dataset.segments import cut_segments
+from eruv_dali.errors import EruvError
+from eruv_dali.files import write_aside, write_csv, write_text
+from eruv_dali.prepare.export import write_export, write_stats
+from eruv_dali.prepare.plan import sealed_sizes
+from eruv_dali.shots import find_shots
+from eruv_dali.video.find import Video
+
+
+@dataclass
+class Totals:
+    """What a DATASET holds, for the summary."""
+
+    videos: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    shots: int = 0
+    gradual: int = 0
+    segments: int = 0
+    rejected: int = 0
+    damaged: int = 0
+    unused: int = 0  # bytes in the pack that no record names
+    first_rejected: str = ""
+
+
+def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, export: Sequence[str]) -> Totals:
+    """Make the tables and frames.npy from the records. dataset.json comes last: with it, all the rest is there."""
+    rows = {"videos": [], "shots": [], "segments": [], "rejected": []}
+    frames, facts, first, totals = [], {}, 0, Totals()
+    ends: dict[str, int] = {}
+    parts: dict[tuple[str, int], int] = {}  # bytes of each video's part of the pack; two names of one file share one
+    for name in ("stats", "export"):  # made anew: what stood there may be of another rule
+        shutil.rmtree(out / name, ignore_errors=True)
+    for video in videos:
+        record = read_record(record_path(out, video.name))
+        note, count = record.note, len(record.frames)
+        if note.get("pack"):
+            ends[note["pack"]] = max(ends.get(note["pack"], 0), note["pack_end"])
+            parts[note["pack"], note["pack_end"]] = int(record.frames["size"].sum(dtype=np.int64))
+        if "reason" not in note and count < settings["min_length"]:
+            note["reason"] = f"too short: {count} frames, fewer than {settings['min_length']}" + (
+                f" ({note['note']})" if "note" in note else "")
+        if "reason" in note:
+            rows["rejected"].append((video.name, note["reason"]))
+            continue
+        shots = find_shots(record.curves, rule=settings["rule"], threshold=settings["threshold"])
+        times = record.times()
+        path, size, mtime_ns = note["identity"]
+        rows["videos"].append((video.name, path, count, note["fps"], note["width"], note["height"], note["codec"],
+                               note["rotation"], size, mtime_ns, note.get("note", "")))
+        facts[video.name] = dict(path=path, frames=count, codec=note["codec"], rotation=note["rotation"], size=size,
+                                 mtime_ns=mtime_ns, pack=note.get("pack", ""), first=first)
+        frames.append(record.frames)
+        first += count
+        rows["shots"] += [
+            (video.name, number, shot.start, shot.end, f"{shot.score:.6f}", f"{times[shot.start]:.6f}",
+             f"{times[shot.end]:.6f}", shot.transition,
+             *((shot.transition_start, shot.start) if shot.transition else ("", "")))
+            for number, shot in enumerate(shots)
+        ]
+        cut = cut_segments([(shot.start, shot.end) for shot in shots], length=settings["segment_length"],
+                           min_length=settings["min_length"])
+        rows["segments"] += [(len(rows["segments"]) + place, video.name, *piece) for place, piece in enumerate(cut)]
+        totals.seconds += float(times[-1] - times[0])
+        totals.gradual += sum(shot.transition == "gradual" for shot in shots)
+        totals.damaged += "note" in note
+        if stats:
+            write_stats(out / "stats" / f"{video.name}.csv", record)
+        for kind in export:
+            try:
+                write_export(out / "export" / f"{video.name}.{kind}", kind, record, shots, out / "pack")
+            except EruvError as error:  # a page shows pictures; the file of a video that was kept may be gone
+                console.print(f"{video.name}: no {kind} ({error})", markup=False, highlight=False, soft_wrap=True)
+    every_frame = np.concatenate(frames) if frames else np.zeros(0, FRAME)
+    trim_pack(out / "pack", ends, sealed_sizes(out))
+
+    write_csv(out / "videos.csv", VIDEO_COLUMNS, rows["videos"])
+    write_csv(out / "shots.csv", SHOT_COLUMNS, rows["shots"])
+    write_csv(out / "segments.csv", SEGMENT_COLUMNS, rows["segments"])
+    write_csv(out / "rejected.csv", ("video", "reason"), rows["rejected"])
+    write_text(out / "videos.json", json.dumps(facts) + "\n")
+    (out / "packs.json").unlink(missing_ok=True)  # of format 2
+    place = {row[0]: number for number, row in enumerate(rows["videos"])}
+    segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
+    for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
+        write_aside(out / name, lambda file, array=array: np.save(file, array))
+    content = json.dumps(settings, indent=1) + "\n"
+    seal_dataset(out, content)
+    write_text(out / "dataset.json", content)
+    for name, table in rows.items():
+        setattr(totals, name, len(table))
+    totals.frames = len(every_frame)
+    totals.unused = max(0, sum(file.stat().st_size for file in pack_files(out / "pack")) - sum(parts.values()))
+    if rows["rejected"]:
+        totals.first_rejected = ": ".join(rows["rejected"][0])
+    return totals

@@ -1,0 +1,43 @@
+"""Decode: every frame of a video, once, in display order, as RGB pictures of the sizes asked for.
+
+Frame n of a video is the n-th picture shown, counting from 0, whatever the time stamps say; every other module counts
+the same way. Pictures stand upright: a rotation that the file asks players for (phone videos) is applied.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from eruv_dali.video.decode_pyav import decode_with_pyav
+from eruv_dali.video.frames import Chunk
+
+log = logging.getLogger("eruv_dali")
+
+
+def decode_pictures(
+    path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str = "cpu", threads: int = 1
+) -> Iterator[Chunk]:
+    """Decode every frame of a video, in chunks, each frame scaled to every one of `sizes` (height, width).
+
+    On a GPU the frames come from NVDEC where it knows the codec and from PyAV otherwise.
+
+    Raises:
+        UnusableVideo: no frame can be had from the file.
+        DamagedVideo: decoding broke off after some good frames; raised after the last of them was yielded.
+    """
+    done = 0
+    if device == "gpu":
+        from eruv_dali.video.decode_nvdec import NotForDali, decode_with_dali
+
+        try:
+            for chunk in decode_with_dali(path, sizes, device=device):
+                yield chunk
+                done += len(chunk.pts)
+            return
+        except NotForDali as reason:
+            log.info("%s: decoded on the CPU from frame %d on (%s)", path, done, reason)
+    for chunk in decode_with_pyav(path, sizes, threads):
+        skip = min(done, len(chunk.pts))
+        done -= skip
+        if skip < len(chunk.pts):
+            yield Chunk([p[skip:] for p in chunk.pictures], chunk.pts[skip:], chunk.key[skip:], chunk.stream)

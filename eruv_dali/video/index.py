@@ -1,0 +1,110 @@
+"""Index: which frames a video has, by their time stamps, and which of them are keys.
+
+`prepare` decodes every frame and so knows all of them. `index_video` counts the packets instead, which takes
+milliseconds a video: in most files one packet is one picture, and carries its time stamp. Where that is not sure (AVI,
+which keeps no time stamps; codecs that were not tried; a stream that does not begin with a key frame), the video is
+decoded after all. A time stamp is used only as a name tag: the frame that carries tag `pts[n]` is frame n.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import av
+import numpy as np
+
+from eruv_dali.video.frames import describe
+from eruv_dali.video.open import NO_PTS, UnusableVideo, libav_words, open_video
+
+# One packet holds one picture, or says that it shows none (VP8).
+PACKET_IS_PICTURE = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "ffv1")
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIndex:
+    """What `prepare` noted of each frame of one video, in display order.
+
+    Attributes:
+        pts: (N,) int64 time stamps in the stream's time base; NO_PTS where the file gives none.
+        key: (N,) bool, the frame can be decoded without any other.
+    """
+
+    pts: np.ndarray
+    key: np.ndarray
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray]:
+        order = np.argsort(self.pts, kind="stable")
+        return self.pts[order], order
+
+    @cached_property
+    def tagged(self) -> bool:
+        """Every frame carries a time stamp of its own, so that it can be recognised after a seek."""
+        tags = self._sorted[0]
+        return len(tags) > 0 and tags[0] != NO_PTS and bool(np.all(tags[1:] > tags[:-1]))
+
+    @cached_property
+    def ordered(self) -> bool:
+        """Time stamps rise with the frame number. (Not so in AVI files with B-frames: they tag in coding order.)"""
+        return self.tagged and bool(np.all(self.pts[1:] > self.pts[:-1]))
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """Frame numbers of the key frames, ascending."""
+        return np.flatnonzero(self.key)
+
+    def locate(self, pts: int | None) -> int:
+        """The frame that carries this time stamp, or -1."""
+        tags, order = self._sorted
+        if pts is None:
+            return -1
+        at = int(np.searchsorted(tags, pts))
+        return int(order[at]) if at < len(tags) and tags[at] == pts else -1
+
+
+def index_video(path: str | Path) -> tuple[FrameIndex, dict]:
+    """Find the frames of a video, and what the file says of itself (see `decode.describe`).
+
+    Raises:
+        UnusableVideo: no frame can be had from it.
+    """
+    container, stream = open_video(path)
+    with container:
+        tags, keys, facts, damage = [], [], None, ""
+        try:
+            for packet in container.demux(stream):
+                if facts is None:
+                    facts = next((describe(stream, frame) for frame in packet.decode()), None)
+                if packet.size and not packet.is_discard and _shows(stream, packet):
+                    tags.append(NO_PTS if packet.pts is None else packet.pts)
+                    keys.append(packet.is_keyframe)
+        except av.error.FFmpegError as error:
+            damage = libav_words(error)
+        if not tags or facts is None:
+            raise UnusableVideo(f"no frame could be decoded ({damage})" if damage else "no frame in its video stream")
+        pts, key = np.array(tags), np.array(keys)
+        timed = container.format.name != "avi" or facts["codec"] == "mjpeg"
+    sure = timed and not damage and facts["codec"] in PACKET_IS_PICTURE and key[0] and pts[0] == pts.min()
+    order = np.argsort(pts, kind="stable")
+    index = FrameIndex(pts[order], key[order])
+    return (index, facts) if sure and index.tagged else (_index_by_decoding(path), facts)
+
+
+def _shows(stream: av.video.stream.VideoStream, packet: av.Packet) -> bool:
+    """VP8 has packets that only serve as a reference; a bit in their first byte says whether they are shown."""
+    return stream.codec_context.name != "vp8" or bool(bytes(memoryview(packet)[:1])[0] & 0x10)
+
+
+def _index_by_decoding(path: str | Path) -> FrameIndex:
+    container, stream = open_video(path)
+    pts, key = [], []
+    with container:
+        try:
+            for frame in container.decode(stream):
+                pts.append(NO_PTS if frame.pts is None else frame.pts)
+                key.append(frame.key_frame)
+        except av.error.FFmpegError as error:
+            if not pts:
+                raise UnusableVideo(f"no frame could be decoded ({libav_words(error)})") from None
+            # What comes before the damage is good, as in `decode`.
+    return FrameIndex(np.array(pts), np.array(key, bool))
