@@ -14,12 +14,18 @@ comparable: chance stands beside them.
 """
 
 import argparse
+import contextlib
+import json
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+from eruv_dali.actions.arguments import chosen_splits
+from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.finetune.__main__ import build_parser
+from eruv_dali.pretrain.run import check_run
 from eruv_dali.train.checkpoint import checkpoints
 from eruv_dali.train.config import load_config
 
@@ -41,7 +47,17 @@ def main() -> None:
         raise EruvError(f"two configurations are called {twice.pop()}; rename one")
     if not files:
         raise EruvError("name the configurations to compare, such as configs/ablations/*.yaml")
-    configs = [load_config(file, values) for file in files]  # found wrong now, not after the first run's hours
+    # What is wrong with any run is found now, not after the hours of those before it.
+    configs = [load_config(file, [*values, *_data(args.data)]) for file in files]
+    with contextlib.closing(Dataset(args.data)) as dataset:
+        for file, config in zip(files, configs, strict=True):
+            try:
+                check_run(config, dataset)
+            except EruvError as error:
+                raise EruvError(f"{file}: {error}") from None
+    if args.finetune:
+        words = build_parser().parse_args([*shlex.split(args.finetune), "--init", "none", "--out", str(args.out)])
+        chosen_splits(words)
     runs = []
     for file in files:
         run = args.out / file.stem
@@ -54,6 +70,11 @@ def main() -> None:
         runs += _recognition(args, "random", "none", "--backbone", model.backbone, "--width", model.width,
                              "--crop", data.crop, "--frame-size", "x".join(map(str, data.frame_size)))
     _python("tables", *runs, "--out", args.out)
+
+
+def _data(dataset: str) -> list[str]:
+    """The DATASET as a word of the configuration."""
+    return [f"data.dataset={json.dumps(dataset)}"]
 
 
 def _recognition(args: argparse.Namespace, name: str, *init: object) -> list[Path]:

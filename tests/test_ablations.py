@@ -66,5 +66,16 @@ def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
         done = run(*(tmp_path / name if name.endswith("yaml") else name for name in files), *rest)
         assert done.returncode == 2 and said in done.err
     assert not (tmp_path / "out").exists()
+    (tmp_path / "large.yaml").write_text("data: {batch_size: 900}\n")
+    (tmp_path / "crop.yaml").write_text("data: {crop: 200}\n")
+    for file, said in (("large.yaml", "large.yaml: data.batch_size = 900 can never be filled"),
+                       ("crop.yaml", "crop.yaml: crop 200 does not fit into frames of 128x171")):
+        done = run(tmp_path / "good.yaml", tmp_path / file, *rest)
+        assert done.returncode == 2 and said in done.err
+    done = run(tmp_path / "good.yaml", *rest, "--finetune", f"--dataset folder --root {tmp_path / 'absent'}")
+    assert done.returncode == 2 and "absent" in done.err
+    done = run(tmp_path / "good.yaml", *rest, "--finetune", "--dataset folder --rot x")
+    assert done.returncode == 2 and "--root" in done.err
     done = run(tmp_path / "good.yaml", "--data", tmp_path, "--out", tmp_path / "out")
-    assert done.returncode == 2 and "no DATASET here" in done.err  # said by pretrain, whose exit code this is
+    assert done.returncode == 2 and "no DATASET here" in done.err
+    assert not (tmp_path / "out").exists()

@@ -54,21 +54,7 @@ WORST = 3  # classes that are named at the end
 
 def main() -> None:
     logging.basicConfig(format="%(message)s")
-    parser = argparse.ArgumentParser(prog="python -m eruv_dali.finetune", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_split_arguments(parser)
-    add_network_arguments(parser)
-    training = parser.add_argument_group("training")
-    how = training.add_mutually_exclusive_group()
-    how.add_argument("--freeze", action="store_true", help="train a linear classifier alone, on fixed features")
-    how.add_argument("--knn", type=int, metavar="K", help="train nothing: the K most alike training videos vote")
-    training.add_argument("--epochs", type=int, default=Recipe.epochs, help="default %(default)s")
-    training.add_argument("--lr", type=float, default=Recipe.lr, help="default %(default)s")
-    training.add_argument("--weight-decay", type=float, default=Recipe.weight_decay, help="default %(default)s")
-    training.add_argument("--val-fraction", type=float, default=0.1, help="of the training videos, held out to choose "
-                          "the epoch (or --freeze's penalty); 0 takes the last (default %(default)s)")
-    training.add_argument("--resume", action="store_true", help="go on with the run in RUN")
-    args = parser.parse_args()
+    args = build_parser().parse_args()
 
     processes = from_environment()
     args.resume = args.resume or processes.restarts > 0
@@ -88,6 +74,25 @@ def main() -> None:
         if processes.first:
             console.print(str(stopped), highlight=False, markup=False, soft_wrap=True)
         sys.exit(128 + stopped.signal)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The words that this program takes."""
+    parser = argparse.ArgumentParser(prog="python -m eruv_dali.finetune", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_split_arguments(parser)
+    add_network_arguments(parser)
+    training = parser.add_argument_group("training")
+    how = training.add_mutually_exclusive_group()
+    how.add_argument("--freeze", action="store_true", help="train a linear classifier alone, on fixed features")
+    how.add_argument("--knn", type=int, metavar="K", help="train nothing: the K most alike training videos vote")
+    training.add_argument("--epochs", type=int, default=Recipe.epochs, help="default %(default)s")
+    training.add_argument("--lr", type=float, default=Recipe.lr, help="default %(default)s")
+    training.add_argument("--weight-decay", type=float, default=Recipe.weight_decay, help="default %(default)s")
+    training.add_argument("--val-fraction", type=float, default=0.1, help="of the training videos, held out to choose "
+                          "the epoch (or --freeze's penalty); 0 takes the last (default %(default)s)")
+    training.add_argument("--resume", action="store_true", help="go on with the run in RUN")
+    return parser
 
 
 def _run(

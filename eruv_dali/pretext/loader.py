@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from eruv_dali.checks import three_numbers, whole_number
@@ -15,7 +16,7 @@ from eruv_dali.loader.epochs import ClipInfo, EpochLoader
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.prefetch import dtype_name
 from eruv_dali.pretext import find_pretext
-from eruv_dali.pretext.pretext import PretextOptions, Sample, Setting, trimmed_segments
+from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting, trimmed_segments
 
 
 class SampleInfo(NamedTuple):
@@ -99,9 +100,7 @@ class PretextLoader(EpochLoader):
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC", place,
                           gpu_number(device) if place == "gpu" else None)
         setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed)
-        segments = trimmed_segments([video.frames for video in videos.videos]) if trimmed else videos.segments
-        segments = split_segments(videos, segments, split, val_fraction,
-                                  kind.held_out_needs(segments, setting, options))
+        segments = part_of(videos, split, val_fraction, kind, setting, options)
         self.pretext = kind(segments, setting, options)
         if samples_per_epoch is None:
             samples_per_epoch = len(self.pretext)
@@ -119,6 +118,20 @@ class PretextLoader(EpochLoader):
         label = self._labels([sample.label for sample in items], clips)
         return PretextBatch(clips, label, [SampleInfo(sample.kind, tuple(map(self._info, sample.clips)))
                                            for sample in items])
+
+
+def part_of(
+    dataset: Dataset, split: str, val_fraction: float, kind: type[Pretext], setting: Setting, options: PretextOptions
+) -> np.ndarray:
+    """The segments, (S,) of `dataset.SEGMENT`, that a pretext of this kind is given for one part of a DATASET.
+
+    Raises:
+        EruvError: see `split_segments`.
+    """
+    segments = dataset.segments
+    if setting.trimmed:
+        segments = trimmed_segments([video.frames for video in dataset.videos])
+    return split_segments(dataset, segments, split, val_fraction, kind.held_out_needs(segments, setting, options))
 
 
 def _options(kind: type[PretextOptions], given: PretextOptions | dict[str, Any] | None) -> PretextOptions:

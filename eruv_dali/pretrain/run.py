@@ -10,7 +10,9 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.device import cores, torch_device
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
-from eruv_dali.pretext.loader import PretextLoader
+from eruv_dali.pretext import find_pretext
+from eruv_dali.pretext.loader import PretextLoader, part_of
+from eruv_dali.pretext.pretext import Setting
 from eruv_dali.pretrain.task import PretrainTask
 from eruv_dali.train.config import Config, dump_config
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
@@ -70,6 +72,33 @@ def pretrain(
         return result
 
 
+def check_run(config: Config, dataset: Dataset) -> None:
+    """Find what would stop `pretrain` on this DATASET at its beginning, without making loaders or networks.
+
+    Raises:
+        EruvError: the videos or the pack are not what prepare left, the crop does not fit into the DATASET's frames, a
+            kind that these videos cannot show, or a batch that can never be filled.
+    """
+    dataset.check()
+    data, kind = config.data, find_pretext(config.pretext.name)
+    setting = Setting(data.clip_length, data.crop, (dataset.frame_height, dataset.frame_width), config.seed,
+                      data.trimmed)
+    for split in ("train", "val"):
+        pretext = kind(part_of(dataset, split, data.val_fraction, kind, setting, config.pretext), setting,
+                       config.pretext)
+        if split == "train":
+            _refuse_large_batch(data.batch_size, data.pairs_per_epoch or len(pretext), ALONE)
+
+
+def _refuse_large_batch(batch_size: int, items: int, processes: Processes) -> None:
+    together = batch_size * processes.world
+    if together > items:
+        processes_too = f" x {processes.world} processes = {together}" if processes.world > 1 else ""
+        raise EruvError(f"data.batch_size = {batch_size}{processes_too} can never be filled: an epoch has {items} "
+                        "samples (segments of the training videos, or data.pairs_per_epoch); lower the one or set "
+                        f"data.pairs_per_epoch={together} or more")
+
+
 def _loader(
     config: Config, dataset: Dataset, split: str, precision: torch.dtype, processes: Processes
 ) -> PretextLoader:
@@ -88,11 +117,7 @@ def _loader(
         loader.items = max(len(loader.pretext), VAL_SAMPLES_PER_KIND * len(loader.pretext.kinds))
     if split == "train":
         together = data.batch_size * processes.world
-        if together > loader.items:
-            processes_too = f" x {processes.world} processes = {together}" if processes.world > 1 else ""
-            raise EruvError(f"data.batch_size = {data.batch_size}{processes_too} can never be filled: an epoch has "
-                            f"{loader.items} samples (segments of the training videos, or data.pairs_per_epoch); lower "
-                            f"the one or set data.pairs_per_epoch={together} or more")
+        _refuse_large_batch(data.batch_size, loader.items, processes)
         # Whole batches only, the same number for every process: beyond its end an epoch is a further pass.
         loader.items = -(-loader.items // together) * together
     return loader
