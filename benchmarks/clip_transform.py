@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--dtype", choices=tuple(DALI_DTYPES), default="float32")
-    parser.add_argument("--layout", choices=("THWC", "TCHW", "CTHW"), default="THWC")
+    parser.add_argument("--layout", choices=("THWC", "TCHW"), default="THWC")
     parser.add_argument("--batch", type=int, default=16, help="clips in a batch")
     parser.add_argument("--threads", type=int, default=2, help="DALI threads")
     parser.add_argument("--rounds", type=int, default=7)

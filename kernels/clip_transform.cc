@@ -101,6 +101,6 @@ DALI_SCHEMA(eruv__ClipTransform)
     .AddOptionalArg("dtype", "float32, float16, or bfloat16 (as bits in int16).", "float32")
     .AddOptionalArg("mean", "Per channel, on the scale of 0 to 1.", std::vector<float>{0, 0, 0})
     .AddOptionalArg("std", "Per channel, on the scale of 0 to 1.", std::vector<float>{1, 1, 1})
-    .AddOptionalArg("layout", "THWC, TCHW or CTHW for clips; HWC or CHW for single frames.", "THWC");
+    .AddOptionalArg("layout", "THWC or TCHW for clips; HWC or CHW for single frames.", "THWC");
 
 DALI_REGISTER_OPERATOR(eruv__ClipTransform, eruv::ClipTransformCPU, dali::CPU);

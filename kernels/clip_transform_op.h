@@ -112,19 +112,18 @@ class ClipTransformOp : public dali::Operator<Backend> {
 
  private:
   void check_layout() const {
-    const bool known = sequence_ ? layout_ == "THWC" || layout_ == "TCHW" || layout_ == "CTHW"
-                                 : layout_ == "HWC" || layout_ == "CHW";
+    const bool known = sequence_ ? layout_ == "THWC" || layout_ == "TCHW" : layout_ == "HWC" || layout_ == "CHW";
     if (!known)
-      fail("layout (", layout_, ") must be ", sequence_ ? "THWC, TCHW or CTHW for clips" : "HWC or CHW for single frames");
+      fail("layout (", layout_, ") must be ", sequence_ ? "THWC or TCHW for clips" : "HWC or CHW for single frames");
   }
 
   void set_strides() {
     const int64_t crop = format_.crop, plane = crop * crop;
-    const bool channels_last = layout_.back() == 'C', channels_first = layout_ == "CTHW";
+    const bool channels_last = layout_.back() == 'C';
     format_.column_stride = channels_last ? kChannels : 1;
     format_.row_stride = crop * format_.column_stride;
-    format_.channel_stride = channels_last ? 1 : channels_first ? length_ * plane : plane;
-    time_stride_ = channels_first ? plane : kChannels * plane;
+    format_.channel_stride = channels_last ? 1 : plane;
+    time_stride_ = kChannels * plane;
   }
 
   dali::ArgValue<int, 1> index_, crop_pos_;

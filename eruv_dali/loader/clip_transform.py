@@ -66,7 +66,7 @@ def clip_transform(
         dtype: "float32", "float16" or "bfloat16". DALI has no bfloat16: its bits come out as int16, rounded to nearest
             even; `torch.from_dlpack(...).view(torch.bfloat16)` reads them.
         mean, std: per channel, on the scale of 0 to 1.
-        layout: "THWC", "TCHW" or "CTHW" when `sequence`, else "HWC" or "CHW".
+        layout: "THWC" or "TCHW" when `sequence`, else "HWC" or "CHW".
         device: "cpu" or "gpu", where it is computed.
         builtin: use DALI's own operators even where ours can be built (for tests and benchmarks).
 
@@ -74,7 +74,7 @@ def clip_transform(
         EruvError: a wrong dtype, layout, crop or std, or an index for single frames. A frame index, crop or rotation
             that is out of range is found when the pipeline runs: `run` then raises an error naming it.
     """
-    layouts = ("THWC", "TCHW", "CTHW") if sequence else ("HWC", "CHW")
+    layouts = ("THWC", "TCHW") if sequence else ("HWC", "CHW")
     if layout not in layouts:
         raise EruvError(f"layout ({layout}) must be one of {', '.join(layouts)}" + ("" if sequence else " for frames"))
     if dtype not in DALI_DTYPES:

@@ -26,7 +26,7 @@ class ClipFormat:
         clip_length: frames; `crop`: side of the square, pixels; `frame_size`: (height, width) that it is cropped from.
         dtype: "float32", "float16" or "bfloat16".
         mean, std: per channel, on the scale of 0 to 1.
-        layout: axes of one clip in memory: THWC (channels last), TCHW or CTHW.
+        layout: axes of one clip in memory: THWC (channels last) or TCHW.
         device: "cpu" or "gpu"; `device_id`: the number of the GPU, None on a CPU.
 
     Raises:
