@@ -12,7 +12,7 @@ from eruv_dali.prepare import prepare
 from eruv_dali.prepare.plan import VideosNotNamed, removing_command
 from eruv_dali.video.find import find_videos
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 
 def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], device: str = "auto") -> Dataset:

@@ -10,7 +10,7 @@ from eruv_dali.actions.folder import list_folder
 from eruv_dali.actions.lists import Listed, find_root
 from eruv_dali.errors import EruvError
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 DATASETS = ("ucf101", "hmdb51", "folder")
 NAMED = 5  # videos that a message names

@@ -45,7 +45,7 @@ from eruv_dali.dataset.seal import Seal
 from eruv_dali.errors import EruvError
 from eruv_dali.video.index import FrameIndex
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 FORMAT = 3
 SMALLEST, LARGEST = 8, 65500  # height and width of frames; a JPEG is no larger

@@ -10,7 +10,7 @@ import numpy as np
 from eruv_dali.actions.folder import draw_groups, group_names
 from eruv_dali.errors import EruvError
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 # Clips of one film look alike, so that as a judge of epochs one would flatter those that learnt another by heart.
 FILMS = {

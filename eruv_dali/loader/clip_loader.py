@@ -22,7 +22,7 @@ from eruv_dali.streams import stream
 from eruv_dali.video.find import Video, find_videos
 from eruv_dali.video.frames import FRAME_SIZE
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 # Of a batch's clips: (B, 3, T, H, W) with channels last in memory, or (B, T, 3, H, W), dense.
 LAYOUTS = {"CTHW": "THWC", "TCHW": "TCHW"}

@@ -24,7 +24,7 @@ from eruv_dali.loader.prefetch import ClipEngine
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.loader.shards import check_shard, numbers_of, rounds, running_shard
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 100  # at replacing one item, before the videos are called unusable
 

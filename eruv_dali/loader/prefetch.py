@@ -23,7 +23,7 @@ from eruv_dali.loader.pack_source import PackSource
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.requests import ClipRequest
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

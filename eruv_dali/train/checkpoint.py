@@ -17,7 +17,7 @@ import torch
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 FORMAT = 3
 

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from eruv_dali.train.processes import ALONE, Processes, synchronise_batchnorm
 from eruv_dali.train.settings import OptimConfig
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
