@@ -92,6 +92,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise EruvError(f"{path}: no such checkpoint") from None
+    except EruvError:  # of the checksum, above; a ValueError too
+        raise
     except (zipfile.BadZipFile, EOFError):
         raise EruvError(f"{path}: damaged checkpoint (truncated after {path.stat().st_size} bytes, or none)") from None
     except (RuntimeError, ValueError, KeyError) as error:  # of torch's unpickler
