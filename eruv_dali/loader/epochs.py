@@ -9,7 +9,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -48,6 +48,9 @@ class ClipInfo(NamedTuple):
     rotation: int
     crop: tuple[int, int]
     speed: int
+
+
+Loader = TypeVar("Loader", bound="EpochLoader")
 
 
 class EpochLoader(ABC):
@@ -182,7 +185,7 @@ class EpochLoader(ABC):
             self._passes += 1
             self._end()
 
-    def __enter__(self) -> "EpochLoader":
+    def __enter__(self: Loader) -> Loader:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -112,7 +112,7 @@ def scan_all(
             started = time.monotonic()
             follow(pool.run(deque(map(Job, videos))))
         for video, lost in losses.items():
-            step = what_next(lost, time_limit)
+            step: Job | Rejected | None = what_next(lost, time_limit)
             while isinstance(step, Job):
                 seen[video], tries = 0, len(lost)
                 with Workers(make, count=1, patience=time_limit) as alone:
@@ -147,8 +147,8 @@ def _say_lost(lost: Lost, step: Job | Rejected, time_limit: float) -> None:
 
 def _exit_words(code: int | None) -> str:
     try:
-        return signal.Signals(-code).name
-    except (ValueError, TypeError):
+        return signal.Signals(-(code or 0)).name
+    except ValueError:
         return f"exit code {code}"
 
 
