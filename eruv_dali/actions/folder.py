@@ -32,7 +32,7 @@ def list_folder(
     classes = tuple(videos)
     everything = [(path, label) for label, name in enumerate(classes) for path in videos[name]]
     if groups is None and test_groups:
-        raise EruvError("test groups need --groups, the expression that finds a video's group in its path")
+        raise EruvError("test_groups need groups, the expression that finds a video's group in its path")
     group_of = group_names(root, [path for path, _ in everything], groups) if groups is not None else {}
     if test_groups:
         if unknown := sorted(set(test_groups) - set(group_of.values())):

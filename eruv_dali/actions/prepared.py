@@ -68,7 +68,7 @@ def keep_usable(
     said = (f"{len(lost)} of {len(named)} videos cannot be decoded (reasons in {dataset.folder / 'rejected.csv'}): "
             f"{', '.join(map(str, lost[:NAMED]))}{', …' if len(lost) > NAMED else ''}")
     if not skip_missing:
-        raise EruvError(f"{said}; repair them, or leave them out with --skip-missing")
+        raise EruvError(f"{said}; repair them, or leave them out with skip_missing=True (--skip-missing)")
     log.warning("%s; they are left out", said)
     kept = []
     for name, split in splits:

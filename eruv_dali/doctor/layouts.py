@@ -24,7 +24,7 @@ def check_layout(dataset: str, root: Path, splits: Path | None) -> tuple[list[Fi
         EruvError: `root` is no folder.
     """
     if not root.is_dir():
-        raise EruvError(f"{root}: no such folder; --root names the folder of videos")
+        raise EruvError(f"{root}: no such folder; root names the folder of videos")
     check = {"thumos14": _thumos14, "folder": _folder}.get(dataset)
     findings: list[Finding] = []
     videos: list[Path] = []

@@ -60,15 +60,15 @@ def load_pretrained(
     if file.is_dir():
         found = [file / name for name in ("backbone.pt", "best.pt", "last.pt") if (file / name).exists()]
         if not found:
-            raise EruvError(f"{file}: no backbone.pt, best.pt or last.pt in this folder; --init names a RUN of "
+            raise EruvError(f"{file}: no backbone.pt, best.pt or last.pt in this folder; init names a RUN of "
                             "pretrain, a checkpoint, or none")
         file = found[0]
     if not file.exists():
-        raise EruvError(f"{file}: no such checkpoint; --init names a RUN of pretrain, a checkpoint, or none")
+        raise EruvError(f"{file}: no such checkpoint; init names a RUN of pretrain, a checkpoint, or none")
     net = load_backbone(file) if _is_backbone_file(file) else _from_checkpoint(file)
     for what, asked, has in (("backbone", backbone, net.name), ("width", width, net.width)):
         if asked is not None and asked != has:
-            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not --{what} {asked}; leave --{what} "
+            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not {what} {asked}; leave {what} "
                             "away, or name another checkpoint")
     config = file.parent / "config.yaml"
     return _described(net, str(file), load_config(config).data if config.exists() else DataConfig())

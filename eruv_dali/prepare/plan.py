@@ -29,7 +29,7 @@ class VideosNotNamed(EruvError):
         held = "1 video that is" if len(names) == 1 else f"{len(names)} videos that are"
         self.said = (f"{out}: holds {held} not among those named now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
                      "disk not mounted?); nothing was changed")
-        super().__init__(f"{self.said}; --add keeps what is held, --remove lets it go")
+        super().__init__(f"{self.said}; add=True (--add) keeps what is held, remove=True (--remove) lets it go")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def make_plan(
         video = named[clashing[0]]
         raise EruvError(f"{out}: holds {notes[clashing[0]]['identity'][0]} by the name {video.name!r}, which "
                         f"{here[video][0]} would have now; nothing was changed; give their common folder, or let the "
-                        "former go with --remove")
+                        "former go by remove=True (--remove)")
     lost = [path for path in unnamed if _usable(path, held[path], shortest)]
     if lost and not (add or remove):
         raise VideosNotNamed(out, sorted(_name(path, held[path]) for path in lost))
@@ -123,7 +123,7 @@ def make_plan(
             elif stale and stale != PROVISIONAL and "reason" not in note:
                 raise EruvError(f"{video.path}: is missing or has changed, and without it {video.name!r} cannot be "
                                 f"kept ({stale}); nothing was changed; bring the file back, ask for what it was "
-                                "scanned with, or let it go with --remove")
+                                "scanned with, or let it go by remove=True (--remove)")
 
     used: dict[str, int] = {}
     for path in notes.keys() - gone:
@@ -198,7 +198,7 @@ def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackRe
     """Why a record is no longer good though the file is the same, or nothing."""
     if note["scan"] != asdict(scan):
         height, width, pack = (note["scan"].get(key, "?") for key in ("frame_height", "frame_width", "pack"))
-        return f"it was scanned with --frame-size {height}x{width} --pack {pack}"
+        return f"it was scanned with frame_size {height}x{width}, pack {pack}"
     if note.get("pack") and _pack_lost(packed, note, path, note["pack"] in suspect):
         return "its part of the pack is damaged"
     return PROVISIONAL if note.get("provisional") else ""

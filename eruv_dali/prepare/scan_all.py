@@ -169,7 +169,7 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
         raise EruvError(
             f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, the largest part for "
             f"{longest.path} (about {expected[longest]:,} frames, says its header); leave that out, choose another "
-            f"disk, {'--pack jpeg, ' * (scan.pack == 'raw')}or --pack none")
+            f"disk, {'pack jpeg, ' * (scan.pack == 'raw')}or pack none")
 
 
 def disk_size(count: float) -> str:

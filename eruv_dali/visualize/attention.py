@@ -101,7 +101,7 @@ def draw_attention(
     for name, net in networks[1:]:
         if (net.crop, net.frame_size) != (first.crop, first.frame_size):
             raise EruvError(f"{name} sees crops of {net.crop} in frames of {net.frame_size}, {networks[0][0]} of "
-                            f"{first.crop} in {first.frame_size}; give --crop and --frame-size for all")
+                            f"{first.crop} in {first.frame_size}; give crop and frame_size for all")
     if not path.is_file():
         raise EruvError(f"{path}: no such video")
     try:
@@ -109,7 +109,7 @@ def draw_attention(
     except UnusableVideo as error:
         raise EruvError(f"{path}: {error}; name another video") from None
     if not 0 <= start < len(index.pts) or frames < 1:
-        raise EruvError(f"--start {start} --frames {frames}: the video has frames 0 to {len(index.pts) - 1}")
+        raise EruvError(f"start {start}, frames {frames}: the video has frames 0 to {len(index.pts) - 1}")
     frames = min(frames, len(index.pts) - start)
     video = IndexedVideos([Video(path.name, path)], first.frame_size, 1)
     found = [video_attention(net, video, start, frames, p=p, device=device) for _, net in networks]

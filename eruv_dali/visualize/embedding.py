@@ -65,7 +65,7 @@ def labelled_videos(dataset: str, root: Path, classes: Sequence[str]) -> list[li
     folder = find_root(root, {"ucf101": ucf101.FOLDER, "hmdb51": hmdb51.FOLDER, "folder": ""}[dataset])
     found = list_classes(folder)
     if len(set(classes)) < 2:
-        raise EruvError(f"--classes {','.join(classes)}: name at least two, of {', '.join(list(found)[:10])}"
+        raise EruvError(f"classes {','.join(classes)}: name at least two, of {', '.join(list(found)[:10])}"
                         f"{', …' if len(found) > 10 else ''}")
     if unknown := [name for name in classes if name not in found]:
         raise EruvError(f"class {unknown[0]!r} is not in {folder}, which has {', '.join(list(found)[:10])}"
@@ -87,7 +87,7 @@ def sample_clips(
     """
     share = samples // len(videos)
     if share < 2:
-        raise EruvError(f"--samples {samples} is fewer than two for each of {len(videos)} classes")
+        raise EruvError(f"samples {samples} is fewer than two for each of {len(videos)} classes")
     random = np.random.default_rng(seed)
     drawn, kept, at = [], [], 0
     clips = max(-(-share // min(share, len(each))) for each in videos)  # of each video, the same for all classes
