@@ -25,7 +25,8 @@ def test_mypy_finds_nothing(tmp_path):
                    "    return build_backbone('c3d').feature_dim\n"
                    "wrong: str = eruv_dali.RELATIONS\n"
                    "eruv_dali.RelationLaoder\n")
-    done = subprocess.run([sys.executable, "-m", "mypy", "eruv_dali", str(use)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "mypy", "eruv_dali", str(use)], cwd=ROOT, capture_output=True,
+                          text=True)
     found = [line for line in done.stdout.splitlines() if ": error:" in line]
     ours = [line for line in found if not line.startswith(str(use))]
     assert not ours and not done.stderr, done.stdout + done.stderr
