@@ -4,25 +4,52 @@
 """
 
 import importlib
+from typing import TYPE_CHECKING
 
-_HOMES = {
-    "RELATIONS": "eruv_dali.pretext.eruv",
-    "ClipLoader": "eruv_dali.loader",
-    "PretextLoader": "eruv_dali.pretext.loader",
-    "RelationLoader": "eruv_dali.pretext.relation_loader",
-    "PretextNet": "eruv_dali.models",
-    "RelationNet": "eruv_dali.models",
-    "build_backbone": "eruv_dali.models",
-    "load_backbone": "eruv_dali.models",
-    "save_backbone": "eruv_dali.models",
-    "Dataset": "eruv_dali.dataset",
-    "EruvError": "eruv_dali.errors",
-}
-__all__ = list(_HOMES)
+__version__ = "0.1.0"  # setup.cfg takes it from here
 
+__all__ = [
+    "RELATIONS",
+    "ClipLoader",
+    "Dataset",
+    "EruvError",
+    "PretextLoader",
+    "PretextNet",
+    "RelationLoader",
+    "RelationNet",
+    "build_backbone",
+    "load_backbone",
+    "save_backbone",
+]
 
-def __getattr__(name: str) -> object:
-    """Import public names when first asked for: DALI and PyTorch take seconds, and not every use needs both."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'eruv_dali' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+if TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr__`; a test compares the two lists
+    from eruv_dali.dataset import Dataset
+    from eruv_dali.errors import EruvError
+    from eruv_dali.loader import ClipLoader
+    from eruv_dali.models import PretextNet, RelationNet, build_backbone, load_backbone, save_backbone
+    from eruv_dali.pretext.eruv import RELATIONS
+    from eruv_dali.pretext.loader import PretextLoader
+    from eruv_dali.pretext.relation_loader import RelationLoader
+else:
+    _HOMES = {
+        "RELATIONS": "eruv_dali.pretext.eruv",
+        "ClipLoader": "eruv_dali.loader",
+        "PretextLoader": "eruv_dali.pretext.loader",
+        "RelationLoader": "eruv_dali.pretext.relation_loader",
+        "PretextNet": "eruv_dali.models",
+        "RelationNet": "eruv_dali.models",
+        "build_backbone": "eruv_dali.models",
+        "load_backbone": "eruv_dali.models",
+        "save_backbone": "eruv_dali.models",
+        "Dataset": "eruv_dali.dataset",
+        "EruvError": "eruv_dali.errors",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import public names when first asked for: DALI and PyTorch take seconds, and not every use needs both."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'eruv_dali' has no attribute {name!r}")
+        return getattr(importlib.import_module(_HOMES[name]), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

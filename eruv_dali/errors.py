@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 
-class EruvError(Exception):
+class EruvError(ValueError):
     """Bad input. The message is one line: it names the file or key and the offending value, and says what to do."""
 
 

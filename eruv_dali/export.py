@@ -19,7 +19,7 @@ from torch import nn
 
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_aside
-from eruv_dali.models import load_backbone
+from eruv_dali.models import Backbone, load_backbone
 
 TOLERANCE = 1e-3  # of the largest feature: what another order of additions may change
 
@@ -27,7 +27,7 @@ TOLERANCE = 1e-3  # of the largest feature: what another order of additions may 
 class FeaturesAndMaps(nn.Module):
     """A backbone that gives its feature maps beside its features."""
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
@@ -36,7 +36,7 @@ class FeaturesAndMaps(nn.Module):
         return maps.mean(dim=(2, 3, 4)), maps
 
 
-def export_onnx(backbone: nn.Module, path: Path, *, clip_length: int = 16, crop: int = 112) -> float:
+def export_onnx(backbone: Backbone, path: Path, *, clip_length: int = 16, crop: int = 112) -> float:
     """Write `backbone`, as it is in evaluation, to `path`, and compare onnxruntime's answer with PyTorch's.
 
     Args:
@@ -64,7 +64,8 @@ def export_onnx(backbone: nn.Module, path: Path, *, clip_length: int = 16, crop:
         warnings.simplefilter("ignore", FutureWarning)  # of torch's own code to itself
         program = torch.onnx.export(net, (clips,), input_names=["clips"], output_names=["features", "maps"],
                                     dynamic_shapes={"clips": {0: batch}}, dynamo=True, verbose=False)
-    program.save(content)
+    assert program is not None  # as always with `dynamo`
+    program.save(content)  # type: ignore[arg-type]  # it writes into open files too, which its annotation leaves out
     session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
     worst = 0.0
     for some in (clips, clips[:1]):  # the number of clips is free

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 
 class NoCompiler(Exception):

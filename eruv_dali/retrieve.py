@@ -24,6 +24,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def retrieval_scores(hit_Qk: np.ndarray, database: int) -> dict[str, float | Non
 
 
 def retrieve(
-    train: np.ndarray, train_labels: Sequence[int], test: np.ndarray, test_labels: Sequence[int], *,
-    device: str = "auto",
+    train: np.ndarray, train_labels: Sequence[int] | np.ndarray, test: np.ndarray,
+    test_labels: Sequence[int] | np.ndarray, *,     device: str = "auto",
 ) -> tuple[dict[str, float | None], np.ndarray, np.ndarray, np.ndarray]:
     """Search the training features for each row of the test features, (N, D) and (Q, D); labels are of the rows.
 
@@ -85,7 +86,7 @@ def retrieve_split(
     """Retrieve on one split and write its files into `out`. → {"query_rows", "database_rows", "topk"}"""
     train, test = features.of(split.train), features.of(split.test)
     for name, array in (("features_train.npy", train), ("features_test.npy", test)):
-        write_aside(out / name, lambda file, array=array: np.save(file, array))
+        write_aside(out / name, partial(np.save, arr=array))
     write_csv(out / "index.csv", ("video", "class", "split", "row"), [
         (path.resolve(), split.classes[label], side, row)
         for side, videos in (("train", split.train), ("test", split.test)) for row, (path, label) in enumerate(videos)])
@@ -154,7 +155,8 @@ def main() -> None:
 
 
 def _mean(figures: list[float | None]) -> float | None:
-    return None if None in figures else float(np.mean(figures))
+    known = [figure for figure in figures if figure is not None]
+    return float(np.mean(known)) if len(known) == len(figures) else None
 
 
 def _write_result(out: Path, result: dict) -> None:

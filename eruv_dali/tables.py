@@ -85,12 +85,12 @@ class Run:
         return "random" if not self.relations else "ERUV" if all_seven(self.relations) else " ".join(self.relations)
 
     @property
-    def in_paper(self) -> tuple | None:
+    def in_paper(self) -> tuple[str, str, bool] | None:
         """Key of the paper's figures, None where this network is not one of its."""
         other = self.pretext not in ("", ERUV) or (self.relations and not all_seven(self.relations))
         if self.result["width"] != PAPER_WIDTH or other:
             return None
-        return self.result["backbone"], self.result.get("dataset"), self.relations != ()
+        return self.result["backbone"], self.result.get("dataset", ""), self.relations != ()
 
 
 @dataclass
@@ -123,8 +123,8 @@ class Table:
     rows: list[Row] = field(default_factory=list)
 
 
-def all_seven(relations: Iterable[str]) -> bool:
-    return set(relations) == set(RELATIONS)
+def all_seven(relations: Iterable[str] | None) -> bool:
+    return set(relations or ()) == set(RELATIONS)
 
 
 def read_run(path: Path) -> Run:
@@ -217,6 +217,11 @@ def paper_tables(runs: Sequence[Run]) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
+def _reported(figures: dict[tuple[str, str, bool], float], run: Run) -> float | None:
+    """What the paper reports of this run's network, None where it reports nothing."""
+    return None if run.in_paper is None else figures.get(run.in_paper)
+
+
 def _names(runs: Iterable[Run]) -> tuple[str, ...]:
     return tuple(run.name for run in runs)
 
@@ -245,12 +250,13 @@ def _ablations(pretrained: list[Run], tuned: list[Run]) -> Table:
         follow = _together([run for run in known if run.training == training], *RECOGNITION_KEYS)
         for group in follow or [[]]:
             first = (asked or group)[0]
+            asked_of = first.relations or ()
             figures = {"accuracy": [run.result["accuracy"] for run in asked],
                        **{name: [run.result["per_relation"].get(name) for run in asked] for name in RELATIONS},
                        "top1": [run.result["top1"] for run in group]}
-            words = (" ".join(first.relations), first.network, f"{100 / len(first.relations):.1f}",
+            words = (" ".join(asked_of), first.network, f"{100 / len(asked_of):.1f}",
                      _data(group[0]) if group else "–")
-            paper = PAPER_RECOGNITION.get(group[0].in_paper) if group else None
+            paper = _reported(PAPER_RECOGNITION, group[0]) if group else None
             count = f"{len(asked)} + {len(group)}" if group else str(len(asked))
             table.rows.append(Row(words, figures, {"top1": paper}, _names((*asked, *group)), count))
     return table
@@ -267,7 +273,7 @@ def _recognition(runs: list[Run], file: str, title: str) -> Table:
         first = group[0]
         mode = first.result["mode"]
         method = {"finetune": "fine-tuned", "freeze": "linear probe", "knn": f"{first.result.get('k')} nearest"}[mode]
-        paper = PAPER_RECOGNITION.get(first.in_paper) if mode == "finetune" else None
+        paper = _reported(PAPER_RECOGNITION, first) if mode == "finetune" else None
         table.rows.append(Row((_data(first), _splits(first), first.network, first.start, method),
                               {key: [run.result[key] for run in group] for key in ("top1", "top5")}, {"top1": paper},
                               _names(group)))
@@ -282,7 +288,7 @@ def _retrieval(runs: list[Run], file: str, title: str) -> Table:
         first = group[0]
         table.rows.append(Row((_splits(first), first.network, first.start, first.result["queries"]),
                               {top: [run.result["topk"].get(top) for run in group] for top in TOPS},
-                              {"top1": PAPER_RETRIEVAL.get(first.in_paper)}, _names(group)))
+                              {"top1": _reported(PAPER_RETRIEVAL, first)}, _names(group)))
     table.rows.sort(key=lambda row: (row.words[:2], row.words[2] != "random"))
     return table
 
@@ -300,9 +306,10 @@ def _splits(run: Run) -> str:
 
 def mean_and_deviation(values: Sequence[float | None]) -> tuple[float | None, float | None]:
     """Mean, None where one is missing; sample deviation, None of fewer than two."""
-    if not values or None in values:
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
         return None, None
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+    return statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None
 
 
 def markdown(table: Table) -> str:

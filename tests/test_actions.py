@@ -149,13 +149,13 @@ def test_folder_bad_input(five_persons, tmp_path_factory):
             read_split("folder", five_persons, groups=wrong)
     with pytest.raises(EruvError, match="'bob' is none of those that .* finds: daria, denis, eli, ido, ira"):
         read_split("folder", five_persons, groups=r"/([a-z]+)_", test_groups=["bob"])
-    with pytest.raises(EruvError, match="need --groups"):
+    with pytest.raises(EruvError, match="need groups"):
         read_split("folder", five_persons, test_groups=["ido"])
     with pytest.raises(EruvError, match="'bend' cannot be on both sides"):
         read_split("folder", five_persons, groups="(a|e)")
     with pytest.raises(EruvError, match="test fraction 1"):
         read_split("folder", five_persons, test_fraction=1)
-    with pytest.raises(EruvError, match="--splits is for"):
+    with pytest.raises(EruvError, match="splits is for"):
         read_split("folder", five_persons, splits=five_persons)
     with pytest.raises(EruvError, match="groups are for"):
         read_split("ucf101", five_persons, groups="(x)")

@@ -265,9 +265,9 @@ def test_held_out_part(tmp_path, caplog):
     assert "single clips are held out" in caplog.text
     plain = [(tmp_path / f"a/{n}.avi", 0) for n in range(20)]
     assert hold_out(plain, tmp_path, ("a",), fraction=0.1, groups=None, seed=0).sum() == 2
-    with pytest.raises(EruvError, match="--val-fraction 0"):
+    with pytest.raises(EruvError, match="val_fraction 0"):
         hold_out(plain[:1], tmp_path, ("a",), fraction=0.1, groups=None, seed=0)
-    with pytest.raises(EruvError, match="--val-fraction 1"):
+    with pytest.raises(EruvError, match="val_fraction 1"):
         hold_out(plain, tmp_path, ("a",), fraction=1, groups=None, seed=0)
 
 
@@ -326,9 +326,9 @@ def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     (tmp_path / "config.yaml").write_text("data: {crop: 56, frame_size: [64, 86], mean: [0.4, 0.4, 0.4]}\n")
     start = load_pretrained(tmp_path / "best.pt")
     assert (start.crop, start.frame_size, start.mean) == (56, (64, 86), (0.4, 0.4, 0.4))
-    with pytest.raises(EruvError, match="holds a r3d of width 2, not --backbone c3d"):
+    with pytest.raises(EruvError, match="holds a r3d of width 2, not backbone c3d"):
         load_pretrained(tmp_path, backbone="c3d")
-    with pytest.raises(EruvError, match="holds a r3d of width 2, not --width 64"):
+    with pytest.raises(EruvError, match="holds a r3d of width 2, not width 64"):
         load_pretrained(tmp_path / "best.pt", width=64)
     (tmp_path / "bad.pt").write_bytes((tmp_path / "best.pt").read_bytes()[:5000])
     (tmp_path / "empty").mkdir()

@@ -81,7 +81,8 @@ def test_other_videos_are_refused_and_nothing_is_touched(two):
     done = run(b, "--out", out)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr == (f"error: {out}: holds 2 videos that are not among those named now ('a.mp4' first; is a disk "
-                           "not mounted?); nothing was changed; --add keeps what is held, --remove lets it go\n")
+                           "not mounted?); nothing was changed; add=True (--add) keeps what is held, remove=True "
+                           "(--remove) lets it go\n")
     assert state(out) == before
     done = run(b, "--out", out, "--add", "--remove")
     assert done.returncode == 2 and "not allowed with" in done.stderr
@@ -218,7 +219,7 @@ def test_kept_videos_whose_files_are_gone_or_changed(two):
     assert [(row["video"], row["frames"]) for row in rows(out)] == [("a.mp4", "60"), ("b.mp4", "60"), ("c.mp4", "60")]
     before = state(out)
     for options in ({"pack": "raw"}, {"frame_size": (64, 96)}):  # they would have to be decoded again
-        with pytest.raises(EruvError, match="a.mp4: is missing or has changed, .*128x171 --pack jpeg.*nothing was"):
+        with pytest.raises(EruvError, match="a.mp4: is missing or has changed, .*128x171, pack jpeg.*nothing was"):
             prepare([b], out, **OPTIONS, add=True, **options)
         assert state(out) == before
     prepare([b], out, **OPTIONS, add=True, rule="threshold", threshold=9.0, export=["html"])  # these need no decoding
@@ -311,7 +312,7 @@ def test_what_is_scanned_with_other_settings_stays_until_it_is_replaced(two, mon
     before = state(out)
     usage = shutil.disk_usage(out)
     monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
-    with pytest.raises(EruvError, match=r"1\.0 MB free, the pack needs about 7\.9 MB.*--pack jpeg"):
+    with pytest.raises(EruvError, match=r"1\.0 MB free, the pack needs about 7\.9 MB.*pack jpeg"):
         prepare([a], out, **OPTIONS, pack="raw")
     assert state(out) == before
 

@@ -105,4 +105,4 @@ def test_bad_input(monkeypatch, capsys, tmp_path, persons):
                                       str(tmp_path / "run")])
     with pytest.raises(SystemExit) as stop:
         run_program(main)
-    assert stop.value.code == 2 and "--splits is for ucf101 and hmdb51" in capsys.readouterr().err
+    assert stop.value.code == 2 and "splits is for ucf101 and hmdb51" in capsys.readouterr().err

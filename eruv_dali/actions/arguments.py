@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from eruv_dali.actions.folder import group_names, list_classes
 from eruv_dali.actions.prepared import keep_usable, prepare_labelled
@@ -66,8 +67,9 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
         if not args.root.is_dir():
             raise EruvError(f"{args.root}: no such folder; --root names the folder of videos, one folder a class")
         paths = [path for videos in list_classes(args.root).values() for path in videos]
-        draws = [(name, dict(test_groups=[name])) for name in sorted(set(group_names(args.root, paths, args.groups)
-                                                                         .values()))]
+        draws: list[tuple[str, dict[str, Any]]] = [
+            (name, dict(test_groups=[name]))
+            for name in sorted(set(group_names(args.root, paths, args.groups).values()))]
         if len(draws) < 2:
             raise EruvError(f"--leave-one-out: --groups {args.groups!r} finds only one group, {draws[0][0]!r}")
     elif args.test_groups:

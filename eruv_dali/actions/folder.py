@@ -32,8 +32,8 @@ def list_folder(
     classes = tuple(videos)
     everything = [(path, label) for label, name in enumerate(classes) for path in videos[name]]
     if groups is None and test_groups:
-        raise EruvError("test groups need --groups, the expression that finds a video's group in its path")
-    group_of = group_names(root, [path for path, _ in everything], groups) if groups is not None else None
+        raise EruvError("test_groups need groups, the expression that finds a video's group in its path")
+    group_of = group_names(root, [path for path, _ in everything], groups) if groups is not None else {}
     if test_groups:
         if unknown := sorted(set(test_groups) - set(group_of.values())):
             raise EruvError(f"test group {unknown[0]!r} is none of those that {groups!r} finds: "
@@ -74,11 +74,11 @@ def group_names(root: Path, paths: Sequence[str], groups: str) -> dict[str, str]
     if lost := [path for path, match in found.items() if match is None or match[1] is None]:
         raise EruvError(f"groups {groups!r} finds nothing in {len(lost)} of {len(paths)} paths under {root}, the first "
                         f"{lost[0]!r}; it is searched in the path from the class folder on")
-    return {path: match[1] for path, match in found.items()}
+    return {path: match[1] for path, match in found.items() if match}
 
 
 def draw_groups(
-    videos: list[tuple[str, int]], classes: tuple[str, ...], group_of: dict[str, str], fraction: float,
+    videos: list[tuple[str, int]], classes: Sequence[str], group_of: dict[str, str], fraction: float,
     random: np.random.Generator,
 ) -> set[str]:
     """The videos of the test side: groups in random order, while one of their classes still wants test videos."""

@@ -30,7 +30,7 @@ def list_hmdb51(root: Path, splits: str | Path | None, split: int) -> Listed:
     if not files:
         raise EruvError(f"{folder}: no files *{ending} for split {split} here")
     classes = tuple(file.name.removesuffix(ending) for file in files)
-    videos = {TRAIN: [], TEST: [], NEITHER: []}
+    videos: dict[str, list[tuple[str, int]]] = {TRAIN: [], TEST: [], NEITHER: []}
     for label, (name, file) in enumerate(zip(classes, files, strict=True)):
         for number, line in read_lines(file):
             video, _, side = line.rpartition(" ")

@@ -28,7 +28,7 @@ def read_lines(file: Path) -> list[tuple[int, str]]:
     try:
         text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
-        raise EruvError(f"{file}: cannot be read ({error.strerror}); --splits names the folder of split files"
+        raise EruvError(f"{file}: cannot be read ({error.strerror}); splits names the folder of split files"
                         ) from None
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
@@ -43,7 +43,7 @@ def find_splits(root: Path, splits: str | Path | None, usual: str, marker: str) 
     for place in places:
         if any(place.glob(marker)):
             return place
-    raise EruvError(f"{places[0]}: no split files here (looked for {marker}); name their folder with --splits")
+    raise EruvError(f"{places[0]}: no split files here (looked for {marker}); name their folder with splits")
 
 
 def find_root(root: Path, usual: str) -> Path:
@@ -53,5 +53,5 @@ def find_root(root: Path, usual: str) -> Path:
         EruvError: `root` is no folder.
     """
     if not root.is_dir():
-        raise EruvError(f"{root}: no such folder; --root names the folder of videos, one folder a class")
+        raise EruvError(f"{root}: no such folder; root names the folder of videos, one folder a class")
     return root / usual if (root / usual).is_dir() else root

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from eruv_dali.actions.split import NAMED, ActionSplit, check_sides
 from eruv_dali.dataset import Dataset
@@ -12,7 +13,7 @@ from eruv_dali.prepare import prepare
 from eruv_dali.prepare.plan import VideosNotNamed, removing_command
 from eruv_dali.video.find import find_videos
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 
 def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], device: str = "auto") -> Dataset:
@@ -27,7 +28,7 @@ def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], devi
     root = root.resolve()
     key = hashlib.sha256(str(root).encode()).hexdigest()[:8]
     folder = out.resolve().parent / f"dataset_{root.name}_{frame_size[0]}x{frame_size[1]}_{key}"
-    look = dict(pack="jpeg", min_length=1, frame_size=frame_size)
+    look: dict[str, Any] = dict(pack="jpeg", min_length=1, frame_size=frame_size)
     try:
         return _as_it_is(folder, root) or prepare([root], folder, device=device, **look)
     except VideosNotNamed as error:
@@ -67,7 +68,7 @@ def keep_usable(
     said = (f"{len(lost)} of {len(named)} videos cannot be decoded (reasons in {dataset.folder / 'rejected.csv'}): "
             f"{', '.join(map(str, lost[:NAMED]))}{', …' if len(lost) > NAMED else ''}")
     if not skip_missing:
-        raise EruvError(f"{said}; repair them, or leave them out with --skip-missing")
+        raise EruvError(f"{said}; repair them, or leave them out with skip_missing=True (--skip-missing)")
     log.warning("%s; they are left out", said)
     kept = []
     for name, split in splits:

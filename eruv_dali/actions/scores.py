@@ -15,13 +15,13 @@ def action_scores(logits_VC: np.ndarray, labels: Sequence[int], classes: Sequenc
         "videos", "top1", "top5" (None for 5 classes or fewer, where it says nothing), "per_class" {name: fraction, None
         for a class without videos}, "confusion" (row: the true class, column: the answer).
     """
-    labels = np.asarray(labels)
+    labels_V = np.asarray(labels)
     order_VC = np.argsort(-logits_VC, axis=1, kind="stable")
     confusion = np.zeros((len(classes), len(classes)), int)
-    np.add.at(confusion, (labels, order_VC[:, 0]), 1)
-    top5 = (order_VC[:, :TOP] == labels[:, None]).any(1).mean()
+    np.add.at(confusion, (labels_V, order_VC[:, 0]), 1)
+    top5 = (order_VC[:, :TOP] == labels_V[:, None]).any(1).mean()
     return {
-        "videos": len(labels), "top1": float((order_VC[:, 0] == labels).mean()),
+        "videos": len(labels), "top1": float((order_VC[:, 0] == labels_V).mean()),
         "top5": float(top5) if len(classes) > TOP else None,
         "per_class": _per_class(confusion, classes), "confusion": confusion.tolist(),
     }

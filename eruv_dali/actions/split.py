@@ -10,7 +10,7 @@ from eruv_dali.actions.folder import list_folder
 from eruv_dali.actions.lists import Listed, find_root
 from eruv_dali.errors import EruvError
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 DATASETS = ("ucf101", "hmdb51", "folder")
 NAMED = 5  # videos that a message names
@@ -59,7 +59,7 @@ def read_split(
     if dataset not in DATASETS:
         raise EruvError(f"dataset {dataset!r} is not one of {', '.join(DATASETS)}")
     if dataset != "folder" and (groups or test_groups):
-        raise EruvError(f"groups are for --dataset folder; {dataset} has official splits")
+        raise EruvError(f"groups are for dataset folder; {dataset} has official splits")
     folder, listed = list_split(dataset, Path(root), splits=splits, split=split, groups=groups,
                                 test_groups=test_groups, test_fraction=test_fraction, seed=seed)
     named = [path for side in (listed.train, listed.test) for path, _ in side]
@@ -69,7 +69,7 @@ def read_split(
                 f"{', '.join(missing[:NAMED])}{', …' if len(missing) > NAMED else ''}")
         if not skip_missing:
             hint = ("; unpack the .rar of each class" if any(folder.glob("*.rar")) else "")
-            raise EruvError(f"{said}; bring them back, or leave them out with --skip-missing{hint}")
+            raise EruvError(f"{said}; bring them back, or leave them out with skip_missing=True (--skip-missing){hint}")
         log.warning("%s; they are left out", said)
     absent = set(missing)
     train, test = ([(folder / path, label) for path, label in side if path not in absent]
@@ -87,7 +87,7 @@ def list_split(
     """The folder of class folders, and what a split names, whether the videos are there or not. See `read_split`."""
     if dataset == "folder":
         if splits is not None:
-            raise EruvError("--splits is for ucf101 and hmdb51; --dataset folder draws its split, or takes --groups")
+            raise EruvError("splits is for ucf101 and hmdb51; dataset folder draws its split, or takes groups")
         folder = find_root(root, "")
         return folder, list_folder(folder, groups=groups, test_groups=test_groups, test_fraction=test_fraction,
                                    seed=seed, split=split)

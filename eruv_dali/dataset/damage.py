@@ -34,6 +34,8 @@ def reading(file: Path, failure: type[EruvError] = EruvError) -> Iterator[None]:
     """
     try:
         yield
+    except EruvError:  # a ValueError too, but it says already what is wrong
+        raise
     except MALFORMED as error:
         if isinstance(error, OSError) and error.errno in NO_DAMAGE:
             raise EruvError(f"{file}: cannot be read ({error.strerror}); see to that, and run again") from None

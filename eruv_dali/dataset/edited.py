@@ -69,7 +69,7 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
                             "must be") from None
         lines.append(line)
     try:
-        numbers = np.array(table, np.int64).reshape(-1, len(SEGMENT))
+        numbers = np.array(table, np.int64).reshape(-1, len(SEGMENT_COLUMNS))
     except OverflowError:
         numbers = np.array([[min(max(number, -1), MOST + 1) for number in row] for row in table], np.int64)
     for row, column in np.argwhere((numbers < 0) | (numbers > MOST)):
@@ -78,9 +78,9 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
     segments = np.empty(len(table), SEGMENT)
     for number, column in enumerate(SEGMENT_COLUMNS):
         segments[column] = numbers[:, number]
-    if (wrong := first_outside(segments, videos)) is not None:
-        _, video, _, start, end = table[wrong]
-        raise EruvError(f"{file}: line {lines[wrong]}: start {start}, end {end} must satisfy 0 <= start < end <= "
+    if (outside := first_outside(segments, videos)) is not None:
+        _, video, _, start, end = table[outside]
+        raise EruvError(f"{file}: line {lines[outside]}: start {start}, end {end} must satisfy 0 <= start < end <= "
                         f"{videos[video].frames}, the frames of {videos[video].video}")
     _, first, inverse = np.unique(numbers[:, 0], return_index=True, return_inverse=True)
     for row in np.flatnonzero(first[inverse] != np.arange(len(numbers))):
@@ -130,7 +130,8 @@ def _says(cell: str, value: object) -> bool:
         return False
     if number == value or not number.is_finite() or value < ROUNDED_FROM:
         return number == value
-    digits, exponent = number.normalize().as_tuple()[1:]
+    _, digits, exponent = number.normalize().as_tuple()
+    assert isinstance(exponent, int)  # the number is finite
     return len(digits) >= 5 and abs(number - value) <= Decimal(10) ** exponent
 
 

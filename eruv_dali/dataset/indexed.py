@@ -12,7 +12,7 @@ from eruv_dali.video.find import Video
 from eruv_dali.video.index import FrameIndex, index_video
 from eruv_dali.video.open import UnusableVideo
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 
 class IndexedVideos:

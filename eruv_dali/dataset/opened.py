@@ -31,7 +31,7 @@ the value. `prepare` on the same folder makes everything as it was, without deco
 import json
 import logging
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -45,7 +45,7 @@ from eruv_dali.dataset.seal import Seal
 from eruv_dali.errors import EruvError
 from eruv_dali.video.index import FrameIndex
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 FORMAT = 3
 SMALLEST, LARGEST = 8, 65500  # height and width of frames; a JPEG is no larger
@@ -76,7 +76,7 @@ class Dataset:
         self._seal = Seal(self.folder)
         self._seal.content("dataset.json")
         self._every = self._read_videos()  # also those that were taken out of videos.csv
-        self._frames = self._map_frames()
+        self._frames: np.ndarray | None = self._map_frames()
         self.videos, self.segments = self._read_tables()
         self.index = lru_cache(maxsize=4096)(self._index)
         self.packed = PackReader(self.folder / "pack")
@@ -118,7 +118,7 @@ class Dataset:
             return
         files = sorted({video.pack for video in self.videos})
         for file in files:
-            self._whole(f"pack/{file}", lambda file=file: self._pack_damage(file))
+            self._whole(f"pack/{file}", partial(self._pack_damage, file))
         self.packed.hold(files)
 
     def close(self) -> None:
@@ -166,6 +166,7 @@ class Dataset:
         return frames
 
     def _frames_of(self, row: VideoRow) -> np.ndarray:
+        assert self._frames is not None, "the DATASET was closed"
         frames = self._frames[row.first : row.first + row.frames]
         # At first use of a video, 0.04 ms for 5,000 frames that are in memory: at opening, 70 million frames would be
         # 2 GB to read. The seal tells of any damage; this is for the case that the seal itself is mistaken.

@@ -48,6 +48,12 @@ class PackWriter:
         self.folder, self.kind = folder, kind
         self._file: io.BufferedWriter | None = None
 
+    @property
+    def _begun(self) -> io.BufferedWriter:
+        """The file of the video that was begun."""
+        assert self._file is not None, "begin_video comes first"
+        return self._file
+
     def begin_video(self) -> tuple[str, int]:
         """Start a video: the pack file's name and the offset at which the video's first frame will lie."""
         if self._file is None or self._file.tell() >= FILE_BYTES:
@@ -58,18 +64,18 @@ class PackWriter:
     def add(self, picture: np.ndarray) -> tuple[int, int]:
         """Append one (H, W, 3) uint8 frame: its size in bytes and its CRC-32."""
         data = encode_frame(picture, self.kind)
-        self._file.write(data)
+        self._begun.write(data)
         return len(data), zlib.crc32(data)
 
     def end_video(self) -> None:
         """Make what was appended durable, so that a record may name it."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._begun.flush()
+        os.fsync(self._begun.fileno())
 
     def drop_video(self, offset: int) -> None:
         """Take back the video begun at `offset`: it turned out unusable."""
-        self._file.seek(offset)
-        self._file.truncate()
+        self._begun.seek(offset)
+        self._begun.truncate()
 
     def close(self) -> None:
         if self._file is not None:
@@ -112,7 +118,7 @@ def pack_files(folder: Path) -> list[Path]:
 def first_damaged(packed: "PackReader", file: str, frames: np.ndarray) -> int | None:
     """The first of these FRAME records whose bytes are not those that were written, or None."""
     for number, (_, offset, size, crc, _) in enumerate(frames.tolist()):
-        if zlib.crc32(packed.bytes_at(file, offset, size)) != crc:
+        if zlib.crc32(packed.bytes_at(file, offset, size).data) != crc:
             return number
     return None
 

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def write_record(
 ) -> None:
     """Write a video's record: the moment from which it counts as done. `note` carries its "identity" and "scan"."""
     note = {"version": VERSION, "video": video.name, **note}
-    arrays = {} if frames is None else {"frames": frames}
+    arrays: dict[str, Any] = {} if frames is None else {"frames": frames}
     if curves is not None:
         arrays |= {f"curve_{field.name}": getattr(curves, field.name) for field in fields(curves)}
     path = record_path(dataset, video.name)
@@ -138,6 +139,6 @@ def _expect_facts(note: dict) -> None:
             "times")
 
 
-def _expect(holds: bool, what: str) -> None:
+def _expect(holds: object, what: str) -> None:
     if not holds:
         raise ValueError(f"its {what} cannot be right")

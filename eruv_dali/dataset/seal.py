@@ -14,6 +14,7 @@ import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from eruv_dali.dataset.damage import reading
 from eruv_dali.errors import EruvError
@@ -27,7 +28,7 @@ MARKED = ("frames.npy", "videos.csv", "segments.csv")
 def seal_dataset(folder: Path, settings: str) -> None:
     """Note how the files of a DATASET are now; `settings` is what dataset.json, which comes last of all, will hold."""
     pack = sorted(path.relative_to(folder).as_posix() for path in (folder / "pack").glob("*.bin"))
-    files = {"dataset.json": {"mark": None, "crc": zlib.crc32(settings.encode())}}
+    files: dict[str, dict[str, Any]] = {"dataset.json": {"mark": None, "crc": zlib.crc32(settings.encode())}}
     files |= {file: {"mark": None, "crc": _checksum(folder / file)} for file in SUMMED}
     files |= {file: {"mark": _mark(folder / file), "crc": _checksum(folder / file)} for file in MARKED}
     files |= {file: {"mark": _mark(folder / file), "crc": None} for file in pack}

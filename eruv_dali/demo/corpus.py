@@ -88,9 +88,9 @@ def render_corpus(
     workers = min(len(todo), cores())
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(render_film, *job) for job in todo]
-            for job in as_completed(jobs):
-                job.result()
+            running = [pool.submit(render_film, *job) for job in todo]
+            for rendered in as_completed(running):
+                rendered.result()
                 done += 1
                 if progress:
                     progress(done, num_videos)

@@ -24,11 +24,15 @@ def check_layout(dataset: str, root: Path, splits: Path | None) -> tuple[list[Fi
         EruvError: `root` is no folder.
     """
     if not root.is_dir():
-        raise EruvError(f"{root}: no such folder; --root names the folder of videos")
+        raise EruvError(f"{root}: no such folder; root names the folder of videos")
     check = {"thumos14": _thumos14, "folder": _folder}.get(dataset)
-    findings, videos = ([], [])
+    findings: list[Finding] = []
+    videos: list[Path] = []
     for item in check(root) if check else _official(dataset, root, splits):
-        (findings if isinstance(item, Finding) else videos).append(item)
+        if isinstance(item, Finding):
+            findings.append(item)
+        else:
+            videos.append(item)
     return findings, videos
 
 

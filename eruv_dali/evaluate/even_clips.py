@@ -76,7 +76,9 @@ class EvenClips:
         Raises:
             EruvError: a video that cannot be decoded.
         """
-        result, late, done = None, None, 0
+        result: np.ndarray | None = None
+        late: tuple[int, torch.Tensor] | None = None
+        done = 0
         self._loader.set_epoch(0)
         with progress("clips", transient=True, disable=not title) as bar, torch.inference_mode():
             task = bar.add_task(title, total=len(self._wanted))
@@ -90,11 +92,13 @@ class EvenClips:
                 if result is None:
                     rows = len(self.videos) if average_clips else len(self._wanted)
                     result = np.zeros((rows, out_BD.shape[1]), np.float32)
-                else:  # a batch behind, so that the copy from a GPU does not wait for the work just given to it
+                elif late is not None:
+                    # A batch behind, so that the copy from a GPU does not wait for the work just given to it.
                     self._keep(result, late, average_clips)
                 late = (done, out_BD)
                 done += len(out_BD)
                 bar.update(task, completed=done)
+        assert result is not None and late is not None  # there is a clip at least
         self._keep(result, late, average_clips)
         return result if average_clips else result.reshape(len(self.videos), self.clips, -1)
 
@@ -135,7 +139,7 @@ def names_in(dataset: Dataset, videos: Sequence[str | Path]) -> list[str]:
     if None in names:
         raise EruvError(f"{videos[names.index(None)]}: not in {dataset.folder} ({names.count(None)} of {len(names)} "
                         "videos are not); see its rejected.csv, or prepare it again")
-    return names
+    return [name for name in names if name is not None]
 
 
 def _source(

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.even_clips import EvenClips
+from eruv_dali.models.backbone import Backbone, channels_last
 from eruv_dali.video.frames import FRAME_SIZE
 
 
-def pool5(backbone: nn.Module, x_BCTHW: torch.Tensor) -> torch.Tensor:
+def pool5(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
     """Clips (B, 3, T, H, W) float → retrieval features (B, D): conv5, max-pooled (1, 2, 2), flat.
 
     D is 9,216 at full size: 512 channels x 2 x 3 x 3 for clips of 16x112x112 (ERUV, section on retrieval).
@@ -29,7 +29,7 @@ def pool5(backbone: nn.Module, x_BCTHW: torch.Tensor) -> torch.Tensor:
     return F.max_pool3d(maps_BCTHW, (1, 2, 2)).flatten(1)
 
 
-def average(backbone: nn.Module, x_BCTHW: torch.Tensor) -> torch.Tensor:
+def average(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
     """Clips (B, 3, T, H, W) float → (B, 8·width): conv5 averaged over time and space, what the heads are given."""
     return backbone(x_BCTHW)
 
@@ -38,7 +38,7 @@ LAYERS: dict[str, Callable] = {"pool5": pool5, "average": average}
 
 
 def video_features(
-    backbone: nn.Module, videos: Sequence[str | Path], *, clips: int = 10, clip_length: int = 16, crop: int = 112,
+    backbone: Backbone, videos: Sequence[str | Path], *, clips: int = 10, clip_length: int = 16, crop: int = 112,
     frame_size: tuple[int, int] = FRAME_SIZE, batch_size: int = 16, device: str = "auto", layer: str = "pool5",
     mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
     dataset: Dataset | None = None, average_clips: bool = False, title: str = "features",
@@ -63,7 +63,7 @@ def video_features(
     was_on, was_training = next(backbone.parameters()).device, backbone.training
     with EvenClips(videos, clips=clips, clip_length=clip_length, crop=crop, frame_size=frame_size, device=device,
                    batch_size=batch_size, mean=mean, std=std, dataset=dataset) as even:
-        backbone.to(even.device, memory_format=torch.channels_last_3d).eval()
+        channels_last(backbone, even.device).eval()
         try:
             return even.answers(lambda x_BCTHW: LAYERS[layer](backbone, x_BCTHW), average_clips=average_clips,
                                 title=title)

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from eruv_dali.errors import EruvError
-from eruv_dali.models import build_backbone, load_backbone
+from eruv_dali.models import Backbone, build_backbone, load_backbone
 from eruv_dali.models.backbone_file import FORMAT
 from eruv_dali.train.checkpoint import load_checkpoint
 from eruv_dali.train.config import DataConfig, load_config
@@ -26,7 +25,7 @@ class Pretrained(NamedTuple):
             paper's.
     """
 
-    backbone: nn.Module
+    backbone: Backbone
     init: str
     clip_length: int
     crop: int
@@ -61,22 +60,22 @@ def load_pretrained(
     if file.is_dir():
         found = [file / name for name in ("backbone.pt", "best.pt", "last.pt") if (file / name).exists()]
         if not found:
-            raise EruvError(f"{file}: no backbone.pt, best.pt or last.pt in this folder; --init names a RUN of "
+            raise EruvError(f"{file}: no backbone.pt, best.pt or last.pt in this folder; init names a RUN of "
                             "pretrain, a checkpoint, or none")
         file = found[0]
     if not file.exists():
-        raise EruvError(f"{file}: no such checkpoint; --init names a RUN of pretrain, a checkpoint, or none")
+        raise EruvError(f"{file}: no such checkpoint; init names a RUN of pretrain, a checkpoint, or none")
     net = load_backbone(file) if _is_backbone_file(file) else _from_checkpoint(file)
     for what, asked, has in (("backbone", backbone, net.name), ("width", width, net.width)):
         if asked is not None and asked != has:
-            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not --{what} {asked}; leave --{what} "
+            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not {what} {asked}; leave {what} "
                             "away, or name another checkpoint")
     config = file.parent / "config.yaml"
     return _described(net, str(file), load_config(config).data if config.exists() else DataConfig())
 
 
-def _described(backbone: nn.Module, init: str, data: DataConfig) -> Pretrained:
-    return Pretrained(backbone, init, data.clip_length, data.crop, tuple(data.frame_size), tuple(data.mean),
+def _described(backbone: Backbone, init: str, data: DataConfig) -> Pretrained:
+    return Pretrained(backbone, init, data.clip_length, data.crop, data.height_and_width, tuple(data.mean),
                       tuple(data.std))
 
 
@@ -91,7 +90,7 @@ def _is_backbone_file(file: Path) -> bool:
     return isinstance(record, dict) and record.get("format") == FORMAT
 
 
-def _from_checkpoint(file: Path) -> nn.Module:
+def _from_checkpoint(file: Path) -> Backbone:
     """The backbone within a checkpoint of pretrain."""
     state = load_checkpoint(file)
     run = state.get("fingerprint", {})

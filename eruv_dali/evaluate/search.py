@@ -81,8 +81,8 @@ def _top(similarity_QN: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tenso
     tied = values[:, k - 1] == values[:, -1] if values.shape[1] > k else torch.zeros(len(values), dtype=torch.bool)
     values, index = values[:, :k].contiguous(), index[:, :k].contiguous()
     if tied.any():
-        order = similarity_QN[tied].sort(dim=1, descending=True, stable=True)
-        values[tied], index[tied] = order.values[:, :k], order.indices[:, :k]
+        anew = similarity_QN[tied].sort(dim=1, descending=True, stable=True)
+        values[tied], index[tied] = anew.values[:, :k], anew.indices[:, :k]
     by_index = index.argsort(1)
     values, index = values.gather(1, by_index), index.gather(1, by_index)
     values, order = values.sort(dim=1, descending=True, stable=True)
@@ -95,6 +95,8 @@ def _unit(features_ND: np.ndarray | torch.Tensor, device: torch.device) -> torch
     return F.normalize(features_ND.to(device, torch.float32), dim=1)
 
 
-def hits(index_Qk: np.ndarray, query_label_Q: Sequence[int], database_label_N: Sequence[int]) -> np.ndarray:
+def hits(
+    index_Qk: np.ndarray, query_label_Q: Sequence[int] | np.ndarray, database_label_N: Sequence[int] | np.ndarray
+) -> np.ndarray:
     """(Q, k) bool: whether each neighbour has its query's label."""
     return np.asarray(database_label_N)[index_Qk] == np.asarray(query_label_Q)[:, None]

@@ -10,7 +10,7 @@ import numpy as np
 from eruv_dali.actions.folder import draw_groups, group_names
 from eruv_dali.errors import EruvError
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 # Clips of one film look alike, so that as a judge of epochs one would flatter those that learnt another by heart.
 FILMS = {
@@ -32,7 +32,7 @@ def hold_out(
         EruvError: `fraction` is not in [0, 1), or some class has too few videos or groups for two parts.
     """
     if not 0 <= fraction < 1:
-        raise EruvError(f"--val-fraction {fraction} must lie between 0 and 1")
+        raise EruvError(f"val_fraction {fraction} must lie between 0 and 1")
     if fraction == 0:
         return np.zeros(len(train), bool)
     paths = [path.relative_to(root).as_posix() for path, _ in train]
@@ -52,6 +52,6 @@ def hold_out(
             log.warning("single clips are held out, not whole films: %s", error)
             held = draw(None)
     except EruvError as error:
-        raise EruvError(f"no part of the training videos can be held out: {error}; or use --val-fraction 0: the last "
+        raise EruvError(f"no part of the training videos can be held out: {error}; or use val_fraction 0: the last "
                         "epoch is then taken") from None
     return np.array([path in held for path in paths])

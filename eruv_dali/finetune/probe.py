@@ -38,7 +38,7 @@ def probe_logits(
     if held_out.any():
         fit = {value: _train(train_VKD[~held_out], labels[~held_out], classes, value) for value in PENALTIES}
         loss = {value: _loss(weights, train_VKD[held_out], labels[held_out]) for value, weights in fit.items()}
-        penalty = min(loss, key=loss.get)
+        penalty = min(loss, key=loss.__getitem__)
     return _logits(_train(train_VKD, labels, classes, penalty), test_VKD), penalty
 
 

@@ -22,7 +22,7 @@ from eruv_dali.evaluate.even_clips import EvenClips, names_in
 from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.loader import ClipLoader
 from eruv_dali.loader.clip_loader import ClipBatch
-from eruv_dali.models import save_backbone
+from eruv_dali.models import Backbone, save_backbone
 from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
 from eruv_dali.train.processes import ALONE, Processes, join
@@ -48,7 +48,7 @@ class Recipe:
 class ActionNet(nn.Module):
     """Clips (B, 3, T, H, W) float → logits (B, classes) float: a backbone and one linear layer."""
 
-    def __init__(self, backbone: nn.Module, classes: int) -> None:
+    def __init__(self, backbone: Backbone, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = nn.Linear(backbone.feature_dim, classes)
@@ -69,7 +69,7 @@ class FinetuneTask:
     """
 
     program = "finetune"
-    free = ("recipe.epochs",)
+    free: tuple[str, ...] = ("recipe.epochs",)
 
     def __init__(
         self, net: ActionNet, loader: ClipLoader, held_out: Sequence[tuple[Path, int]], look: dict[str, Any],
@@ -170,6 +170,7 @@ def train_actions(
     precision = choose_precision("auto", place)
     names = names_in(dataset, [path for path, _ in train])
     clips = [(name, None, label) for name, (_, label), held in zip(names, train, held_out, strict=True) if not held]
+    left_out = [video for video, held in zip(train, held_out, strict=True) if held]
     look = {**start.look, "device": device, "dataset": dataset}
     fingerprint = {**{f"recipe.{key}": value for key, value in asdict(recipe).items()}, "init": start.init,
                    "classes": list(classes), "crop": start.crop, "videos": [list(clip) for clip in clips]}
@@ -177,7 +178,7 @@ def train_actions(
         disk_errors_named(out),
         ClipLoader(clips, batch_size=recipe.batch_size, random_crop=True, hold_last=True, shuffle=True, dtype=precision,
                    seed=recipe.seed, shard_id=processes.rank, num_shards=processes.world, **look) as loader,
-        FinetuneTask(net, loader, [train[number] for number in np.flatnonzero(held_out)], look, classes, fingerprint
+        FinetuneTask(net, loader, left_out, look, classes, fingerprint
                      ) as task,
     ):
         optim = OptimConfig(epochs=recipe.epochs, lr=recipe.lr, momentum=recipe.momentum,

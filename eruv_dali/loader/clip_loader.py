@@ -22,7 +22,7 @@ from eruv_dali.streams import stream
 from eruv_dali.video.find import Video, find_videos
 from eruv_dali.video.frames import FRAME_SIZE
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 # Of a batch's clips: (B, 3, T, H, W) with channels last in memory, or (B, T, 3, H, W), dense.
 LAYOUTS = {"CTHW": "THWC", "TCHW": "TCHW"}
@@ -123,16 +123,18 @@ class ClipLoader(EpochLoader):
             if not isinstance(source, Iterable):
                 raise EruvError(f"source {source!r} must be a folder, a video file, a DATASET, or a list of clips")
             source = list(source)
-        listed = isinstance(source, list) and not (source and all(isinstance(item, (str, Path)) for item in source))
-        if dataset is not None and not listed:
+        clips: list[Any] | None = None  # of a list of clips
+        if isinstance(source, list) and not (source and all(isinstance(item, (str, Path)) for item in source)):
+            clips = source
+        if dataset is not None and clips is None:
             raise EruvError("dataset is for a list of clips; a DATASET to load whole is given as the source")
-        if hold_last and not listed:
+        if hold_last and clips is None:
             raise EruvError("hold_last is for a list of clips; whole videos are cut into clips that fit")
         reading = Reading(height_and_width("frame_size", frame_size), bool(skip_unreadable),
                           cores() if threads is None else whole_number("threads", threads, least=1))
-        if listed:
-            videos, self._clips = _listed(source, dataset, 1 if hold_last else span, reading)
-            self.classes = ()
+        self.classes: tuple[str, ...] = ()
+        if clips is not None:
+            videos, self._clips = _listed(clips, dataset, 1 if hold_last else span, reading)
         else:
             videos, self._clips, self.classes = _whole(source, span, reading)
         frame_size = (videos.frame_height, videos.frame_width)
@@ -161,8 +163,9 @@ class ClipLoader(EpochLoader):
         if start == ANYWHERE:
             start = random.integers(max(1, last - self._span + 2))
         frames = np.minimum(start + self.stride * np.arange(self.clip_length), last)
-        crop = tuple(int(random.integers(room)) if self.random_crop else (room - 1) // 2 for room in self._room)
-        request = ClipRequest(int(clip["video"]), int(clip["shot"]), int(clip["segment"]), frames, 0, crop, self.stride)
+        top, left = (int(random.integers(room)) if self.random_crop else (room - 1) // 2 for room in self._room)
+        request = ClipRequest(int(clip["video"]), int(clip["shot"]), int(clip["segment"]), frames, 0, (top, left),
+                              self.stride)
         return LabelledClip((request,), int(clip["label"]))
 
     def _place(self, epoch: int, number: int) -> int:
@@ -249,10 +252,11 @@ def _checked(number: int, clip: Any) -> tuple[str, int | None, int]:
 
 
 def _whole(
-    source: str | Path | Dataset | list[str | Path], span: int, reading: Reading
+    source: str | Path | Dataset | list[Any], span: int, reading: Reading
 ) -> tuple[Dataset | IndexedVideos, np.ndarray, tuple[str, ...]]:
     """Videos, (N,) CLIP, end to end, and the classes, of videos or a DATASET."""
-    paths = [source] if isinstance(source, (str, Path)) else source
+    paths = [] if isinstance(source, Dataset) else [source] if isinstance(source, (str, Path)) else source
+    videos: Dataset | IndexedVideos
     if isinstance(source, Dataset) or (Path(paths[0]) / "dataset.json").exists():
         videos = source if isinstance(source, Dataset) else Dataset(paths[0])
         pieces = videos.segments

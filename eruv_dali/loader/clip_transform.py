@@ -215,7 +215,8 @@ def _cuda_headers() -> list[Path]:
             return [folder]
 
     nvidia = importlib.util.find_spec("nvidia")
-    wheels = [folder for root in nvidia.submodule_search_locations for folder in sorted(Path(root).glob("*/include"))]
+    roots = (nvidia.submodule_search_locations if nvidia else None) or []
+    wheels = [folder for root in roots for folder in sorted(Path(root).glob("*/include"))]
     wheels += [folder / "cccl" for folder in wheels]
     folders = []
     for header, wheel in CUDA_HEADER_WHEELS.items():

@@ -9,7 +9,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -24,7 +24,7 @@ from eruv_dali.loader.prefetch import ClipEngine
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.loader.shards import check_shard, numbers_of, rounds, running_shard
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 100  # at replacing one item, before the videos are called unusable
 
@@ -48,6 +48,9 @@ class ClipInfo(NamedTuple):
     rotation: int
     crop: tuple[int, int]
     speed: int
+
+
+Loader = TypeVar("Loader", bound="EpochLoader")
 
 
 class EpochLoader(ABC):
@@ -182,7 +185,7 @@ class EpochLoader(ABC):
             self._passes += 1
             self._end()
 
-    def __enter__(self) -> "EpochLoader":
+    def __enter__(self: Loader) -> Loader:
         return self
 
     def __exit__(self, *_: object) -> None:

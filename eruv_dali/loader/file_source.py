@@ -21,7 +21,7 @@ from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.video.reader import FrameNotFound, FrameReader
 from eruv_dali.video.remux import DALI_CODECS
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 # Where DALI decodes what it can. Its CPU decoder knows VP8, VP9 and MJPEG, but decodes each clip by itself, where PyAV
 # decodes the clips of one group of pictures once.

@@ -64,7 +64,7 @@ class PackSource:
             for n, (_, offset, size, crc, _) in zip(request.frames, records.tolist(), strict=True):
                 picture = dataset.packed.bytes_at(file, offset, size)
                 # 30 times quicker than decoding it; and bytes that are no JPEG crash DALI 2.4, the whole process.
-                if zlib.crc32(picture) != crc:
+                if zlib.crc32(picture.data) != crc:
                     path = dataset.videos[request.video].path
                     damaged[position] = Unreadable(
                         np.array([n]), f"{path}: frame {n} cannot be decoded (wrong checksum in pack/{file})")

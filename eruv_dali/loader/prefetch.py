@@ -23,7 +23,7 @@ from eruv_dali.loader.pack_source import PackSource
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.requests import ClipRequest
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -63,14 +63,14 @@ class ClipEngine:
     def __init__(self, videos: Dataset | IndexedVideos, clip: ClipFormat, *, max_clips: int, threads: int) -> None:
         _ENGINES.add(self)
         self.clip, self._max_clips = clip, max_clips
-        packed = videos.pack != "none"
-        self.ahead = 2 * IN_DALI if packed else max(2 * IN_DALI, CLIPS_AHEAD // max_clips)
+        packed = videos if isinstance(videos, Dataset) and videos.pack != "none" else None
+        self.ahead = 2 * IN_DALI if packed is not None else max(2 * IN_DALI, CLIPS_AHEAD // max_clips)
         self.waited = 0.0
         # A depth above 1 makes DALI's first run wait for as many inputs; the dynamic executor takes any number of runs
         # ahead all the same, so the depth is kept here.
         self._settings = dict(num_threads=threads, exec_dynamic=True, prefetch_queue_depth=1,
                               device_id=clip.device_id)
-        self.source = PackSource(videos, clip) if packed else FileSource(videos, clip, threads)
+        self.source = PackSource(packed, clip) if packed is not None else FileSource(videos, clip, threads)
         self._pipeline = self._build(max_clips)
         self._waiting: deque[Batch] = deque()  # submitted, not yet given to DALI
         self._running: deque[Batch] = deque()  # in DALI

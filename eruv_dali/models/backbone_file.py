@@ -12,15 +12,17 @@ reads it without this package:
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from difflib import get_close_matches
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
+from eruv_dali.models.backbone import Backbone
 from eruv_dali.models.c3d import C3D
 from eruv_dali.models.resnet3d import R3D, R2Plus1D
 
@@ -28,10 +30,10 @@ BACKBONES = ("c3d", "r3d", "r2plus1d")
 FORMAT, VERSION = "eruv_dali.backbone", 1
 WANTED = "give the backbone.pt that pretraining writes in its run folder"
 
-_CLASSES = {"c3d": C3D, "r3d": R3D, "r2plus1d": R2Plus1D}
+_CLASSES: dict[str, Callable[..., Backbone]] = {"c3d": C3D, "r3d": R3D, "r2plus1d": R2Plus1D}
 
 
-def build_backbone(name: str, *, width: int = 64) -> nn.Module:
+def build_backbone(name: str, *, width: int = 64) -> Backbone:
     """A 3D CNN with PyTorch's default random weights: `forward` takes clips (B, 3, T, H, W) float to features (B, D).
 
     name: one of `BACKBONES`. width: channels of the first convolution; all others are multiples of it, and
@@ -47,7 +49,7 @@ def build_backbone(name: str, *, width: int = 64) -> nn.Module:
     return _CLASSES[name](width=width)
 
 
-def save_backbone(backbone: nn.Module, path: str | Path) -> None:
+def save_backbone(backbone: Backbone, path: str | Path) -> None:
     """Write `backbone` (from `build_backbone`) to `path`. A reader finds the old file or the whole new one."""
     path = Path(path)
     record = {
@@ -63,7 +65,7 @@ def save_backbone(backbone: nn.Module, path: str | Path) -> None:
     write_aside(path, lambda file: file.write(content.getbuffer()))
 
 
-def load_backbone(path: str | Path) -> nn.Module:
+def load_backbone(path: str | Path) -> Backbone:
     """The backbone that `save_backbone` wrote to `path`, on the CPU and in training mode.
 
     Raises `EruvError` where the file is missing, damaged, of another kind, or does not fit the network it names.
@@ -78,7 +80,8 @@ def load_backbone(path: str | Path) -> nn.Module:
             "use the eruv_dali that wrote it"
         )
     try:
-        backbone = build_backbone(record.get("backbone"), width=record.get("width"))
+        told: dict[str, Any] = {"backbone": None, "width": None, **record}
+        backbone = build_backbone(told["backbone"], width=told["width"])
     except EruvError as error:
         raise EruvError(f"{path}: {error}") from error
     _check_fit(path, backbone, record.get("state_dict"))
@@ -107,7 +110,7 @@ def _read(path: Path) -> object:
         ) from error
 
 
-def _check_fit(path: Path, backbone: nn.Module, state: object) -> None:
+def _check_fit(path: Path, backbone: Backbone, state: object) -> None:
     """Raise `EruvError` naming the first tensor that is missing, unknown or of another shape."""
     what = f"{path} does not hold a {backbone.name} of width {backbone.width}"
     if not isinstance(state, dict):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from eruv_dali.errors import EruvError
+from eruv_dali.models.backbone import Backbone
 
 MIN_FRAMES, MIN_SIDE = 8, 16  # four pools halve height and width, three of them halve time
 
@@ -24,7 +25,7 @@ def conv_bn_relu(channels_in: int, channels_out: int) -> nn.Sequential:
     )
 
 
-class C3D(nn.Module):
+class C3D(Backbone):
     """C3D backbone: clips (B, 3, T, H, W) float → features (B, 8·width) float.
 
                  16×112×112        16×56×56      8×28×28            4×14×14            2×7×7   (width 64)

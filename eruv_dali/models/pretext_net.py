@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from eruv_dali.errors import EruvError
+from eruv_dali.models.backbone import Backbone
 from eruv_dali.models.heads import HeadOptions, concatenated
 
 
@@ -23,7 +24,7 @@ class PretextNet(nn.Module):
         EruvError: clips of another shape.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, *, clips: int) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, *, clips: int) -> None:
         super().__init__()
         self.backbone, self.head, self.clips = backbone, head, clips
 
@@ -56,7 +57,7 @@ class RelationNet(PretextNet):
     """
 
     def __init__(
-        self, backbone: nn.Module, num_relations: int, *, head: str = "mlp", hidden: int = 512, dropout: float = 0.5
+        self, backbone: Backbone, num_relations: int, *, head: str = "mlp", hidden: int = 512, dropout: float = 0.5
     ):
         answer = concatenated(2, backbone.feature_dim, num_relations, HeadOptions(head, hidden, dropout))
         super().__init__(backbone, answer, clips=2)

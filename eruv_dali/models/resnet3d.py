@@ -16,14 +16,16 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from eruv_dali.models.backbone import Backbone
+
 Triple = tuple[int, int, int]
 MakeConv = Callable[[int, int, Triple, Triple], nn.Module]  # (channels in, channels out, kernel, stride)
 
 
 def conv3d(channels_in: int, channels_out: int, kernel: Triple, stride: Triple) -> nn.Conv3d:
     """A full 3D convolution that pads by half its kernel."""
-    padding = tuple(k // 2 for k in kernel)
-    return nn.Conv3d(channels_in, channels_out, kernel, stride, padding, bias=False)
+    k_t, k_h, k_w = kernel
+    return nn.Conv3d(channels_in, channels_out, kernel, stride, (k_t // 2, k_h // 2, k_w // 2), bias=False)
 
 
 def factorised_channels(channels_in: int, channels_out: int, kernel: Triple) -> int:
@@ -54,14 +56,14 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, make_conv: MakeConv):
         super().__init__()
-        k, s = (3, 3, 3), (stride,) * 3
+        k, s = (3, 3, 3), (stride, stride, stride)
         self.conv1 = make_conv(channels_in, channels_out, k, s)
         self.bn1 = nn.BatchNorm3d(channels_out)
         self.conv2 = make_conv(channels_out, channels_out, k, (1, 1, 1))
         self.bn2 = nn.BatchNorm3d(channels_out)
         self.relu = nn.ReLU(inplace=True)
         if stride == 1 and channels_in == channels_out:
-            self.shortcut = nn.Identity()
+            self.shortcut: nn.Module = nn.Identity()
         else:
             self.shortcut = nn.Sequential(
                 make_conv(channels_in, channels_out, (1, 1, 1), s), nn.BatchNorm3d(channels_out)
@@ -73,14 +75,12 @@ class BasicBlock(nn.Module):
         return self.relu(y_BCTHW + self.shortcut(x_BCTHW))
 
 
-class ResNet3D(nn.Module):
+class ResNet3D(Backbone):
     """Residual backbone: clips (B, 3, T, H, W) float → features (B, 8·width) float. Use `R3D` or `R2Plus1D`.
 
                 16×112×112             16×56×56      8×28×28       4×14×14       2×7×7    (width 64)
         clip ─► stem 3×7×7, (1,2,2) ─► stage1 64 ─► stage2 128 ─► stage3 256 ─► stage4 512 ─mean─► 512
     """
-
-    name: str
 
     def __init__(self, make_conv: MakeConv, *, width: int = 64):
         super().__init__()

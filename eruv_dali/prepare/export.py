@@ -12,6 +12,7 @@ the frame number; in others the frame's time, rounded, because that is how editi
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,10 +106,10 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
         end = shot.end
     if end < len(record.frames):
         clips.append(clip("too short for a shot", end, len(record.frames), {}))
-    track = {"OTIO_SCHEMA": "Track.1", "metadata": {}, "name": "shots", "source_range": None, "effects": [],
-             "markers": [], "enabled": True, "children": clips, "kind": "Video"}
-    stack = {"OTIO_SCHEMA": "Stack.1", "metadata": {}, "name": "tracks", "source_range": None, "effects": [],
-             "markers": [], "enabled": True, "children": [track]}
+    track: dict[str, Any] = {"OTIO_SCHEMA": "Track.1", "metadata": {}, "name": "shots", "source_range": None,
+                             "effects": [], "markers": [], "enabled": True, "children": clips, "kind": "Video"}
+    stack: dict[str, Any] = {"OTIO_SCHEMA": "Stack.1", "metadata": {}, "name": "tracks", "source_range": None,
+                             "effects": [], "markers": [], "enabled": True, "children": [track]}
     timeline = {"OTIO_SCHEMA": "Timeline.1", "metadata": {}, "name": note["video"], "global_start_time": None,
                 "tracks": stack}
     return json.dumps(timeline, indent=1, ensure_ascii=False) + "\n"

@@ -29,7 +29,7 @@ class VideosNotNamed(EruvError):
         held = "1 video that is" if len(names) == 1 else f"{len(names)} videos that are"
         self.said = (f"{out}: holds {held} not among those named now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
                      "disk not mounted?); nothing was changed")
-        super().__init__(f"{self.said}; --add keeps what is held, --remove lets it go")
+        super().__init__(f"{self.said}; add=True (--add) keeps what is held, remove=True (--remove) lets it go")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ def make_plan(
         EruvError: a video would take the place of another one of the same name, or one to keep cannot be kept.
     """
     held = {path: _note(path) for path in sorted((out / "records").glob("*.npz"))}
+    notes = {path: note for path, note in held.items() if note}  # of the records that can be read
     if add:
         videos = _by_held_names(out, videos, held)
     here = {video: identity(video) for video in videos}
@@ -86,9 +87,9 @@ def make_plan(
     clashing = [path for path in replaced if _usable(path, held[path], shortest)]
     if clashing and not remove:
         video = named[clashing[0]]
-        raise EruvError(f"{out}: holds {held[clashing[0]]['identity'][0]} by the name {video.name!r}, which "
+        raise EruvError(f"{out}: holds {notes[clashing[0]]['identity'][0]} by the name {video.name!r}, which "
                         f"{here[video][0]} would have now; nothing was changed; give their common folder, or let the "
-                        "former go with --remove")
+                        "former go by remove=True (--remove)")
     lost = [path for path in unnamed if _usable(path, held[path], shortest)]
     if lost and not (add or remove):
         raise VideosNotNamed(out, sorted(_name(path, held[path]) for path in lost))
@@ -100,17 +101,20 @@ def make_plan(
     in_the_way = [path for path, note in other.items() if path in named and note is None and path.is_dir()]
     gone = replaced + in_the_way + ([] if add else unnamed)
     by_file = {tuple(note["identity"]): path for path, note in held.items() if note}
-    todo, carried, kept, suspect = [], {}, [], _suspect_packs(out)
+    todo: list[Video] = []
+    carried: dict[Video, Path] = {}
+    kept, suspect = [], _suspect_packs(out)
     with closing(PackReader(out / "pack")) as packed:
         for path, video in named.items():
             source = path if path in held else by_file.get(tuple(here[video]))
-            note = held.get(source)
-            if note is None or _changed(note, here[video]) or _stale(source, note, scan, suspect, packed):
+            note = notes.get(source) if source else None
+            if (source is None or note is None or _changed(note, here[video])
+                    or _stale(source, note, scan, suspect, packed)):
                 todo.append(video)
             elif source != path or note["identity"] != here[video]:
                 carried[video] = source
-        for path in sorted(unnamed, key=lambda path: held[path]["video"]) if add else ():
-            note = held[path]
+        for path in sorted(unnamed, key=lambda path: notes[path]["video"]) if add else ():
+            note = notes[path]
             video = Video(note["video"], Path(note["identity"][0]))
             kept.append(video)
             stale = _stale(path, note, scan, suspect, packed)
@@ -119,12 +123,12 @@ def make_plan(
             elif stale and stale != PROVISIONAL and "reason" not in note:
                 raise EruvError(f"{video.path}: is missing or has changed, and without it {video.name!r} cannot be "
                                 f"kept ({stale}); nothing was changed; bring the file back, ask for what it was "
-                                "scanned with, or let it go with --remove")
+                                "scanned with, or let it go by remove=True (--remove)")
 
     used: dict[str, int] = {}
-    for path in held.keys() - gone:
-        note = held[path]
-        if note and note.get("pack"):
+    for path in notes.keys() - gone:
+        note = notes[path]
+        if note.get("pack"):
             used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
     removed = sorted(_name(path, held[path]) for path in clashing + lost) if remove else []
     return Plan(
@@ -194,7 +198,7 @@ def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackRe
     """Why a record is no longer good though the file is the same, or nothing."""
     if note["scan"] != asdict(scan):
         height, width, pack = (note["scan"].get(key, "?") for key in ("frame_height", "frame_width", "pack"))
-        return f"it was scanned with --frame-size {height}x{width} --pack {pack}"
+        return f"it was scanned with frame_size {height}x{width}, pack {pack}"
     if note.get("pack") and _pack_lost(packed, note, path, note["pack"] in suspect):
         return "its part of the pack is damaged"
     return PROVISIONAL if note.get("provisional") else ""

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ class Scanner:
         file, offset = writer.begin_video() if packing else ("", 0)
         statistics = ShotStatistics(device=self.device)
         stamps, keys, sizes, count = [], [], [], 0
-        note = {"identity": identity(job.video), "scan": asdict(self.scan)}
+        note: dict[str, Any] = {"identity": identity(job.video), "scan": asdict(self.scan)}
         if job.provisional:
             note["provisional"] = True
         picture_sizes = [HOG_SIZE] + [(self.scan.frame_height, self.scan.frame_width)] * packing

@@ -112,7 +112,7 @@ def scan_all(
             started = time.monotonic()
             follow(pool.run(deque(map(Job, videos))))
         for video, lost in losses.items():
-            step = what_next(lost, time_limit)
+            step: Job | Rejected | None = what_next(lost, time_limit)
             while isinstance(step, Job):
                 seen[video], tries = 0, len(lost)
                 with Workers(make, count=1, patience=time_limit) as alone:
@@ -147,8 +147,8 @@ def _say_lost(lost: Lost, step: Job | Rejected, time_limit: float) -> None:
 
 def _exit_words(code: int | None) -> str:
     try:
-        return signal.Signals(-code).name
-    except (ValueError, TypeError):
+        return signal.Signals(-(code or 0)).name
+    except ValueError:
         return f"exit code {code}"
 
 
@@ -169,7 +169,7 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
         raise EruvError(
             f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, the largest part for "
             f"{longest.path} (about {expected[longest]:,} frames, says its header); leave that out, choose another "
-            f"disk, {'--pack jpeg, ' * (scan.pack == 'raw')}or --pack none")
+            f"disk, {'pack jpeg, ' * (scan.pack == 'raw')}or pack none")
 
 
 def disk_size(count: float) -> str:

@@ -6,6 +6,7 @@ An HTML page holds its pictures within itself and can be sent to somebody; a PNG
 import base64
 import html
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Drawing:
     """What there is to draw of one video; `threshold` None is the rule's own."""
 
     record: Record
-    shots: list[Shot]
+    shots: Sequence[Shot]
     pack: Path
     rule: str = "robust"
     threshold: float | None = None
@@ -63,10 +64,12 @@ def draw_shots(
                             f"{known[0]!r})")
     names = names or known
     if out.suffix == ".png" and len(names) > 1:
-        raise EruvError(f"a PNG shows one video and {len(names)} are asked for; name one with --video, or write .html")
+        raise EruvError(f"a PNG shows one video and {len(names)} are asked for; name one in names (--video), or write "
+                        ".html")
     settings = read_settings(dataset)
+    assert settings is not None  # the DATASET was opened, above
     if rule is None:
-        rule, threshold = settings["rule"], threshold if threshold is not None else settings["threshold"]
+        rule, threshold = str(settings["rule"]), threshold if threshold is not None else settings["threshold"]
     drawings = []
     for name in names:
         record = read_record(record_path(dataset, name))
@@ -178,7 +181,7 @@ def _curve_row(
         words = [(plain, PLAIN)] * robust + [
             (beyond if robust else plain, EVIDENCE), (f"threshold {limit:g} (dashed)", FAINT),
             ("▼ cut", CUT), ("gradual transition (shaded)", (190, 120, 0))]
-        at = left
+        at: float = left
         for text, colour in words:
             if text.startswith("▼"):
                 draw.polygon([(at, 4), (at + 8, 4), (at + 4, 11)], colour)
@@ -230,8 +233,8 @@ def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
     wanted = sorted({frame for shot in drawing.shots for frame in frames_shown(shot)})
     if note.get("pack"):
         size = (note["scan"]["frame_height"], note["scan"]["frame_width"])
-        found = [_unpacked(drawing, frame, size).resize((width, THUMB_HEIGHT)) for frame in wanted]
-        pictures = dict(zip(wanted, map(np.asarray, found), strict=True))
+        pictures = {frame: np.asarray(_unpacked(drawing, frame, size).resize((width, THUMB_HEIGHT)))
+                    for frame in wanted}
     else:
         reader, index = FrameReader(), FrameIndex(record.frames["pts"], record.frames["key"])
         try:
@@ -249,7 +252,7 @@ def _unpacked(drawing: Drawing, frame: int, size: tuple[int, int]) -> Image.Imag
     packed = PackReader(drawing.pack).bytes_at(drawing.record.note["pack"], int(row["offset"]), int(row["size"]))
     if drawing.record.note["scan"]["pack"] == "raw":
         return Image.fromarray(packed.reshape(*size, 3))
-    return Image.open(io.BytesIO(packed))
+    return Image.open(io.BytesIO(packed.data))
 
 
 def _embedded(image: Image.Image, kind: str) -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class Totals:
 
 def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, export: Sequence[str]) -> Totals:
     """Make the tables and frames.npy from the records. dataset.json comes last: with it, all the rest is there."""
-    rows = {"videos": [], "shots": [], "segments": [], "rejected": []}
+    rows: dict[str, list[tuple]] = {"videos": [], "shots": [], "segments": [], "rejected": []}
     frames, facts, first, totals = [], {}, 0, Totals()
     ends: dict[str, int] = {}
     parts: dict[tuple[str, int], int] = {}  # bytes of each video's part of the pack; two names of one file share one
@@ -98,7 +99,7 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
     place = {row[0]: number for number, row in enumerate(rows["videos"])}
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
     for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
-        write_aside(out / name, lambda file, array=array: np.save(file, array))
+        write_aside(out / name, partial(np.save, arr=array))
     content = json.dumps(settings, indent=1) + "\n"
     seal_dataset(out, content)
     write_text(out / "dataset.json", content)

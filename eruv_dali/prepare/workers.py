@@ -91,7 +91,8 @@ class Workers:
                     idle.append(_Worker(self._make))
                     self._workers.append(idle[-1])
                 idle.pop().give(tasks.popleft(), self._patience)
-            busy = {worker.connection: worker for worker in self._workers if worker.task is not None}
+            busy: dict[Any, _Worker] = {
+                worker.connection: worker for worker in self._workers if worker.task is not None}
             if not busy:
                 return
             soonest = min(worker.deadline for worker in busy.values())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -66,7 +66,7 @@ class RelationLoader(PretextLoader):
     ) -> None:
         if pairs_per_epoch is not None:
             whole_number("pairs_per_epoch", pairs_per_epoch, least=1)
-        asked = relations if isinstance(relations, str) else list(relations)  # a string is refused with the rest
+        asked: Any = relations if isinstance(relations, str) else list(relations)  # a string is refused with the rest
         super().__init__(
             dataset, "eruv", options=EruvOptions(relations=asked), batch_size=batch_size, clip_length=clip_length,
             crop=crop, device=device, dtype=dtype, mean=mean, std=std, trimmed=trimmed, split=split,

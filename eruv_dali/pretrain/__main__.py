@@ -109,7 +109,7 @@ def _prepared(config: Config, videos: list[str], folder: Path, *, remove: bool =
     data = config.data
     return prepare(
         videos, folder, device=config.device, pack=data.pack, rule=data.rule, threshold=data.threshold,
-        segment_length=data.segment_length, min_length=data.min_length, frame_size=tuple(data.frame_size),
+        segment_length=data.segment_length, min_length=data.min_length, frame_size=data.height_and_width,
         remove=remove,
     )
 
@@ -124,7 +124,7 @@ def _users_dataset(config: Config, folder: Path) -> Dataset:
     try:
         return _prepared(config, data.videos, folder)
     except VideosNotNamed as error:
-        command = removing_command(data.videos, folder, pack=data.pack, frame_size=tuple(data.frame_size),
+        command = removing_command(data.videos, folder, pack=data.pack, frame_size=data.height_and_width,
                                    min_length=data.min_length)
         raise EruvError(f"{error.said}; bring them back, train on all that was prepared with --data "
                         f"{shlex.quote(str(folder))}, or let them go first: {command}") from None

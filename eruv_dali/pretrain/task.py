@@ -34,7 +34,7 @@ class PretrainTask:
     """
 
     program = "pretrain"
-    free = FREE_KEYS
+    free: tuple[str, ...] = FREE_KEYS
 
     def __init__(self, config: Config, loader: PretextLoader, val_loader: PretextLoader) -> None:
         self.config, self.loader, self.val_loader, self.pretext = config, loader, val_loader, loader.pretext

@@ -17,7 +17,7 @@ import torch
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 FORMAT = 3
 
@@ -44,7 +44,7 @@ def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None
         write_aside(path, fill)
     except OSError as error:
         raise EruvError(f"{path}: cannot be written ({error.strerror}); the checkpoint before it is intact: make room, "
-                        "then go on with --resume") from None
+                        "then go on by resume=True (--resume)") from None
     for extra in path.parent.glob(f"{path.stem}-*{path.suffix}"):  # left by a run that kept more
         number = extra.stem.removeprefix(f"{path.stem}-")
         if number.isdigit() and int(number) >= keep:
@@ -59,7 +59,7 @@ def load_newest(path: Path) -> tuple[dict[str, Any], Path]:
     """
     found = checkpoints(path)
     if not found:
-        raise EruvError(f"{path}: no checkpoint to resume from; start without --resume")
+        raise EruvError(f"{path}: no checkpoint to resume from; start a run without resume")
     for candidate, older in zip(found, [*found[1:], None], strict=True):
         try:
             state = load_checkpoint(candidate)
@@ -92,6 +92,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise EruvError(f"{path}: no such checkpoint") from None
+    except EruvError:  # of the checksum, above; a ValueError too
+        raise
     except (zipfile.BadZipFile, EOFError):
         raise EruvError(f"{path}: damaged checkpoint (truncated after {path.stat().st_size} bytes, or none)") from None
     except (RuntimeError, ValueError, KeyError) as error:  # of torch's unpickler

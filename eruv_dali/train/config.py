@@ -52,6 +52,12 @@ class DataConfig:
     std: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0])
     threads: int | None = None  # by default one a core
 
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """`frame_size`; a Config has made sure that it is two numbers."""
+        height, width = self.frame_size
+        return height, width
+
 
 @dataclass
 class ModelConfig:
@@ -102,7 +108,7 @@ class Config:
             raise EruvError(f"model.head = {self.model.head!r} is not one that pretext {pretext.name} can be given: "
                             f"{', '.join(pretext.heads)}")
         # A DATASET has frames of its own size; that the crop fits is then found when it is opened.
-        frame_size = (data.crop, data.crop) if data.dataset else tuple(data.frame_size)
+        frame_size = (data.crop, data.crop) if data.dataset else data.height_and_width
         pretext.check(Setting(data.clip_length, data.crop, frame_size, self.seed, data.trimmed), self.pretext)
         if data.pairs_per_epoch is not None and data.batch_size > data.pairs_per_epoch:
             raise EruvError(f"data.batch_size = {data.batch_size} can never be filled: data.pairs_per_epoch is "
@@ -110,7 +116,7 @@ class Config:
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key."""
-        value = self
+        value: Any = self
         for part in key.split("."):
             value = getattr(value, part)
         return value

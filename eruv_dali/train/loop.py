@@ -37,7 +37,7 @@ def refuse_run(out: Path, resume: bool) -> None:
         EruvError: `out` holds a run, and it is not to be resumed.
     """
     if not resume and checkpoints(out / "last.pt"):
-        raise EruvError(f"{out}: holds a run already; add --resume to go on with it, or name another --out")
+        raise EruvError(f"{out}: holds a run already; go on with it by resume=True (--resume), or name another folder")
 
 
 class Trainer:
@@ -256,11 +256,11 @@ class Trainer:
         for key in before | now:
             if key not in self.task.free and now.get(key) != before.get(key):
                 raise EruvError(f"{key} = {_short(now.get(key))} was {_short(before.get(key))} when this run began "
-                                f"({file}); resume with what it was, or start a new run with another --out")
+                                f"({file}); resume with what it was, or start a new run in another folder")
         if state["samples_a_step"] != self._samples_a_step():
             raise EruvError(f"batches of {self.task.loader.batch_size} on {self.processes.world} process(es) are "
                             f"{self._samples_a_step()} samples a step, and were {state['samples_a_step']} when this "
-                            f"run began ({file}); resume with as many, or start a new run with another --out")
+                            f"run began ({file}); resume with as many, or start a new run in another folder")
         self.net.load_state_dict(state["net"])
         self.step_by.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -287,6 +287,6 @@ def disk_errors_named(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        kept = "the last checkpoint is intact, go on with --resume" if checkpoints(out / "last.pt") else (
-            "nothing was saved yet; make room, or name another --out")
+        kept = "the last checkpoint is intact, go on by resume=True (--resume)" if checkpoints(out / "last.pt") else (
+            "nothing was saved yet; make room, or name another folder")
         raise EruvError(f"{error.filename or out}: {error.strerror}; {kept}") from None

@@ -137,6 +137,9 @@ class HostSyncBatchNorm3d(nn.BatchNorm3d):
         centred = x - mean_C[:, None, None, None]
         var_C = add_up(centred.square().sum(over)) / count
         with torch.no_grad():
+            # What BatchNorm3d has unless it was asked to go without.
+            assert self.num_batches_tracked is not None and self.momentum is not None
+            assert self.running_mean is not None and self.running_var is not None
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean_C, self.momentum)
             self.running_var.lerp_(var_C * (count / (count - 1)), self.momentum)

@@ -12,10 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from eruv_dali.models.backbone import channels_last
 from eruv_dali.train.processes import ALONE, Processes, synchronise_batchnorm
 from eruv_dali.train.settings import OptimConfig
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
@@ -57,16 +58,16 @@ class TrainStep:
         if processes.world > 1 and optim.sync_batchnorm:
             net = synchronise_batchnorm(net, device)
         self._judge = loss
-        self.net = net.to(device, memory_format=torch.channels_last_3d)
+        self.net = channels_last(net, device)
         self.device, self.precision, self._seed, self._rank = device, precision, seed, processes.rank
         parameters = self.net.parameters()
         if optim.name == "sgd":
-            self.optimizer = torch.optim.SGD(parameters, optim.lr, momentum=optim.momentum,
-                                             weight_decay=optim.weight_decay, fused=True)
+            self.optimizer: torch.optim.Optimizer = torch.optim.SGD(
+                parameters, optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
         else:
             self.optimizer = torch.optim.AdamW(parameters, optim.lr, weight_decay=optim.weight_decay, fused=True)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
-        self._forward = self.net
+        self._forward: Callable[[torch.Tensor], torch.Tensor] = self.net
         if processes.world > 1:
             ids = [device.index] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self.net, device_ids=ids, gradient_as_bucket_view=True)

@@ -41,10 +41,14 @@ class Task(Protocol):
     """
 
     program: str
-    net: nn.Module
-    loader: EpochLoader
     fingerprint: dict[str, Any]
     free: tuple[str, ...]
+
+    @property
+    def net(self) -> nn.Module: ...
+
+    @property
+    def loader(self) -> EpochLoader: ...
 
     def headline(self) -> str:
         """What is trained, in some words."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from eruv_dali.video.decode_pyav import decode_with_pyav
 from eruv_dali.video.frames import Chunk
 
-log = logging.getLogger("eruv_dali")
+log = logging.getLogger(__name__)
 
 
 def decode_pictures(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -21,7 +22,8 @@ def decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads
         frames = container.decode(stream)
         scalers = [VideoReformatter() for _ in sizes]  # each keeps its scaler from frame to frame
         while damage is None:
-            pictures, pts, key, facts = [[] for _ in sizes], [], [], {}
+            pictures: list[list[np.ndarray]] = [[] for _ in sizes]
+            pts, key, facts = [], [], dict[str, Any]()
             try:
                 for frame in frames:
                     facts = facts or describe(stream, frame)

@@ -43,9 +43,10 @@ def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> dict:
     turns = _turns(frame)
     width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
     rate = stream.average_rate or stream.guessed_rate
+    begins = stream.container.start_time if isinstance(stream.container, av.container.InputContainer) else None
     return {"fps": f"{float(rate):.6g}" if rate else "", "width": width, "height": height,
             "codec": stream.codec_context.codec.canonical_name, "rotation": 90 * turns,
-            "time_base": str(stream.time_base or 0), "start_time": (stream.container.start_time or 0) / 1e6}
+            "time_base": str(stream.time_base or 0), "start_time": (begins or 0) / 1e6}
 
 
 def rgb_picture(

@@ -55,7 +55,9 @@ class FrameReader:
         while self._open:
             self._forget(next(iter(self._open)))
 
-    def read(self, path: Path, index: FrameIndex, wanted: Sequence[int], height: int, width: int) -> np.ndarray:
+    def read(
+        self, path: Path, index: FrameIndex, wanted: Sequence[int] | np.ndarray, height: int, width: int
+    ) -> np.ndarray:
         """Decode frames `wanted` (ascending, no repeats) with PyAV: (len(wanted), height, width, 3) uint8 RGB.
 
         Raises:
@@ -143,7 +145,9 @@ class FrameReader:
             self.bytes += packet.size
             yield packet
 
-    def slice(self, path: Path, index: FrameIndex, wanted: Sequence[int]) -> tuple[bytes, np.ndarray] | None:
+    def slice(
+        self, path: Path, index: FrameIndex, wanted: Sequence[int] | np.ndarray
+    ) -> tuple[bytes, np.ndarray] | None:
         """Cut the packets that frames `wanted` (ascending) need into a Matroska file in memory.
 
         Returns the file and the position of each wanted frame in it (int32), or None where the container's own order

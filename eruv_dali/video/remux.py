@@ -28,7 +28,7 @@ def cut_slice(
     to say which frame is which.
     """
     start_pts, last_pts = index.pts[first], index.pts[wanted[-1]]
-    packets, top = [], None
+    packets: list[av.Packet] = []
     for packet in arriving:
         if packet.size == 0 or packet.pts is None:
             continue
@@ -59,7 +59,7 @@ def mux(stream: av.video.stream.VideoStream, packets: list[av.Packet], shown: np
     with av.open(buffer, "w", format="matroska") as output:
         target = output.add_stream_from_template(stream)
         tick = Fraction(1, 1000)
-        rank = np.searchsorted(shown, [packet.pts for packet in packets])
+        rank = np.searchsorted(shown, np.array([packet.pts for packet in packets], np.int64))
         delay = int(max(0, np.max(np.arange(len(packets)) - rank)))
         for place, packet in enumerate(packets):
             packet.stream = target

@@ -14,7 +14,6 @@ import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import nn
 from torch.nn import functional as F
 
 from eruv_dali.dataset.indexed import IndexedVideos
@@ -23,6 +22,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_aside
 from eruv_dali.loader import ClipLoader
+from eruv_dali.models.backbone import Backbone, channels_last
 from eruv_dali.video.find import Video
 from eruv_dali.video.index import index_video
 from eruv_dali.video.open import UnusableVideo
@@ -37,7 +37,7 @@ LABEL = 26  # height of a line of words
 PAPER, INK = (255, 255, 255), (32, 36, 44)
 
 
-def attention_maps(backbone: nn.Module, x_BCTHW: torch.Tensor, *, p: float = 2) -> torch.Tensor:
+def attention_maps(backbone: Backbone, x_BCTHW: torch.Tensor, *, p: float = 2) -> torch.Tensor:
     """Clips (B, 3, T, H, W) float → attention (B, T, H, W) ≥ 0: the mean over channels of |A|^p, p = 2 in the paper.
 
     A are the backbone's last feature maps; between their few places the map runs linearly, in time too.
@@ -58,7 +58,7 @@ def video_attention(
     on = torch_device(device)
     name = video.videos[0].video
     clips = [(name, first, 0) for first in range(start, start + frames, net.clip_length)]
-    backbone = net.backbone.to(on, memory_format=torch.channels_last_3d).eval()
+    backbone = channels_last(net.backbone, on).eval()
     maps, crop = [], (0, 0)
     with (ClipLoader(clips, batch_size=4, hold_last=True, dataset=video, device=device, num_shards=1,
                      **net.look) as loader,
@@ -68,7 +68,7 @@ def video_attention(
             crop = batch.info[0].crop
     maps_THW = torch.cat(maps)[:frames].numpy()
     low, high = maps_THW.min(), maps_THW.max()
-    return (maps_THW - low) / max(high - low, 1e-12), tuple(crop)
+    return (maps_THW - low) / max(high - low, 1e-12), crop
 
 
 def overlay(pictures_THWC: np.ndarray, maps_THW: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ def draw_attention(
     for name, net in networks[1:]:
         if (net.crop, net.frame_size) != (first.crop, first.frame_size):
             raise EruvError(f"{name} sees crops of {net.crop} in frames of {net.frame_size}, {networks[0][0]} of "
-                            f"{first.crop} in {first.frame_size}; give --crop and --frame-size for all")
+                            f"{first.crop} in {first.frame_size}; give crop and frame_size for all")
     if not path.is_file():
         raise EruvError(f"{path}: no such video")
     try:
@@ -109,7 +109,7 @@ def draw_attention(
     except UnusableVideo as error:
         raise EruvError(f"{path}: {error}; name another video") from None
     if not 0 <= start < len(index.pts) or frames < 1:
-        raise EruvError(f"--start {start} --frames {frames}: the video has frames 0 to {len(index.pts) - 1}")
+        raise EruvError(f"start {start}, frames {frames}: the video has frames 0 to {len(index.pts) - 1}")
     frames = min(frames, len(index.pts) - start)
     video = IndexedVideos([Video(path.name, path)], first.frame_size, 1)
     found = [video_attention(net, video, start, frames, p=p, device=device) for _, net in networks]

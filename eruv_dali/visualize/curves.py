@@ -65,7 +65,8 @@ def write_figure(figure: Figure, png: Path) -> None:
 
 def _read(metrics: Path) -> tuple[list[dict], list[dict]]:
     """The lines of training steps, and those of validations."""
-    steps, vals = [], []
+    steps: list[dict] = []
+    vals: list[dict] = []
     for line in metrics.read_text().splitlines():
         try:
             figures = json.loads(line)

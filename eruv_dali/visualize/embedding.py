@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from eruv_dali.actions import hmdb51, ucf101
 from eruv_dali.actions.folder import list_classes
@@ -64,7 +65,7 @@ def labelled_videos(dataset: str, root: Path, classes: Sequence[str]) -> list[li
     folder = find_root(root, {"ucf101": ucf101.FOLDER, "hmdb51": hmdb51.FOLDER, "folder": ""}[dataset])
     found = list_classes(folder)
     if len(set(classes)) < 2:
-        raise EruvError(f"--classes {','.join(classes)}: name at least two, of {', '.join(list(found)[:10])}"
+        raise EruvError(f"classes {','.join(classes)}: name at least two, of {', '.join(list(found)[:10])}"
                         f"{', …' if len(found) > 10 else ''}")
     if unknown := [name for name in classes if name not in found]:
         raise EruvError(f"class {unknown[0]!r} is not in {folder}, which has {', '.join(list(found)[:10])}"
@@ -86,7 +87,7 @@ def sample_clips(
     """
     share = samples // len(videos)
     if share < 2:
-        raise EruvError(f"--samples {samples} is fewer than two for each of {len(videos)} classes")
+        raise EruvError(f"samples {samples} is fewer than two for each of {len(videos)} classes")
     random = np.random.default_rng(seed)
     drawn, kept, at = [], [], 0
     clips = max(-(-share // min(share, len(each))) for each in videos)  # of each video, the same for all classes
@@ -138,7 +139,8 @@ def _draw(
     found: list[dict], points: list[np.ndarray], labels_N: np.ndarray, classes: Sequence[str], out: Path
 ) -> None:
     across, down = min(ACROSS, len(found)), -(-len(found) // ACROSS)
-    figure = Figure(figsize=(max(4.6 * across, 5), 4.9 * down + 0.4), layout="constrained")
+    figure = Figure(figsize=(max(4.6 * across, 5), 4.9 * down + 0.4),
+                    layout=ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.12))
     panels = figure.subplots(down, across, squeeze=False).reshape(-1)
     for axes, network, plane_N2 in zip(panels, found, points, strict=False):
         for label, name in enumerate(classes):
@@ -158,5 +160,4 @@ def _draw(
         axes.set_axis_off()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(classes), 6),
                   frameon=False)
-    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.12)
     write_figure(figure, out)

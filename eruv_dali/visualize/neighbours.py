@@ -36,11 +36,11 @@ def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> N
     if out.suffix not in (".html", ".htm"):
         raise EruvError(f"{out}: name a file that ends in .html")
     if queries < 1 or k < 1:
-        raise EruvError(f"--queries {queries} --k {k}: both must be at least 1")
+        raise EruvError(f"queries {queries}, k {k}: both must be at least 1")
     found = read_neighbours(run)
     most = len(found[0]["neighbours"])
     if k > most:
-        raise EruvError(f"--k {k}: {run / 'neighbours.json'} names {most} neighbours of each query")
+        raise EruvError(f"k {k}: {run / 'neighbours.json'} names {most} neighbours of each query")
     chosen = [found[place] for place in np.unique(np.linspace(0, len(found) - 1, min(queries, len(found))).round()
                                                   .astype(int))]
     chosen = [{**query, "neighbours": query["neighbours"][:k]} for query in chosen]

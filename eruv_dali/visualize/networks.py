@@ -26,13 +26,13 @@ def load_networks(
         random = load_pretrained(NONE, backbone=name, width=width or (like.backbone.width if like else None), seed=seed)
         known[NONE] = like._replace(backbone=random.backbone, init=NONE) if like else random
     elif backbone or width:
-        raise EruvError("--backbone and --width are for --init none; a checkpoint knows its own")
+        raise EruvError("backbone and width are for init none; a checkpoint knows its own")
     networks = []
     for init in dict.fromkeys(inits):
         net = known[init]._replace(crop=crop or known[init].crop, frame_size=frame_size or known[init].frame_size)
         if not 1 <= net.crop <= min(net.frame_size):
             raise EruvError(f"{init}: a crop of {net.crop} does not fit into frames of {net.frame_size[0]}x"
-                            f"{net.frame_size[1]}; give --crop and --frame-size")
+                            f"{net.frame_size[1]}; give crop and frame_size")
         networks.append((_short(init), net))
     names = [name for name, _ in networks]
     return [(init if names.count(name) > 1 else name, net)
