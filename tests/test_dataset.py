@@ -318,7 +318,7 @@ def test_seals_that_are_none(copy_of, content):
 
 
 @pytest.mark.parametrize("picture, said", [
-    (b"this is no picture at all", "is no JPEG"),
+    (b"this is no picture at all", "is not a JPEG"),
     (encode_frame(np.zeros((64, 85, 3), np.uint8), "jpeg"), "is a JPEG of 64x85")])
 def test_pictures_of_another_size_never_reach_dali(copy_of, picture, said):
     """Over these DALI 2.4 crashes now and then, the whole process."""
