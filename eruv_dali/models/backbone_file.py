@@ -1,4 +1,4 @@
-"""backbone.pt: a backbone's weights alone, for fine-tuning, retrieval, plots and other people's programs.
+"""backbone.pt: a backbone's weights alone, for fine-tuning, retrieval, plots and other programs.
 
 The file is one `torch.save` dict of plain values and tensors on the CPU, so `torch.load(path, weights_only=True)`
 reads it without this package:
@@ -7,7 +7,7 @@ reads it without this package:
     version      1
     backbone     "c3d" | "r3d" | "r2plus1d"
     width        channels of the first convolution (64 in the paper)
-    state_dict   parameter and buffer names → tensors, as `build_backbone(backbone, width=width)` has them
+    state_dict   parameter and buffer names → tensors, as in `build_backbone(backbone, width=width)`
 """
 
 import pickle
@@ -48,7 +48,7 @@ def build_backbone(name: str, *, width: int = 64) -> nn.Module:
 
 
 def save_backbone(backbone: nn.Module, path: str | Path) -> None:
-    """Write `backbone` (from `build_backbone`) to `path`. A reader finds the old file or the whole new one."""
+    """Write `backbone` (from `build_backbone`) to `path`. A reader sees either the old file or the complete new one."""
     path = Path(path)
     record = {
         "format": FORMAT,
@@ -57,7 +57,7 @@ def save_backbone(backbone: nn.Module, path: str | Path) -> None:
         "width": backbone.width,
         "state_dict": {key: value.detach().cpu() for key, value in backbone.state_dict().items()},
     }
-    # Through memory: torch's own writer ends the process, or says nothing of the cause, when a disk is full.
+    # Through memory: torch's own writer aborts the process, or hides the cause, when a disk is full.
     content = BytesIO()
     torch.save(record, content)
     write_aside(path, lambda file: file.write(content.getbuffer()))
@@ -66,7 +66,7 @@ def save_backbone(backbone: nn.Module, path: str | Path) -> None:
 def load_backbone(path: str | Path) -> nn.Module:
     """The backbone that `save_backbone` wrote to `path`, on the CPU and in training mode.
 
-    Raises `EruvError` where the file is missing, damaged, of another kind, or does not fit the network it names.
+    Raises `EruvError` if the file is missing, damaged, not a backbone file, or does not fit the network it names.
     """
     path = Path(path)
     record = _read(path)
@@ -74,7 +74,7 @@ def load_backbone(path: str | Path) -> nn.Module:
         raise EruvError(f"{path} is not a backbone file: {WANTED}")
     if record.get("version") != VERSION:
         raise EruvError(
-            f"{path} has backbone format version {record.get('version')!r}, this program reads {VERSION}: "
+            f"{path} has backbone format version {record.get('version')!r}, but this program reads {VERSION}: "
             "use the eruv_dali that wrote it"
         )
     try:
@@ -87,7 +87,7 @@ def load_backbone(path: str | Path) -> nn.Module:
 
 
 def _read(path: Path) -> object:
-    """What `torch.load` finds in the file; its many ways to fail become one line each."""
+    """What `torch.load` finds in the file; each of its many errors becomes one line."""
     if not path.is_file():
         raise EruvError(f"{path} does not exist or is not a file: {WANTED}")
     try:
@@ -108,7 +108,7 @@ def _read(path: Path) -> object:
 
 
 def _check_fit(path: Path, backbone: nn.Module, state: object) -> None:
-    """Raise `EruvError` naming the first tensor that is missing, unknown or of another shape."""
+    """Raise `EruvError` naming the first tensor that is missing, unknown or has another shape."""
     what = f"{path} does not hold a {backbone.name} of width {backbone.width}"
     if not isinstance(state, dict):
         raise EruvError(f"{what}: its state_dict is a {type(state).__name__}; write the file again with save_backbone")
