@@ -119,7 +119,7 @@ def test_a_video_that_vanished_is_the_users_to_decide_on(program_here, tmp_path,
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     (tmp_path / "my films" / "a.mp4").unlink()
     done = program_here(*arguments, "--out", "two")
-    assert done.returncode == 2 and "holds 1 video that is not among those named now ('a.mp4'" in done.stderr
+    assert done.returncode == 2 and "holds 1 video that is not among those given now ('a.mp4'" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     # Both ways out that it names work: train on all of it, or the command that lets the video go.
     data, command = re.search(r"with --data (.+), or let them go first: python (.*)\n", done.stderr).groups()
