@@ -386,7 +386,7 @@ def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tm
     found, count = again()
     assert count == 3 and found["run/new_run.avi"] == 12 and again()[1] == 3
     (tmp_path / "data" / "run" / "new_run.avi").unlink()
-    with pytest.raises(EruvError, match=r"'run/new_run.avi'.*let them go first: python -m eruv_dali.prepare .*--out "
+    with pytest.raises(EruvError, match=r"'run/new_run.avi'.*or remove them first: python -m eruv_dali.prepare .*--out "
                                         r".* --min-length 1 --remove$"):
         again()
 
