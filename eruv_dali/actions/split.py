@@ -112,4 +112,4 @@ def check_sides(split: ActionSplit, name: str, *, all_tested: bool = True) -> No
                 f"{', …' if len(empty) > NAMED else ''}")
         if side == "training" or all_tested or len(empty) == len(split.classes):
             raise EruvError(f"{said}; complete the dataset, or remove these classes from it")
-        log.warning("%s; they have no figure here", said)
+        log.warning("%s; they get no figure here", said)
