@@ -122,7 +122,7 @@ def test_a_video_that_vanished_is_the_users_to_decide_on(program_here, tmp_path,
     assert done.returncode == 2 and "holds 1 video that is not among those given now ('a.mp4'" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     # Both ways out that it names work: train on all of it, or the command that lets the video go.
-    data, command = re.search(r"with --data (.+), or let them go first: python (.*)\n", done.stderr).groups()
+    data, command = re.search(r"with --data (.+), or remove them first: python (.*)\n", done.stderr).groups()
     assert program_here("--data", *shlex.split(data), *SMALL, "optim.max_steps=1", "relations=PI,PD", "--out", "three"
                         ).returncode == 0
     monkeypatch.setattr(sys, "argv", [*shlex.split(command)[1:], "--device", "cpu"])
