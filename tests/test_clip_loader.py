@@ -292,7 +292,7 @@ def test_a_pack_that_was_cut_short_or_copied(small, tmp_path, caplog):
     for times in (1, 0):
         caplog.clear()
         ClipLoader(copy, device="cpu").close()
-        assert len([record for record in caplog.records if "checking it, once" in record.message]) == times
+        assert len([record for record in caplog.records if "checking it once" in record.message]) == times
     (file,) = (copy / "pack").glob("*.bin")
     os.truncate(file, 1000)
     with pytest.raises(EruvError, match=r"frames-00000\.bin: has 1000 bytes, but prepare left \d+; run prepare"):

@@ -347,7 +347,7 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
         monkeypatch, capsys, *folder, "--init", "none", "--crop", 40, "--frame-size", "36x48", *out)
     assert "no such checkpoint" in refused(monkeypatch, capsys, *folder, "--init", "nowhere.pt", *out)
     assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 13, *out)
-    assert "--leave-one-out wants" in refused(monkeypatch, capsys, *folder, *RANDOM, "--leave-one-out", *out)
+    assert "--leave-one-out needs" in refused(monkeypatch, capsys, *folder, *RANDOM, "--leave-one-out", *out)
     assert "epochs 0 must be" in refused(monkeypatch, capsys, *folder, *RANDOM, "--epochs", 0, *out)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{}")

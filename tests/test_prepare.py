@@ -228,5 +228,5 @@ def test_two_runs_at_once(videos, tmp_path):
     (out / "records").mkdir(parents=True)
     with open(out / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(EruvError, match="another prepare is at work"):
+        with pytest.raises(EruvError, match="another prepare is working"):
             prepare([videos], out, device="cpu")

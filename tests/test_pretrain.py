@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(EruvError, match=r"last.pt: cannot be written \(File too large\); the checkpoint before"):
+        with pytest.raises(EruvError, match=r"last.pt: cannot be written \(File too large\); the previous checkpoint"):
             save_checkpoint(path, {"number": 2, "net": torch.zeros(100_000)}, keep=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
