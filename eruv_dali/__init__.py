@@ -22,7 +22,7 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    """Import public names when first asked for: DALI and PyTorch take seconds, and not every use needs both."""
+    """Import public names on first use: DALI and PyTorch take seconds, and not every use needs both."""
     if name not in _HOMES:
         raise AttributeError(f"module 'eruv_dali' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
