@@ -12,17 +12,17 @@ dependencies = ["torch"]
 
 
 def c3d(weights=None, *, width=64):
-    """C3D. weights: a backbone.pt, or None for random ones, of a network `width` channels wide."""
+    """C3D. weights: a backbone.pt, or None for random ones; width: channels of a random network's first convolution."""
     return _backbone("c3d", weights, width)
 
 
 def r3d(weights=None, *, width=64):
-    """R3D. weights: a backbone.pt, or None for random ones, of a network `width` channels wide."""
+    """R3D. weights: a backbone.pt, or None for random ones; width: channels of a random network's first convolution."""
     return _backbone("r3d", weights, width)
 
 
 def r2plus1d(weights=None, *, width=64):
-    """R(2+1)D. weights: a backbone.pt, or None for random ones, of a network `width` channels wide."""
+    """R(2+1)D. weights: a backbone.pt, or None for random ones; width: as in `c3d`."""
     return _backbone("r2plus1d", weights, width)
 
 

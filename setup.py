@@ -1,6 +1,6 @@
-"""Everything static is in setup.cfg. Here: which CUDA's wheels of DALI and CuPy to ask for.
+"""Everything static is in setup.cfg. Here: the DALI and CuPy wheels for which CUDA version to require.
 
-Installing both CUDA 12 and CUDA 13 DALI wheels breaks both, so exactly one pair is named: CUDA 12 unless
+Installing both CUDA 12 and CUDA 13 DALI wheels breaks both, so exactly one pair is required: CUDA 12 unless
 ERUV_CUDA=13 is set at install time. NVRTC and the CUDA headers come from PyPI too, so that kernels compile on a machine
 that has only the NVIDIA driver, or no GPU at all.
 """
@@ -10,7 +10,7 @@ import os
 
 from setuptools import setup
 
-# NVRTC compiles CuPy's kernels; the headers serve it, and DALI's own headers, which our operator is compiled against.
+# NVRTC compiles CuPy's kernels; it needs the headers, and so do DALI's headers, against which our operator is compiled.
 GPU_WHEELS = {
     "12": [
         "nvidia-dali-cuda120>=2.0,<3",
@@ -32,7 +32,7 @@ GPU_WHEELS = {
 
 cuda = os.environ.get("ERUV_CUDA", "12")
 if cuda not in GPU_WHEELS:
-    raise SystemExit(f"ERUV_CUDA={cuda!r} is not a CUDA version eruv_dali knows; set it to 12 or 13")
+    raise SystemExit(f"ERUV_CUDA={cuda!r} is not a CUDA version that eruv_dali supports; set it to 12 or 13")
 
 static = configparser.ConfigParser()
 static.read("setup.cfg")

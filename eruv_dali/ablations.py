@@ -1,4 +1,4 @@
-"""What each relation is worth: pre-train once for each of several configurations, and set the results side by side
+"""What each relation contributes: pre-train once for each of several configurations, and compare the results
 (the paper's Table II).
 
     python -m eruv_dali.ablations configs/ablations/*.yaml --data my_dataset --out runs/ablations
@@ -6,11 +6,11 @@
     python -m eruv_dali.ablations configs/ablations/*.yaml --data my_dataset --out runs/ablations \\
         --finetune "--dataset ucf101 --root UCF-101 --splits ucfTrainTestlist"
 
-Each FILE.yaml is a run of its own, FOLDER/FILE. Stopped at any moment, the same command goes on where it was: a
-finished run is not made again, one under way is resumed. With --finetune each network, and a random one, is then
-trained to recognise actions (FOLDER/FILE_finetune; the words are those of python -m eruv_dali.finetune). The tables
-are those of python -m eruv_dali.tables: FOLDER/tables.md, table_2.csv. Accuracies over other relations are not
-comparable: chance stands beside them.
+Each FILE.yaml is its own run, FOLDER/FILE. If stopped at any moment, the same command continues where it stopped: a
+finished run is not repeated, an unfinished one is resumed. With --finetune each network, and a random one, is then
+trained to recognise actions (FOLDER/FILE_finetune; the arguments are those of python -m eruv_dali.finetune). The tables
+are those of python -m eruv_dali.tables: FOLDER/tables.md, table_2.csv. Accuracies over different relations are not
+comparable: chance is shown next to them.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--finetune", metavar="WORDS", help="also train each network to recognise actions")
     args, more = parser.parse_known_args()
     if unknown := [word for word in more if word.startswith("-") or "=" not in word]:
-        raise EruvError(f"{unknown[0]}: not known here; see --help")
+        raise EruvError(f"{unknown[0]}: unknown argument; see --help")
     files = [Path(word) for word in args.configs if "=" not in word]
     values = [word for word in args.configs if "=" in word] + more
     names = [file.stem for file in files]
@@ -78,7 +78,7 @@ def _data(dataset: str) -> list[str]:
 
 
 def _recognition(args: argparse.Namespace, name: str, *init: object) -> list[Path]:
-    """The run that fine-tunes a network, where that was asked for."""
+    """The run that fine-tunes a network, if --finetune is given."""
     if not args.finetune:
         return []
     run = args.out / f"{name}_finetune"
@@ -89,7 +89,7 @@ def _recognition(args: argparse.Namespace, name: str, *init: object) -> list[Pat
 
 
 def _python(program: str, *words: object) -> None:
-    """Run a program of this package; where it fails, this one ends with its exit code, for it has said why."""
+    """Run a program of this package; if it fails, it has printed why, and this one exits with its exit code."""
     code = subprocess.run([sys.executable, "-m", f"eruv_dali.{program}", *map(str, words)]).returncode
     if code:
         sys.exit(code if code > 0 else 128 - code)

@@ -1,4 +1,4 @@
-"""Checks of arguments: a value of the wrong kind is named in one line, and nothing is rounded silently."""
+"""Checks of arguments: a wrong value is reported in one line, and nothing is rounded silently."""
 
 import math
 import operator
@@ -12,7 +12,7 @@ def whole_number(name: str, value: Any, *, least: int, most: int | None = None) 
     """`value` as an int, from least to most.
 
     Raises:
-        EruvError: it is no whole number (2.5, "8", True), or out of range.
+        EruvError: it is not a whole number (2.5, "8", True), or out of range.
     """
     try:
         if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What all programs have in common towards a person: one console, progress bars, kinds of arguments."""
+"""Shared by all command-line programs: the console, progress bars, argument types."""
 
 import argparse
 
@@ -9,9 +9,9 @@ console = Console(stderr=True)
 
 
 def progress(*columns: str | ProgressColumn, transient: bool = False, disable: bool = False) -> Progress:
-    """A progress bar: a task's description, the bar, how many of how many, then `columns`, then the time left.
+    """A progress bar: a task's description, the bar, the number done of the total, then `columns`, then the time left.
 
-    A column may be a word, or a field of the task such as "{task.fields[state]}".
+    A column may be text, or a field of the task such as "{task.fields[state]}".
     """
     more = [TextColumn(column) if isinstance(column, str) else column for column in columns]
     return Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), *more,

@@ -1,4 +1,4 @@
-"""What the work is done on: "auto" takes the GPU where there is one; and how many cores there are."""
+"""Which device to use ("auto": the GPU if there is one), and how many cores there are."""
 
 import functools
 import os
@@ -12,10 +12,10 @@ WORD = re.compile(r"auto|cpu(:0)?|gpu|cuda(:\d+)?")
 
 
 def resolve_device(device: Any) -> str:
-    """Turn "auto", "gpu", "cpu", or PyTorch's word for one ("cuda", "cuda:1", a torch.device), into "gpu" or "cpu".
+    """Turn "auto", "gpu", "cpu", or PyTorch's name for one ("cuda", "cuda:1", a torch.device), into "gpu" or "cpu".
 
     Raises:
-        EruvError: another word, or a GPU on a machine without a usable NVIDIA GPU, or without that many.
+        EruvError: another name, or a GPU on a machine without a usable NVIDIA GPU, or without that many.
     """
     word = str(device)
     if not WORD.fullmatch(word):
@@ -29,10 +29,10 @@ def resolve_device(device: Any) -> str:
 
 
 def gpu_number(device: Any) -> int:
-    """The number of the GPU that `device` names; where it names none, that of PyTorch's current GPU.
+    """The number of the GPU in `device`; if it has none, that of PyTorch's current GPU.
 
     Raises:
-        EruvError: this machine has not so many.
+        EruvError: this machine does not have that many.
     """
     import torch
 
@@ -46,7 +46,7 @@ def gpu_number(device: Any) -> int:
 
 @functools.cache
 def gpu_problem() -> str | None:
-    """Why no GPU can be used here, or None when one can."""
+    """Why no GPU can be used here, or None if one can."""
     import torch
 
     if not torch.cuda.is_available():
@@ -55,8 +55,8 @@ def gpu_problem() -> str | None:
 
 
 def torch_device(device: Any, number: int | None = None) -> Any:
-    """The torch.device of a device that is "gpu" or "cpu" or anything that `resolve_device` takes; `number` of the
-    GPU, where it is not PyTorch's current one."""
+    """The torch.device for "gpu" or "cpu" or anything that `resolve_device` accepts; `number`: of the GPU, if it is not
+    PyTorch's current one."""
     import torch
 
     if resolve_device(device) == "cpu":
@@ -65,5 +65,5 @@ def torch_device(device: Any, number: int | None = None) -> Any:
 
 
 def cores() -> int:
-    """Cores that this process may use; fewer than the machine has where an affinity mask says so."""
+    """Cores that this process may use; fewer than the machine has if an affinity mask limits them."""
     return len(os.sched_getaffinity(0))

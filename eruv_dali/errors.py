@@ -1,4 +1,4 @@
-"""What a person's mistake, or a bad file, turns into: one clear line and exit code 2."""
+"""Errors for the user's mistakes and bad files: one clear line and exit code 2."""
 
 import sys
 from collections.abc import Callable

@@ -4,7 +4,7 @@
     python -m eruv_dali.export runs/first/backbone.pt --out backbone.onnx --clip-length 16 --crop 112
 
 Input "clips" (B, 3, T, H, W) float32, values as in training (0 to 1 by default); outputs "features" (B, D) and "maps"
-(B, D, T', H', W'), the last convolution's. B is free, T, H and W are as said here. What was written is run again by
+(B, D, T', H', W'), the last convolution's. B is free, T, H and W are fixed by the arguments. The written file is run by
 onnxruntime and compared with PyTorch. Needs the extra `export`: pip install 'eruv_dali[export]'.
 """
 
@@ -21,11 +21,11 @@ from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_aside
 from eruv_dali.models import Backbone, load_backbone
 
-TOLERANCE = 1e-3  # of the largest feature: what another order of additions may change
+TOLERANCE = 1e-3  # of the largest feature: a different order of additions may change this much
 
 
 class FeaturesAndMaps(nn.Module):
-    """A backbone that gives its feature maps beside its features."""
+    """A backbone that returns its features and its feature maps."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -40,28 +40,28 @@ def export_onnx(backbone: Backbone, path: Path, *, clip_length: int = 16, crop: 
     """Write `backbone`, as it is in evaluation, to `path`, and compare onnxruntime's answer with PyTorch's.
 
     Args:
-        backbone: of `build_backbone` or `load_backbone`, on the CPU.
+        backbone: from `build_backbone` or `load_backbone`, on the CPU.
         path: the file to write.
-        clip_length, crop: T, and H = W, of the clips it will take.
+        clip_length, crop: T, and H = W, of its input clips.
 
     Returns:
         The largest difference between the two, relative to the largest feature.
 
     Raises:
-        EruvError: onnx or onnxruntime is not installed, or the two do not agree; then nothing is written.
+        EruvError: onnx or onnxruntime is not installed, or the outputs do not agree; then nothing is written.
     """
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  what torch.onnx writes with
+        import onnxscript  # noqa: F401  used by torch.onnx
     except ImportError as error:
         raise EruvError(f"{error.name} is not installed; pip install 'eruv_dali[export]'") from None
     net = FeaturesAndMaps(backbone).eval()
     clips = torch.rand(2, 3, clip_length, crop, crop, generator=torch.Generator().manual_seed(0))
     content = BytesIO()
     batch = torch.export.Dim("batch", min=1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not needed here, is missing
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch's own code to itself
+        warnings.simplefilter("ignore", FutureWarning)  # from torch's own code
         program = torch.onnx.export(net, (clips,), input_names=["clips"], output_names=["features", "maps"],
                                     dynamic_shapes={"clips": {0: batch}}, dynamo=True, verbose=False)
     assert program is not None  # as always with `dynamo`
@@ -84,7 +84,7 @@ def export_onnx(backbone: Backbone, path: Path, *, clip_length: int = 16, crop: 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.export", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backbone", metavar="BACKBONE.PT", help="what pretrain or finetune wrote")
+    parser.add_argument("backbone", metavar="BACKBONE.PT", help="written by pretrain or finetune")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--clip-length", type=int, default=16, help="frames (default: 16)")
     parser.add_argument("--crop", type=int, default=112, help="pixels (default: 112)")

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a program killed half-way, never meets half a file."""
+"""Writing files so that a reader never sees a partial file, even if the writer is killed."""
 
 import csv
 import os
@@ -10,10 +10,10 @@ from eruv_dali.errors import EruvError
 
 
 def write_aside(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Call `write(file)` on a file beside `path`, make it durable, then rename it to `path`.
+    """Call `write(file)` on a temporary file next to `path`, flush it to disk, then rename it to `path`.
 
     Raises:
-        EruvError: there is a folder of that name.
+        EruvError: `path` is a folder.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.aside")
     try:
@@ -23,18 +23,18 @@ def write_aside(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             os.fsync(file.fileno())
         os.replace(aside, path)
     except IsADirectoryError:
-        raise EruvError(f"{path}: is a folder, and a file is to be written here; move it away and run again") from None
+        raise EruvError(f"{path}: is a folder, but a file must be written here; move it away and run again") from None
     finally:
         aside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file aside, then rename it."""
+    """Write a text file with `write_aside`."""
     write_aside(path, lambda file: file.write(text.encode()))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table aside, then rename it."""
+    """Write a CSV table with `write_aside`."""
 
     class Encoder:  # csv writes text, write_aside opens bytes
         def __init__(self, file: BinaryIO) -> None:

@@ -1,8 +1,8 @@
 """Compile the sources in kernels/ on the user's machine, once, into a cache.
 
 The same `.cu` files serve both devices: CuPy compiles them for the GPU (`eruv_dali.shots.hog`), g++ compiles them for
-the host here, and the DALI operator takes g++ for its CPU half and nvcc for its CUDA half. A cached binary is keyed by
-everything that decides whether it still fits: sources, flags, compiler version and processor.
+the host here, and the DALI operator uses g++ for its CPU half and nvcc for its CUDA half. A cached binary is keyed by
+everything that decides whether it is still valid: sources, flags, compiler version and processor.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ class NoCompiler(Exception):
 
 
 def kernels_dir() -> Path:
-    """The folder of kernel sources: inside the installed package, or beside it in a checkout."""
+    """The folder of kernel sources: inside the installed package, or next to it in a checkout."""
     return data_dir("kernels")
 
 
@@ -43,7 +43,7 @@ def cache_dir() -> Path:
 
 
 def find_compiler(name: str) -> str:
-    """Path of compiler `name` ("g++" or "nvcc"); $CXX and $NVCC override. Raises NoCompiler when there is none."""
+    """Path of compiler `name` ("g++" or "nvcc"); $CXX and $NVCC override. Raises NoCompiler if there is none."""
     override = os.environ.get({"g++": "CXX", "nvcc": "NVCC"}[name])
     wanted = override or name
     found = shutil.which(wanted)
@@ -55,16 +55,16 @@ def find_compiler(name: str) -> str:
 
 
 def build_library(name: str, commands: Sequence[Sequence[str]], sources: Sequence[Path]) -> Path:
-    """Compile a shared library into the cache, unless it is there already, and return its path.
+    """Compile a shared library into the cache, unless it is already there, and return its path.
 
     Args:
         name: stem of the library's file name.
         commands: compiler command lines, run in order in an empty folder; "{out}" in an argument of the last one stands
             for the library to write.
-        sources: files whose content decides whether a cached library is still good (headers too).
+        sources: files whose content decides whether a cached library is still valid (headers too).
 
     Raises:
-        NoCompiler: a command failed; the message carries the compiler's first error line.
+        NoCompiler: a command failed; the message contains the compiler's first error line.
     """
     key = hashlib.sha256()
     for source in sources:
@@ -105,7 +105,7 @@ def _compiler_version(compiler: str) -> str:
 
 @functools.cache
 def _processor() -> str:
-    """What -march=native depends on: a cache folder on a shared disk may be seen by unlike machines."""
+    """What -march=native depends on: different machines may share a cache folder on a network disk."""
     try:
         with open("/proc/cpuinfo") as cpuinfo:
             flags = next((line for line in cpuinfo if line.startswith("flags")), "")
@@ -116,5 +116,5 @@ def _processor() -> str:
 
 @functools.cache
 def say_once(message: str) -> None:
-    """Warn the user with `message`, the first time only."""
+    """Log `message` as a warning, the first time only."""
     log.warning(message)

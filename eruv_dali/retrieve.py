@@ -1,23 +1,23 @@
-"""Retrieve videos by a video (Tables V and VI): which training videos are most alike each test video?
+"""Retrieve videos by a video (Tables V and VI): which training videos are most similar to each test video?
 
     python -m eruv_dali.retrieve --dataset ucf101 --root UCF-101 --splits ucfTrainTestlist --init runs/c3d \\
         --out runs/c3d_ucf101_retrieval
     python -m eruv_dali.retrieve --dataset folder --root my_actions --groups '/([a-z]+)_' --leave-one-out \\
         --init none --backbone r3d --out runs/random_retrieval
 
-Each video is described by its pool5 features (9,216 numbers at full size), the mean of 10 clips; alike means a large
-cosine. A test video is a hit at k if any of the k training videos most alike it has its class. With --queries clip the
-clips of a test video query all clips of the training videos, each for itself.
+Each video is described by its pool5 features (9,216 numbers at full size), the mean of 10 clips; similarity is the
+cosine. A test video is a hit at k if any of the k training videos most similar to it has its class. With --queries clip
+each clip of a test video is a query by itself, against all clips of the training videos.
 
-The videos are prepared once, into a folder dataset_… beside RUN that the next run there finds again. Writes into RUN
+The videos are prepared once, into a folder dataset_… next to RUN that the next run there finds again. Writes into RUN
 result.json (fractions of 1: topk, per_split) and, for each split (with several, in RUN/split_N):
 
     features_train.npy, features_test.npy    float32, (videos, 9216); with --queries clip (videos, clips, 9216)
     index.csv                                video,class,split,row: which row of which file is which video
-    neighbours.json                          each query, and the 10 training videos most alike it:
+    neighbours.json                          each query, and the 10 training videos most similar to it:
         {"dataset": DATASET folder, "queries": [{"video": path, "class": name, "neighbours":
             [{"video": path, "class": name, "similarity": cosine, "hit": true or false}, …]}, …]}
-        with --queries clip each video has "start" too, the first frame of the clip
+        with --queries clip each video also has "start", the first frame of the clip
 """
 
 import argparse
@@ -50,12 +50,12 @@ from eruv_dali.files import write_aside, write_csv, write_text
 
 TOPS = (1, 5, 10, 20, 50)
 QUERIES = ("video", "clip")
-KEPT = 10  # neighbours of a query that neighbours.json names
+KEPT = 10  # neighbours of a query in neighbours.json
 
 
 def retrieval_scores(hit_Qk: np.ndarray, database: int) -> dict[str, float | None]:
-    """{"top1": share of queries with a hit at the first place, "top5": among the first 5, …}; None where the database
-    holds fewer.
+    """{"top1": share of queries whose first neighbour is a hit, "top5": one of the first 5, …}; None if the database
+    is smaller.
 
     hit_Qk: (Q, k) bool, k = min(50, database), neighbours in order.
     """
@@ -66,10 +66,10 @@ def retrieve(
     train: np.ndarray, train_labels: Sequence[int] | np.ndarray, test: np.ndarray,
     test_labels: Sequence[int] | np.ndarray, *,     device: str = "auto",
 ) -> tuple[dict[str, float | None], np.ndarray, np.ndarray, np.ndarray]:
-    """Search the training features for each row of the test features, (N, D) and (Q, D); labels are of the rows.
+    """Search the training features for each row of the test features, (N, D) and (Q, D); labels belong to the rows.
 
     Returns:
-        `retrieval_scores`; and of each query's neighbours, (Q, k) with k = min(50, N): row, similarity, whether a hit.
+        `retrieval_scores`; and for each query's neighbours, (Q, k) with k = min(50, N): row, similarity, whether a hit.
 
     Raises:
         EruvError: features of different dimension.
@@ -99,7 +99,7 @@ def retrieve_split(
         {**database[row], "similarity": round(float(similarity), 6), "hit": bool(hit)}
         for row, similarity, hit in zip(rows[:KEPT], similarities, hit_k, strict=False)]}
         for query, rows, similarities, hit_k in zip(asked, index_Qk, similarity_Qk, hit_Qk, strict=True)]
-    lines = ",\n".join(json.dumps(query) for query in found)  # a query a line: there may be tens of thousands
+    lines = ",\n".join(json.dumps(query) for query in found)  # one query per line: there may be tens of thousands
     write_text(out / "neighbours.json", f'{{"dataset": {json.dumps(str(dataset.folder.resolve()))}, "queries": [\n'
                f"{lines}\n]}}\n")
     return {"query_rows": len(asked), "database_rows": len(database), "topk": topk}
@@ -108,7 +108,7 @@ def retrieve_split(
 def _rows(
     side: Sequence[tuple[Path, int]], classes: Sequence[str], dataset: Dataset, clips: int, clip_length: int
 ) -> list[dict[str, Any]]:
-    """What neighbours.json says of each row: video, class, and of a clip its first frame."""
+    """The entry of each row in neighbours.json: video, class, and for a clip its first frame."""
     rows = [{"video": str(path.resolve()), "class": classes[label]} for path, label in side]
     if clips == 1:
         return rows
@@ -132,7 +132,7 @@ def main() -> None:
     start = chosen_network(args)
     splits, dataset = prepared_splits(args, start)
     if args.queries == "clip" and args.clips == 1:
-        raise EruvError("--queries clip with --clips 1: each video is one clip; leave --queries away")
+        raise EruvError("--queries clip with --clips 1: each video is one clip; leave out --queries")
     features = VideoFeatures(start, [split for _, split in splits], dataset, layer="pool5", clips=args.clips,
                              average_clips=args.queries == "video", batch_size=2 * args.batch_size, device=args.device)
     settings = {

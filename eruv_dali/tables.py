@@ -1,4 +1,4 @@
-"""The paper's tables, filled with our figures, and the paper's own beside them.
+"""The paper's tables, filled with our figures, next to the paper's own.
 
     python -m eruv_dali.tables runs/*/result.json
     python -m eruv_dali.tables runs/c3d runs/c3d_ucf101 runs/random_ucf101 --out tables
@@ -7,17 +7,17 @@ RUN is a folder that pretrain, finetune or retrieve wrote, or its result.json. P
 with --out FOLDER writes tables.md, and each table as a CSV of fractions of 1. A table without figures is left out.
 
     Table I    accuracy for each relation, of networks trained on all seven
-    Table II   subsets of the relations: their accuracy (chance differs!), and the recognition that follows
+    Table II   subsets of the relations: their accuracy (chance differs!), and the recognition after fine-tuning
                (runs: of pretrain + of finetune)
     Table IV   recognition of actions, all layers trained: random weights and pre-trained, each backbone
     Table V    retrieval on UCF101
     Table VI   retrieval on HMDB51
-    and, in no table of the paper: recognition by fixed features (linear probe, nearest neighbours), and retrieval on
-    other videos. What the paper's Table III holds is not known to us, so there is none here.
+    and, not in the paper: recognition by fixed features (linear probe, nearest neighbours), and retrieval on other
+    videos. We do not know the content of the paper's Table III, so it is not here.
 
-Runs that differ only in their seed, or start from pre-trainings that do, share a row: mean ± sample deviation, and how
-many they are. The paper's figures (means over three splits) stand only beside networks of its size, width 64; – where
-there is none.
+Runs that differ only in their seed, or start from pre-trainings that do, share a row: mean ± sample deviation, and the
+number of runs. The paper's figures (means over three splits) are shown only for networks of its size, width 64; – means
+that there is no figure.
 """
 
 import argparse
@@ -56,15 +56,15 @@ PAPER_RETRIEVAL = {("c3d", "ucf101", False): 0.167, ("c3d", "ucf101", True): 0.2
 
 @dataclass(frozen=True)
 class Run:
-    """A result.json.
+    """One result.json.
 
     Attributes:
         name: its folder.
         result: its content, checked by `read_run`.
-        training: what the network's pre-training was, all but its seed; runs with an equal one belong together.
-        relations: that it was pre-trained on; None where that is not known, or the pretext was not ERUV's; () for
+        training: the configuration of the network's pre-training, without its seed; runs where it is equal share a row.
+        relations: that it was pre-trained on; None if unknown, or if the pretext was not ERUV; () for
             random weights.
-        pretext: that it was pre-trained by; "" where that is not known, and for random weights.
+        pretext: that it was pre-trained with; "" if unknown, and for random weights.
     """
 
     name: str
@@ -95,8 +95,8 @@ class Run:
 
 @dataclass
 class Row:
-    """A row: words, for each figure the values of its runs (fractions of 1), what the paper has, the runs' names and
-    how they are counted."""
+    """A row: words, for each figure the values of its runs (fractions of 1), the paper's values, the runs' names and
+    their number."""
 
     words: tuple[str, ...]
     figures: dict[str, list[float | None]]
@@ -112,7 +112,7 @@ class Table:
     Attributes:
         file: of its CSV, without the ending.
         title: of its Markdown.
-        words, figures: headers of the columns; `paper`, those of the figures that have a column of the paper's.
+        words, figures: headers of the columns; `paper`: the figures that also have a column with the paper's value.
     """
 
     file: str
@@ -135,20 +135,20 @@ def read_run(path: Path) -> Run:
     """
     file = path / "result.json" if path.is_dir() else path
     if not file.is_file():
-        raise EruvError(f"{file}: no such file; name finished RUNs of pretrain, finetune or retrieve")
+        raise EruvError(f"{file}: no such file; give finished RUNs of pretrain, finetune or retrieve")
     try:
         result = json.loads(file.read_text())
     except ValueError as error:
-        raise EruvError(f"{file}: is not JSON ({error}); run its program again, or leave it away") from None
+        raise EruvError(f"{file}: is not JSON ({error}); run its program again, or leave it out") from None
     program = result.get("program") if isinstance(result, dict) else None
     wanted = {"pretrain": ("pretext", "accuracy"), "finetune": ("dataset", "splits", "init", "mode",
               "top1", "top5"), "retrieve": ("dataset", "splits", "init", "queries", "topk")}
     if program not in wanted:
-        raise EruvError(f"{file}: its program is {program!r}, not one of {', '.join(wanted)}; leave it away")
+        raise EruvError(f"{file}: its program is {program!r}, not one of {', '.join(wanted)}; leave it out")
     if missing := [key for key in ("backbone", "width", *wanted[program]) if key not in result]:
         raise EruvError(f"{file}: a result of {program} without {missing[0]!r}; it is of another version: run it again")
     if result["backbone"] not in NAMES:
-        raise EruvError(f"{file}: backbone {result['backbone']!r} is not known")
+        raise EruvError(f"{file}: backbone {result['backbone']!r} is unknown")
     _check_figures(file, result)
     folder, name = file.parent, str(file.parent)
     if program == "pretrain":
@@ -170,11 +170,11 @@ def _check_figures(file: Path, result: dict) -> None:
         figures |= result.get(part, {})
     for key, value in figures.items():
         if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise EruvError(f"{file}: {key} is {value!r}, not a fraction of 1; leave this file away")
+            raise EruvError(f"{file}: {key} is {value!r}, not a fraction of 1; leave out this file")
 
 
 def _training(folder: Path) -> str | None:
-    """What a RUN of pretrain was told that makes a difference to its weights, but for the seed; None if unknown."""
+    """The settings of a RUN of pretrain that affect its weights, without the seed; None if unknown."""
     file = folder / "config.yaml"
     if not file.is_file():
         return None
@@ -183,7 +183,7 @@ def _training(folder: Path) -> str | None:
     except yaml.YAMLError:
         config = None
     if not isinstance(config, dict):
-        raise EruvError(f"{file}: is not the config.yaml of a RUN; restore it, or take it away")
+        raise EruvError(f"{file}: is not the config.yaml of a RUN; restore it, or remove it")
     told = {key: config.get(key) for key in ("pretext", "relations", "model", "data", "optim")}
     return json.dumps(told, sort_keys=True)
 
@@ -241,7 +241,7 @@ def _relations(runs: list[Run]) -> Table:
 
 
 def _ablations(pretrained: list[Run], tuned: list[Run]) -> Table:
-    """A row for each pre-training and each data set that it was fine-tuned on."""
+    """A row for each pre-training and each dataset that it was fine-tuned on."""
     table = Table("table_2", "Table II: what each relation is worth", ("relations", "network", "chance", "recognition"),
                   ("accuracy", *RELATIONS, "top1"), ("top1",))
     known = [run for run in tuned if run.relations]
@@ -338,7 +338,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def write_table(table: Table, file: Path) -> None:
-    """Write the table as CSV: fractions of 1, empty where there is none, and the folders of each row's runs."""
+    """Write the table as CSV: fractions of 1, empty if there is none, and the folders of each row's runs."""
     header = [*table.words]
     for name in table.figures:
         header += [name, f"{name}_deviation"] + [f"{name}_paper"] * (name in table.paper)

@@ -142,9 +142,9 @@ def test_shuffled_epochs_shards_and_resuming(videos):
     (dict(threads=0), "threads 0"),
     (dict(device="tpu"), "'tpu' is not one of"),
     (dict(std=(1, 1, 0)), r"std \(1.0, 1.0, 0.0\) must be greater than 0"),
-    (dict(shard_id=1), "shard_id 1 needs num_shards"),
+    (dict(shard_id=1), "shard_id 1 also needs num_shards"),
     (dict(shard_id=1, num_shards=1), "shard_id 1 must lie between"),
-    (dict(num_shards=2), "num_shards 2 needs shard_id"),
+    (dict(num_shards=2), "num_shards 2 also needs shard_id"),
     (dict(mean=(0.5, 0.5)), r"mean \(0.5, 0.5\) must be three numbers"),
     (dict(mean=0.5), "mean 0.5 must be three numbers"),
     (dict(std=("a", 1, 1)), "std .* must be three numbers"),
@@ -292,10 +292,10 @@ def test_a_pack_that_was_cut_short_or_copied(small, tmp_path, caplog):
     for times in (1, 0):
         caplog.clear()
         ClipLoader(copy, device="cpu").close()
-        assert len([record for record in caplog.records if "checking it, once" in record.message]) == times
+        assert len([record for record in caplog.records if "checking it once" in record.message]) == times
     (file,) = (copy / "pack").glob("*.bin")
     os.truncate(file, 1000)
-    with pytest.raises(EruvError, match=r"frames-00000\.bin: has 1000 bytes, prepare left \d+; run prepare"):
+    with pytest.raises(EruvError, match=r"frames-00000\.bin: has 1000 bytes, but prepare left \d+; run prepare"):
         ClipLoader(copy, device="cpu")
     file.unlink()
     with pytest.raises(EruvError, match=r"frames-00000\.bin: is missing"):

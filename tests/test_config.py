@@ -61,7 +61,7 @@ def test_mistakes_are_named(word, message):
 @pytest.mark.parametrize("words, message", [
     (["pretext=vcop", "relations=CS"], "unknown configuration key 'relations' with pretext vcop"),
     (["pretext=vcop", "pretext.clips=1"], "pretext.clips 1 must be at least 2"),
-    (["pretext=vcop", "model.head=linear"], "model.head = 'linear' is not one that pretext vcop can be given: mlp"),
+    (["pretext=vcop", "model.head=linear"], "'linear' is not supported by pretext vcop; choose one of mlp"),
     (["data.pairs_per_epoch=4", "data.batch_size=8"], "data.batch_size = 8 can never be filled"),
     (["data.trimmed=true", "relations=CV"], "leave nothing to learn"),
 ])

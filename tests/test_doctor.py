@@ -153,7 +153,7 @@ def test_folder(tmp_path):
     touch(tmp_path / "run" / "a.avi")
     touch(tmp_path / "walk" / "a.avi")
     touch(tmp_path / "walk" / "b.avi")
-    assert "1 classes have one video alone" in report("folder", tmp_path)["split"][1]
+    assert "1 classes have only one video" in report("folder", tmp_path)["split"][1]
     (tmp_path / "empty").mkdir()
     assert "no videos in this folder" in report("folder", tmp_path)["classes"][1]
 

@@ -347,7 +347,7 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
         monkeypatch, capsys, *folder, "--init", "none", "--crop", 40, "--frame-size", "36x48", *out)
     assert "no such checkpoint" in refused(monkeypatch, capsys, *folder, "--init", "nowhere.pt", *out)
     assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 13, *out)
-    assert "--leave-one-out wants" in refused(monkeypatch, capsys, *folder, *RANDOM, "--leave-one-out", *out)
+    assert "--leave-one-out needs" in refused(monkeypatch, capsys, *folder, *RANDOM, "--leave-one-out", *out)
     assert "epochs 0 must be" in refused(monkeypatch, capsys, *folder, *RANDOM, "--epochs", 0, *out)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{}")
@@ -386,7 +386,7 @@ def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tm
     found, count = again()
     assert count == 3 and found["run/new_run.avi"] == 12 and again()[1] == 3
     (tmp_path / "data" / "run" / "new_run.avi").unlink()
-    with pytest.raises(EruvError, match=r"'run/new_run.avi'.*let them go first: python -m eruv_dali.prepare .*--out "
+    with pytest.raises(EruvError, match=r"'run/new_run.avi'.*or remove them first: python -m eruv_dali.prepare .*--out "
                                         r".* --min-length 1 --remove$"):
         again()
 

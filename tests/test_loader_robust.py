@@ -134,7 +134,7 @@ def test_what_dali_cannot_decode_pyav_does(prepared, caplog, monkeypatch):
         assert loader.stats()["replaced"] == 0
     lines = [record.getMessage() for record in caplog.records]
     assert any("pipeline died" in line for line in lines)
-    assert any("c.webm: DALI cannot decode it, PyAV does from now on" in line for line in lines)
+    assert any("c.webm: DALI cannot decode it; PyAV will from now on" in line for line in lines)
 
 
 def test_an_epoch_without_a_sound_clip_ends_with_a_clear_line(prepared):

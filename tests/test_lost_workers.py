@@ -70,7 +70,7 @@ def mishap(tmp_path, monkeypatch):
 @pytest.mark.parametrize("what, said", [
     (KILL, "its worker process was killed (out of memory?); it is tried again"),
     ("os.kill(os.getpid(), signal.SIGSEGV)", "its worker process died (SIGSEGV); it is tried again"),
-    (STOP, "its worker process gave nothing for 2 s and was ended; it is tried again"),
+    (STOP, "its worker process yielded no frame for 2 s and was stopped; it is tried again"),
 ])
 def test_lost_once_is_no_loss(films, undisturbed, mishap, tmp_path, capsys, what, said):
     happened = mishap(what, 1)
@@ -105,7 +105,7 @@ def test_silent_twice_is_tried_again_by_the_next_run(films, undisturbed, mishap,
     prepare([films], tmp_path / "out", **options)
     notes = {row["video"]: (row["frames"], row["note"]) for row in table(tmp_path / "out", "videos.csv")}
     assert notes["victim.mp4"] == (
-        "128", "decoding gave nothing for 1.5 s after frame 127; the frames before it are used")
+        "128", "decoding yielded no frame for 1.5 s after frame 127; the frames before it are used")
     prepare([films], tmp_path / "out", **options)
     assert tables(tmp_path / "out") == undisturbed
 

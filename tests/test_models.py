@@ -214,7 +214,7 @@ def test_load_backbone_names_the_file_and_the_problem(tmp_path):
     record = torch.load(path, weights_only=True)
     for change, pattern in (
         ({"format": "other"}, "not a backbone file"),
-        ({"version": 2}, "format version 2, this program reads 1"),
+        ({"version": 2}, "format version 2, but this program reads 1"),
         ({"backbone": "r3D"}, "unknown backbone 'r3D'.*did you mean 'r3d'"),
         ({"width": 2}, "does not hold a r3d of width 2: stem.0.weight has shape"),
         ({"state_dict": {}}, "stem.0.weight is missing"),

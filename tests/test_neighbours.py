@@ -57,7 +57,7 @@ def test_the_page(monkeypatch, tmp_path, persons):
     run(monkeypatch, folder, "--queries", 3, "--k", 2, "--out", out)
     page = out.read_text()
     assert not re.search(r'(src|href)=|url\((?!data:)|<b>/', page) and "a &lt;b&gt;" in page  # all within, all escaped
-    assert "3 of 5 queries; of these the nearest is a hit for 3" in page
+    assert "3 of 5 queries; the nearest is a hit for 3" in page
     address = dict(re.findall(r"\.(v\d+) \{ background-image: url\(([^)]*)\)", page))
     assert len(address) == 6  # three queries and three neighbours, each once
     sections = page.split("<section>")[1:]
@@ -104,10 +104,10 @@ def test_clips_say_where_they_begin(monkeypatch, tmp_path, persons):
 
 
 @pytest.mark.parametrize("words, said", [
-    (["--out", "page.png"], "name a file that ends in .html"), (["--k", "4"], "names 3 neighbours of each query"),
+    (["--out", "page.png"], "a file name that ends in .html"), (["--k", "4"], "lists 3 neighbours of each query"),
     (["--queries", "0"], "both must be at least 1"), ("absent", "name a RUN of eruv_dali.retrieve"),
-    ("splits", "name one: run/split_1"), ("damaged", "is damaged (KeyError"), ("{", "is damaged (JSONDecodeError"),
-    ("empty", "names no queries"), ("gone", "no such video any more"),
+    ("splits", "give one: run/split_1"), ("damaged", "is damaged (KeyError"), ("{", "is damaged (JSONDecodeError"),
+    ("empty", "lists no queries"), ("gone", "the video no longer exists"),
 ])
 def test_bad_input(monkeypatch, tmp_path, capsys, persons, words, said):
     monkeypatch.chdir(tmp_path)

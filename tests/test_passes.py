@@ -133,7 +133,7 @@ def test_set_epoch_within_a_pass_is_for_the_next_one(loader):
 
 
 @pytest.mark.parametrize("state, message", [
-    ({"epoch": 0}, "is not one of a loader"), (None, "is not one of a loader"),
+    ({"epoch": 0}, "is not a loader's state"), (None, "is not a loader's state"),
     ({"epoch": 0, "position": 21}, "position of the state 21 must be at most 20"),
     ({"epoch": -1, "position": 0}, "epoch of the state -1"), ({"epoch": "1", "position": 0}, "whole number"),
 ])
@@ -270,7 +270,7 @@ def test_over_a_fork_there_is_one_clear_line(datasets):
     first, second, ended, left = ran.stdout.splitlines()
     child = first.split()[0]
     for line in (first, second):
-        assert f"carried over a fork to process {child}, where its threads are not; make a RelationLoader in" in line
+        assert f"carried over a fork to process {child}, where its threads do not exist; make a" in line
     assert (ended, left, ran.returncode, ran.stderr) == ("exit code 7", "18", 0, "")
 
 

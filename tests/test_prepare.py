@@ -162,10 +162,11 @@ def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_pa
     prepare([films, films / "pipe.mp4"], out, device="cpu", pack=pack, workers=2, time_limit=2)
     rows = {row["video"]: (row["frames"], row["note"]) for row in table(out, "videos.csv")}
     assert rows["a.mp4"] == rows["z.mp4"] == ("200", "")
-    assert rows["hangs.mp4"] == ("128", "decoding gave nothing for 2 s after frame 127; the frames before it are used")
+    assert rows["hangs.mp4"] == ("128", "decoding yielded no frame for 2 s after frame 127; the frames before it are "
+                                           "used")
     assert rows["crashes.mp4"] == ("128", "decoding crashed the decoder after frame 127; the frames before it are used")
     assert [tuple(row.values()) for row in table(out, "rejected.csv")] == [
-        ("pipe.mp4", "decoding gave nothing for 2 s")]
+        ("pipe.mp4", "decoding yielded no frame for 2 s")]
     dataset = Dataset(out)
     for number, video in enumerate(dataset.videos if pack == "jpeg" else []):
         for frame in dataset.frames_of(number)[::40]:
@@ -218,7 +219,7 @@ def test_dataset_of_another_version(datasets, tmp_path):
 
 def test_a_folder_with_other_things_is_left_alone(videos, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(EruvError, match="holds other things"):
+    with pytest.raises(EruvError, match="holds something other than a DATASET"):
         prepare([videos], tmp_path, device="cpu")
 
 
@@ -227,5 +228,5 @@ def test_two_runs_at_once(videos, tmp_path):
     (out / "records").mkdir(parents=True)
     with open(out / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(EruvError, match="another prepare is at work"):
+        with pytest.raises(EruvError, match="another prepare is working"):
             prepare([videos], out, device="cpu")

@@ -95,8 +95,8 @@ def test_remove_lets_them_go_and_says_so(two):
     _, b, out = two
     done = run(b, "--out", out, "--remove")
     assert done.returncode == 0, done.stderr
-    assert "2 videos no longer named are removed" in done.stderr
-    assert "1 unusable video no longer named is forgotten" in done.stderr
+    assert "2 videos no longer given are removed" in done.stderr
+    assert "1 unusable video no longer given is forgotten" in done.stderr
     assert names(out) == ["c.mp4"] and names(out, "rejected.csv") == [] and len(records(out)) == 1
 
 
@@ -183,7 +183,7 @@ def test_of_one_name_size_and_time(two):
     (a / "a.mp4").write_bytes((a / "a.mp4").read_bytes()[:-1] + b"x")
     os.utime(a / "a.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
     (b / "c.mp4").rename(a / "c.mp4")
-    with pytest.raises(EruvError, match="holds .*b/a.mp4 by the name 'a.mp4', which .*a/a.mp4 would have"):
+    with pytest.raises(EruvError, match="holds .*b/a.mp4 under the name 'a.mp4', which .*a/a.mp4 would have"):
         prepare([a], out, **OPTIONS)
 
 
@@ -191,7 +191,7 @@ def test_one_that_takes_the_place_of_another_by_remove(two):
     _, b, out = two
     film(b / "a.mp4", frames=70)
     done = run(b, "--out", out, "--remove")
-    assert done.returncode == 0 and "2 videos no longer named are removed" in done.stderr
+    assert done.returncode == 0 and "2 videos no longer given are removed" in done.stderr
     assert [(row["video"], row["frames"]) for row in rows(out)] == [("a.mp4", "70"), ("c.mp4", "60")]
 
 
@@ -328,7 +328,7 @@ def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
     assert [video.video for video in dataset.videos] == ["good.mp4", "liar.mkv"]
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(EruvError, match=r"the largest part for .*liar\.mkv \(about [\d,]+ frames, says its header\)"):
+    with pytest.raises(EruvError, match=r"the largest part for .*liar\.mkv \(about [\d,]+ frames by its header\)"):
         prepare([tmp_path / "films"], tmp_path / "other", **OPTIONS)
 
 

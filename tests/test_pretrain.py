@@ -119,10 +119,10 @@ def test_a_video_that_vanished_is_the_users_to_decide_on(program_here, tmp_path,
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     (tmp_path / "my films" / "a.mp4").unlink()
     done = program_here(*arguments, "--out", "two")
-    assert done.returncode == 2 and "holds 1 video that is not among those named now ('a.mp4'" in done.stderr
+    assert done.returncode == 2 and "holds 1 video that is not among those given now ('a.mp4'" in done.stderr
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     # Both ways out that it names work: train on all of it, or the command that lets the video go.
-    data, command = re.search(r"with --data (.+), or let them go first: python (.*)\n", done.stderr).groups()
+    data, command = re.search(r"with --data (.+), or remove them first: python (.*)\n", done.stderr).groups()
     assert program_here("--data", *shlex.split(data), *SMALL, "optim.max_steps=1", "relations=PI,PD", "--out", "three"
                         ).returncode == 0
     monkeypatch.setattr(sys, "argv", [*shlex.split(command)[1:], "--device", "cpu"])
@@ -211,12 +211,12 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_had(program_here, datasets, 
     stopped_at = torch.load(out / "last.pt", weights_only=True)["step"]
     assert 3 <= stopped_at < 40
     if code > 0:
-        assert f"{signal.Signals(number).name}: saved after step {stopped_at} of 40; go on with" in errors
+        assert f"{signal.Signals(number).name}: saved after step {stopped_at} of 40; continue with" in errors
         assert f"--out {out} --resume" in errors
     with open(out / "metrics.jsonl", "a") as file:  # as if killed after it wrote a line, before it saved
         file.write(json.dumps({"epoch": 0, "step": stopped_at + 3, "loss": 0.0}) + "\n")
     done = program_here("--out", out, "--resume")  # which videos, it finds in config.yaml
-    assert done.returncode == 0 and f"going on after {stopped_at}" in done.stderr
+    assert done.returncode == 0 and f"resuming after {stopped_at}" in done.stderr
     same_run(never_stopped, out)
 
 
@@ -230,7 +230,7 @@ def test_a_truncated_checkpoint_is_refused_and_the_one_before_it_taken(program_h
     done = program_here("--data", datasets["raw"], "--out", out, "--resume")
     assert done.returncode == 0
     assert "last.pt: damaged checkpoint (truncated" in caplog.text and "one before it, last-1.pt" in caplog.text
-    assert "going on after 40" in done.stderr  # saved twice there: at the logging step and after the validation
+    assert "resuming after 40" in done.stderr  # saved twice there: at the logging step and after the validation
     same_run(never_stopped, out)
 
 
@@ -273,7 +273,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
-        with pytest.raises(EruvError, match=r"last.pt: cannot be written \(File too large\); the checkpoint before"):
+        with pytest.raises(EruvError, match=r"last.pt: cannot be written \(File too large\); the previous checkpoint"):
             save_checkpoint(path, {"number": 2, "net": torch.zeros(100_000)}, keep=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -386,7 +386,7 @@ def test_a_relation_at_chance_is_said_once_with_its_cause(tmp_path, capsys):
         report.validation({"epoch": epoch, "step": epoch, "val": val},
                           lambda kind: eruv.advice(kind, HeadOptions("linear")))
         said = capsys.readouterr().err
-        assert ("CS is still named no better than by guessing (55.0%, chance 50.0%): a linear head cannot compare"
+        assert ("CS is still recognised no better than by chance (55.0%, chance 50.0%): a linear head cannot compare"
                 in said) == (epoch == EPOCHS_AT_CHANCE - 1)
         assert "CR is" not in said
 

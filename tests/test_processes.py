@@ -53,7 +53,7 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path
     os.kill(worker, signal.SIGKILL)
     _, errors = torchrun.communicate(timeout=300)
     assert torchrun.returncode == 0, errors
-    assert "going on after" in errors
+    assert "resuming after" in errors
     a, b = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "killed"))
     assert a["step"] == b["step"] == 16
     for name, value in a["net"].items():

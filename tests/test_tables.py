@@ -129,7 +129,7 @@ def test_program_writes_markdown_and_csv(tmp_path, monkeypatch, capsys):
     ('{"program": "pretrain", "backbone": "c3d"}', "without 'width'"),
     ('{"program": "pretrain", "pretext": "eruv", "backbone": "x", "width": 1, "relations": [], "accuracy": 0, '
      '"per_relation": {}}',
-     "backbone 'x' is not known"),
+     "backbone 'x' is unknown"),
     ('{"program": "pretrain", "pretext": "eruv", "backbone": "c3d", "width": 1, "relations": ["CS"], "accuracy": 66.7, '
      '"per_relation": {}}',
      "accuracy is 66.7, not a fraction of 1"),

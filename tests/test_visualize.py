@@ -56,7 +56,7 @@ def test_plane_is_that_of_the_covariances_eigenvectors():
         axis = vectors[:, -1 - number]
         axis = axis * np.sign(axis[np.abs(axis).argmax()])
         np.testing.assert_allclose(plane[:, number], (x - x.mean(0)) @ axis, atol=1e-4)  # the sign too
-    with pytest.raises(EruvError, match="2 features of 6 numbers span no plane"):
+    with pytest.raises(EruvError, match="2 features of 6 numbers do not span a plane"):
         principal_plane(x[:2])
 
 
@@ -161,14 +161,14 @@ def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ram
 
 
 @pytest.mark.parametrize("words, said", [
-    (["attention", "RAMP", *RANDOM, "--out", "a.jpg"], "name a file that ends in .png, .mp4 or .gif"),
+    (["attention", "RAMP", *RANDOM, "--out", "a.jpg"], "choose a file name that ends in .png, .mp4 or .gif"),
     (["attention", "gone.mp4", *RANDOM, "--out", "a.png"], "gone.mp4: no such video"),
     (["attention", "RAMP", *RANDOM, "--start", "20", "--out", "a.png"], "the video has frames 0 to 19"),
     (["attention", "RAMP", "--init", "none", "--crop", "200", "--out", "a.png"], "a crop of 200 does not fit"),
     (["embedding", "--dataset", "folder", "--root", "PERSONS", "--classes", "bend,jump", *RANDOM, "--out", "e.png"],
      "class 'jump' is not in"),
     (["embedding", "--dataset", "folder", "--root", "PERSONS", "--classes", "bend", *RANDOM, "--out", "e.png"],
-     "name at least two, of bend, run, wave1"),
+     "give at least two of bend, run, wave1"),
     (["embedding", "--dataset", "folder", "--root", "PERSONS", "--classes", "bend,run", *RANDOM, "--samples", "3",
       "--out", "e.png"], "fewer than two for each of 2 classes"),
     (["attention", "RAMP", *RANDOM, "--out", "no/such/a.png"], "no such folder"),

@@ -1,4 +1,4 @@
-"""The command line that all programs on labelled videos share: which data set, which splits, which network."""
+"""Command-line arguments shared by all programs on labelled videos: which dataset, which splits, which network."""
 
 import argparse
 import json
@@ -19,14 +19,14 @@ from eruv_dali.models import BACKBONES
 def add_split_arguments(parser: argparse.ArgumentParser) -> None:
     """--dataset, --root, --splits, --split, and for folders --groups, --test-groups, --leave-one-out, …"""
     data = parser.add_argument_group("labelled videos")
-    data.add_argument("--dataset", required=True, choices=DATASETS, help="folder: one folder a class")
+    data.add_argument("--dataset", required=True, choices=DATASETS, help="folder: one folder per class")
     data.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of class folders")
-    data.add_argument("--splits", type=Path, metavar="DIR", help="official split files (default: in DIR or beside it)")
+    data.add_argument("--splits", type=Path, metavar="DIR", help="official split files (default: in DIR or next to it)")
     data.add_argument("--split", type=int, nargs="+", default=[1], metavar="N",
-                      help="number of the split, for folder of the draw; with "
+                      help="number of the split, or, for folder, of the draw; with "
                       "several, figures are their mean (default 1)")
     data.add_argument("--groups", metavar="REGEX", help="folder: its first (group), searched in CLASS/path, names the "
-                      "person or source, which stays on one side of the split")
+                      "person or source; each stays on one side of the split")
     data.add_argument("--test-groups", nargs="+", metavar="NAME", help="folder: the groups of the test side, instead "
                       "of a draw")
     data.add_argument("--leave-one-out", action="store_true", help="folder: one split for each group, which is its "
@@ -48,7 +48,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     net.add_argument("--crop", type=int, help="pixels (default: as in the checkpoint's RUN, else 112)")
     net.add_argument("--frame-size", type=height_by_width, metavar="HxW", help="of the frames that are cropped "
                      "(default: as in the checkpoint's RUN, else 128x171)")
-    net.add_argument("--clips", type=int, default=10, help="clips a test video (default %(default)s)")
+    net.add_argument("--clips", type=int, default=10, help="clips per test video (default %(default)s)")
     net.add_argument("--batch-size", type=int, default=8, help="clips (default %(default)s)")
     net.add_argument("--seed", type=int, default=0)
     net.add_argument("--device", default="auto", choices=DEVICES)
@@ -56,16 +56,16 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
-    """(name, split) of every split that the command line asks for.
+    """(name, split) of every split chosen on the command line.
 
     Raises:
         EruvError: see `read_split`.
     """
     if args.leave_one_out:
         if args.dataset != "folder" or not args.groups or args.test_groups:
-            raise EruvError("--leave-one-out wants --dataset folder and --groups, and no --test-groups")
+            raise EruvError("--leave-one-out needs --dataset folder and --groups, and no --test-groups")
         if not args.root.is_dir():
-            raise EruvError(f"{args.root}: no such folder; --root names the folder of videos, one folder a class")
+            raise EruvError(f"{args.root}: no such folder; --root names the folder of videos, one folder per class")
         paths = [path for videos in list_classes(args.root).values() for path in videos]
         draws: list[tuple[str, dict[str, Any]]] = [
             (name, dict(test_groups=[name]))
@@ -82,7 +82,7 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
 
 
 def chosen_network(args: argparse.Namespace) -> Pretrained:
-    """The network to start from, with the crop and frame size of the command line where it names them.
+    """The network to start from, with the crop and frame size of the command line if given.
 
     Raises:
         EruvError: see `load_pretrained`; a crop larger than the frames.
@@ -91,7 +91,7 @@ def chosen_network(args: argparse.Namespace) -> Pretrained:
     start = start._replace(crop=args.crop or start.crop, frame_size=args.frame_size or start.frame_size)
     if not 1 <= start.crop <= min(start.frame_size):
         raise EruvError(f"--crop {start.crop} does not fit into frames of {start.frame_size[0]}x{start.frame_size[1]}; "
-                        "give --frame-size too")
+                        "also give --frame-size")
     for name, value in (("clips", args.clips), ("batch-size", args.batch_size)):
         if value < 1:
             raise EruvError(f"--{name} {value} must be at least 1")
@@ -101,7 +101,7 @@ def chosen_network(args: argparse.Namespace) -> Pretrained:
 def prepared_splits(
     args: argparse.Namespace, start: Pretrained
 ) -> tuple[list[tuple[str, ActionSplit]], Dataset]:
-    """The splits, all their videos prepared beside --out.
+    """The splits, with all their videos prepared next to --out.
 
     Raises:
         EruvError: see `chosen_splits`, `prepare`, `keep_usable`.
@@ -112,7 +112,7 @@ def prepared_splits(
 
 
 def refuse_other_run(out: Path, program: str) -> None:
-    """Make sure that `out` is no RUN of another program, whose result.json would be lost.
+    """Make sure that `out` is not a RUN of another program, whose result.json would be overwritten.
 
     Raises:
         EruvError: it is.
@@ -125,9 +125,9 @@ def refuse_other_run(out: Path, program: str) -> None:
     except (OSError, ValueError, AttributeError):
         other = "something else"
     if other != program:
-        raise EruvError(f"{out}: holds a run of {other or 'pretrain'}; name another --out")
+        raise EruvError(f"{out}: holds a run of {other or 'pretrain'}; choose another --out")
 
 
 def split_folder(out: Path, name: str, of: int) -> Path:
-    """Where a split's files go: RUN itself, or a folder in it for each of several."""
+    """Where a split's files go: RUN itself, or, if there are several splits, a folder in it for each."""
     return out if of == 1 else out / f"split_{name.replace('/', '_')}"

@@ -1,4 +1,4 @@
-"""Features of all videos of some splits, computed once: splits of one data set share their videos."""
+"""Features of all videos of some splits, computed once: splits of one dataset share their videos."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,9 +15,9 @@ class VideoFeatures:
     """Features by video.
 
     Args:
-        start: the network, and how its clips look.
+        start: the network, and the format of its clips.
         splits: whose videos they are.
-        dataset: holds them.
+        dataset: contains them.
         layer, clips, average_clips, batch_size, device: see `video_features`.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Any labelled videos: one folder a class. The split is drawn from a seed, or follows persons or sources.
+"""Any labelled videos: one folder per class. The split is drawn from a seed, or follows persons or sources.
 
-A group (person, source film, sequence) lies on one side of the split as a whole: a network that has seen a person in
+A group (person, source film, sequence) is entirely on one side of the split: a network that has seen a person in
 training must not be tested on them. A regular expression finds its name in each video's path.
 """
 
@@ -25,7 +25,7 @@ def list_folder(
     whole groups (or, without `groups`, single videos) allow; `seed` and `split` decide the draw.
 
     Raises:
-        EruvError: no class folders, a class without videos, a path in which `groups` finds nothing, an unknown test
+        EruvError: no class folders, a class without videos, a path that `groups` does not match, an unknown test
             group, or no way to leave every class on both sides.
     """
     videos = list_classes(root)
@@ -36,7 +36,7 @@ def list_folder(
     group_of = group_names(root, [path for path, _ in everything], groups) if groups is not None else {}
     if test_groups:
         if unknown := sorted(set(test_groups) - set(group_of.values())):
-            raise EruvError(f"test group {unknown[0]!r} is none of those that {groups!r} finds: "
+            raise EruvError(f"test group {unknown[0]!r} is not one of those that {groups!r} finds: "
                             f"{', '.join(sorted(set(group_of.values()))[:20])}")
         tested = {path for path, _ in everything if group_of[path] in test_groups}
     else:
@@ -50,26 +50,26 @@ def list_classes(root: Path) -> dict[str, list[str]]:
     """Class → its videos, as paths relative to `root`, both sorted.
 
     Raises:
-        EruvError: no folders here, or one without a video.
+        EruvError: no folders here, or a folder without a video.
     """
     names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
-        raise EruvError(f"{root}: no class folders here; 'folder' wants one folder a class, with videos in it")
+        raise EruvError(f"{root}: no class folders here; 'folder' needs one folder per class, with videos in it")
     return {name: [f"{name}/{video.name}" for video in find_videos([root / name])] for name in names}
 
 
 def group_names(root: Path, paths: Sequence[str], groups: str) -> dict[str, str]:
-    """Path → what the first group of the expression `groups` finds in it.
+    """Path → what the first group of the regular expression `groups` matches in it.
 
     Raises:
-        EruvError: a faulty expression, one without a group, or a path that it does not match.
+        EruvError: an invalid expression, one without a group, or a path that it does not match.
     """
     try:
         expression = re.compile(groups)
     except re.error as error:
-        raise EruvError(f"groups {groups!r} is no regular expression: {error}") from None
+        raise EruvError(f"groups {groups!r} is not a valid regular expression: {error}") from None
     if expression.groups < 1:
-        raise EruvError(f"groups {groups!r} has no (group) in it to name the person or source, such as '/([a-z]+)_'")
+        raise EruvError(f"groups {groups!r} has no (group) to find the person or source, such as '/([a-z]+)_'")
     found = {path: expression.search(path) for path in paths}
     if lost := [path for path, match in found.items() if match is None or match[1] is None]:
         raise EruvError(f"groups {groups!r} finds nothing in {len(lost)} of {len(paths)} paths under {root}, the first "
@@ -81,7 +81,7 @@ def draw_groups(
     videos: list[tuple[str, int]], classes: Sequence[str], group_of: dict[str, str], fraction: float,
     random: np.random.Generator,
 ) -> set[str]:
-    """The videos of the test side: groups in random order, while one of their classes still wants test videos."""
+    """The videos of the test side: groups in random order, as long as one of their classes still needs test videos."""
     if not 0 < fraction < 1:
         raise EruvError(f"test fraction {fraction} must lie between 0 and 1")
     members: dict[str, list[tuple[str, int]]] = defaultdict(list)
@@ -100,6 +100,6 @@ def draw_groups(
     tested_labels = {label for path, label in videos if path in tested}
     for label, name in enumerate(classes):
         if label not in tested_labels:
-            raise EruvError(f"class {name!r} cannot be on both sides of a split: all its {left[label]} videos are of "
+            raise EruvError(f"class {name!r} cannot be on both sides of a split: all its {left[label]} videos are in "
                             "one group, or there is only one; add videos, or leave the class out")
     return tested

@@ -2,8 +2,8 @@
 
     brush_hair_test_split1.txt      April_09_brush_hair_u_nm_np1_ba_goo_0.avi 1       1 train, 2 test, 0 neither
 
-Names hold any character: '#122_...', 'Smart_(...', ';', '[', '&'. The archive holds one archive a class, to be unpacked
-in its turn.
+Names contain any character: '#122_...', 'Smart_(...', ';', '[', '&'. The archive contains one archive per class, to be
+unpacked in turn.
 
 Source: Kuehne, Jhuang, Garrote, Poggio, Serre, "HMDB: A Large Video Database for Human Motion Recognition", ICCV 2011.
 """
@@ -19,10 +19,10 @@ TRAIN, TEST, NEITHER = "1", "2", "0"
 
 
 def list_hmdb51(root: Path, splits: str | Path | None, split: int) -> Listed:
-    """Official split `split` (1, 2 or 3). Classes are those that have a file, by name.
+    """Official split `split` (1, 2 or 3). Classes are those with a split file, sorted by name.
 
     Raises:
-        EruvError: no split file, or a line of another syntax.
+        EruvError: no split file, or a line with invalid syntax.
     """
     folder = find_splits(root, splits, "testTrainMulti_7030_splits", "*_test_split[0-9].txt")
     ending = f"_test_split{split}.txt"

@@ -1,4 +1,4 @@
-"""What a dataset's split files name, before anybody has looked whether the videos are there."""
+"""The contents of a dataset's split files, before checking whether the videos exist."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Listed(NamedTuple):
 
 
 def read_lines(file: Path) -> list[tuple[int, str]]:
-    """(line number, text without blanks around it) of every line with something in it, whatever its line ends.
+    """(line number, text without blanks around it) of every non-empty line, with any kind of line ends.
 
     Raises:
         EruvError: the file cannot be read.
@@ -34,7 +34,7 @@ def read_lines(file: Path) -> list[tuple[int, str]]:
 
 
 def find_splits(root: Path, splits: str | Path | None, usual: str, marker: str) -> Path:
-    """The folder of split files: `splits`, or the one that unpacks as `usual` inside `root` or beside it.
+    """The folder of split files: `splits`, or the one that unpacks as `usual` in `root` or next to it.
 
     Raises:
         EruvError: none of them holds a file that matches `marker`.
@@ -47,10 +47,10 @@ def find_splits(root: Path, splits: str | Path | None, usual: str, marker: str) 
 
 
 def find_root(root: Path, usual: str) -> Path:
-    """The folder that holds one folder a class: `root`, or the one named `usual` in it.
+    """The folder that holds one folder per class: `root`, or the one named `usual` in it.
 
     Raises:
-        EruvError: `root` is no folder.
+        EruvError: `root` is not a folder.
     """
     if not root.is_dir():
         raise EruvError(f"{root}: no such folder; root names the folder of videos, one folder a class")

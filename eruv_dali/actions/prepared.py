@@ -1,4 +1,4 @@
-"""Labelled videos prepared once: every later run takes its clips from the pack, and decodes no video."""
+"""Labelled videos prepared once: every later run reads its clips from the pack, and decodes no video."""
 
 import hashlib
 import logging
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], device: str = "auto") -> Dataset:
-    """Prepare all videos under `root`, whole and however short, as a DATASET with a JPEG pack beside the run `out`.
+    """Prepare all videos under `root`, uncut and however short, as a DATASET with a JPEG pack next to the run `out`.
 
-    The next run beside it that uses the same videos and frame size finds it again, and does only what is new; where
-    nothing is, several runs may begin at once.
+    Another run next to it with the same videos and frame size finds it again, and prepares only what is new; if nothing
+    is new, several runs may start at once.
 
     Raises:
-        EruvError: videos that were prepared are not there any more; or see `prepare`.
+        EruvError: videos that were prepared no longer exist; or see `prepare`.
     """
     root = root.resolve()
     key = hashlib.sha256(str(root).encode()).hexdigest()[:8]
@@ -32,12 +32,12 @@ def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], devi
     try:
         return _as_it_is(folder, root) or prepare([root], folder, device=device, **look)
     except VideosNotNamed as error:
-        raise EruvError(f"{error.said}; bring them back, or let them go first: "
+        raise EruvError(f"{error.said}; restore them, or remove them first: "
                         f"{removing_command([root], folder, **look)}") from None
 
 
 def _as_it_is(folder: Path, root: Path) -> Dataset | None:
-    """The DATASET, if it holds every video under `root` and none has changed; all else is for `prepare` to see to."""
+    """The DATASET, if it holds every video under `root` and none has changed; otherwise None: `prepare` must run."""
     if not (folder / "dataset.json").exists():
         return None
     try:
@@ -55,10 +55,10 @@ def _as_it_is(folder: Path, root: Path) -> Dataset | None:
 def keep_usable(
     splits: Sequence[tuple[str, ActionSplit]], dataset: Dataset, *, skip_missing: bool
 ) -> list[tuple[str, ActionSplit]]:
-    """The splits without the videos that could not be decoded; these are refused unless `skip_missing`.
+    """The splits without the videos that could not be decoded; such videos are an error unless `skip_missing`.
 
     Raises:
-        EruvError: videos that could not be decoded, or without them a class is empty.
+        EruvError: videos that could not be decoded, or a class that is empty without them.
     """
     usable = {video.path.resolve() for video in dataset.videos}
     named = {path for _, split in splits for side in (split.train, split.test) for path, _ in side}

@@ -12,8 +12,8 @@ def action_scores(logits_VC: np.ndarray, labels: Sequence[int], classes: Sequenc
     """Figures of V videos, as fractions of 1.
 
     Returns:
-        "videos", "top1", "top5" (None for 5 classes or fewer, where it says nothing), "per_class" {name: fraction, None
-        for a class without videos}, "confusion" (row: the true class, column: the answer).
+        "videos", "top1", "top5" (None for 5 classes or fewer, where it is trivial), "per_class" {name: fraction, None
+        for a class without videos}, "confusion" (row: the true class, column: the prediction).
     """
     labels_V = np.asarray(labels)
     order_VC = np.argsort(-logits_VC, axis=1, kind="stable")
@@ -28,7 +28,7 @@ def action_scores(logits_VC: np.ndarray, labels: Sequence[int], classes: Sequenc
 
 
 def mean_over_splits(per_split: dict[str, dict[str, Any]], classes: Sequence[str]) -> dict[str, Any]:
-    """The mean of the splits' top-1 and top-5; their confusion matrices added up, and each class's accuracy in that."""
+    """The mean of the splits' top-1 and top-5; the sum of their confusion matrices, and each class's accuracy in it."""
     splits = list(per_split.values())
     confusion = np.sum([split["confusion"] for split in splits], axis=0)
     return {

@@ -13,18 +13,18 @@ from eruv_dali.errors import EruvError
 log = logging.getLogger(__name__)
 
 DATASETS = ("ucf101", "hmdb51", "folder")
-NAMED = 5  # videos that a message names
+NAMED = 5  # videos listed in a message
 
 
 @dataclass(frozen=True)
 class ActionSplit:
-    """Labelled videos, divided.
+    """Labelled videos, split into a training and a test side.
 
     Attributes:
         classes: names; a label is a position in them.
         train, test: (path of the video, label) each.
         root: the folder that holds the class folders.
-        missing: videos that the split names and that are not there (left out, with `skip_missing`).
+        missing: videos that the split lists but that do not exist (left out, with `skip_missing`).
     """
 
     classes: tuple[str, ...]
@@ -38,22 +38,22 @@ def read_split(
     dataset: str, root: str | Path, *, splits: str | Path | None = None, split: int = 1, groups: str | None = None,
     test_groups: Sequence[str] | None = None, test_fraction: float = 0.3, seed: int = 0, skip_missing: bool = False,
 ) -> ActionSplit:
-    """Read one split of a labelled dataset and make sure that its videos are there.
+    """Read one split of a labelled dataset and make sure that its videos exist.
 
     Args:
-        dataset: "ucf101", "hmdb51" or "folder" (one folder a class).
+        dataset: "ucf101", "hmdb51" or "folder" (one folder per class).
         root: the folder that holds the class folders, or the one above it as the archives unpack.
-        splits: folder of the official split files; by default looked for in `root` and beside it. Not for "folder".
-        split: number of the official split, from 1; for "folder" other numbers are other draws.
+        splits: folder of the official split files; by default searched for in `root` and next to it. Not for "folder".
+        split: number of the official split, from 1; for "folder" each number is a different draw.
         groups: for "folder", a regular expression; its first group, searched in "CLASS/path", names the person or
             source, which stays on one side of the split.
         test_groups: for "folder", names of the groups that are the test side, instead of a draw.
         test_fraction: for "folder", the share of each class that is drawn for the test side.
         seed: of the draw.
-        skip_missing: leave out videos that are not there, with a warning, instead of refusing.
+        skip_missing: leave out videos that do not exist, with a warning, instead of raising an error.
 
     Raises:
-        EruvError: an unknown dataset, absent or faulty split files, absent videos, a class without training or test
+        EruvError: an unknown dataset, missing or invalid split files, missing videos, a class without training or test
             videos. (Only named `test_groups` may lack a class: that is a warning.)
     """
     if dataset not in DATASETS:
@@ -84,7 +84,7 @@ def list_split(
     dataset: str, root: Path, *, splits: str | Path | None = None, split: int = 1, groups: str | None = None,
     test_groups: Sequence[str] | None = None, test_fraction: float = 0.3, seed: int = 0,
 ) -> tuple[Path, Listed]:
-    """The folder of class folders, and what a split names, whether the videos are there or not. See `read_split`."""
+    """The folder of class folders, and what a split lists, whether the videos exist or not. See `read_split`."""
     if dataset == "folder":
         if splits is not None:
             raise EruvError("splits is for ucf101 and hmdb51; dataset folder draws its split, or takes groups")
@@ -98,7 +98,7 @@ def list_split(
 
 
 def check_sides(split: ActionSplit, name: str, *, all_tested: bool = True) -> None:
-    """Make sure that every class can be learned, and tested.
+    """Make sure that every class has training and test videos.
 
     Raises:
         EruvError: a class without training videos; one without test videos, unless that is allowed (then a warning).
@@ -111,5 +111,5 @@ def check_sides(split: ActionSplit, name: str, *, all_tested: bool = True) -> No
         said = (f"{name}: {len(empty)} of {len(split.classes)} classes have no {side} video: {', '.join(empty[:NAMED])}"
                 f"{', …' if len(empty) > NAMED else ''}")
         if side == "training" or all_tested or len(empty) == len(split.classes):
-            raise EruvError(f"{said}; complete the data set, or take these classes out of it")
-        log.warning("%s; they have no figure here", said)
+            raise EruvError(f"{said}; complete the dataset, or remove these classes from it")
+        log.warning("%s; they get no figure here", said)

@@ -20,7 +20,7 @@ def list_ucf101(root: Path, splits: str | Path | None, split: int) -> Listed:
     """Official split `split` (1, 2 or 3).
 
     Raises:
-        EruvError: a split file is absent or has a line of another syntax, or a label and a folder name two classes.
+        EruvError: a split file is missing or has a line with invalid syntax, or a label does not match its folder.
     """
     folder = find_splits(root, splits, "ucfTrainTestlist", "classInd.txt")
     label_of: dict[str, int] = {}

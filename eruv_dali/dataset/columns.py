@@ -1,11 +1,11 @@
-"""What stands in the files of a DATASET: columns of its tables, and what is kept of a frame, a segment and a video."""
+"""The layout of a DATASET's files: columns of its tables, and the records of a frame, a segment and a video."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-# What is kept of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
+# The record of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
 FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<u4"), ("key", "?")])
 
 SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])
@@ -18,7 +18,7 @@ SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
 
 @dataclass(frozen=True)
 class VideoRow:
-    """A video of a DATASET, as videos.json has it; `first` is the place of its frame 0 in frames.npy."""
+    """A video of a DATASET, as in videos.json; `first` is the position of its frame 0 in frames.npy."""
 
     video: str
     path: Path

@@ -1,4 +1,4 @@
-"""Files that somebody damaged, or that a disk did: reading them ends in one line that names the file."""
+"""Damaged files: errors from reading them become one line that names the file."""
 
 import csv
 import errno
@@ -13,24 +13,24 @@ from pathlib import Path
 
 from eruv_dali.errors import EruvError
 
-# What json, csv, zipfile and numpy (without pickle) raise over bytes that are not what they ought to be, and what the
-# first steps on their content do. RuntimeError: nested too deep, or a zip member that claims to be encrypted.
+# What json, csv, zipfile and numpy (without pickle) raise on damaged content, and what the
+# code that first uses that content raises. RuntimeError: nested too deep, or a zip member that claims to be encrypted.
 # SyntaxError, TokenError, MemoryError: the header of a .npy file, which is Python text and may claim any shape.
 MALFORMED = (OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError,
              SyntaxError, MemoryError, tokenize.TokenError, csv.Error, struct.error, zlib.error, lzma.LZMAError,
              zipfile.BadZipFile)
 
 
-NO_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the file may well be sound
+NO_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the file itself may be intact
 
 
 @contextmanager
 def reading(file: Path, failure: type[EruvError] = EruvError) -> Iterator[None]:
-    """Around the reading of one file: whatever is wrong with its content becomes a `failure` that names it.
+    """Context for reading one file: any problem with its content becomes a `failure` that names the file.
 
     Raises:
-        EruvError: the file may not be opened, or no more files may be.
-        failure: it is damaged, or missing.
+        EruvError: permission to open the file is denied, or too many files are open.
+        failure: the file is damaged or missing.
     """
     try:
         yield
@@ -38,8 +38,8 @@ def reading(file: Path, failure: type[EruvError] = EruvError) -> Iterator[None]:
         raise
     except MALFORMED as error:
         if isinstance(error, OSError) and error.errno in NO_DAMAGE:
-            raise EruvError(f"{file}: cannot be read ({error.strerror}); see to that, and run again") from None
+            raise EruvError(f"{file}: cannot be read ({error.strerror}); fix that, and run again") from None
         words = " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
         if isinstance(error, (LookupError, TypeError, AttributeError)):
-            words = f"{type(error).__name__} {words}"  # "'frames'" alone says little
+            words = f"{type(error).__name__} {words}"  # "'frames'" alone is not a clear message
         raise failure(f"{file}: damaged DATASET ({words[:200]}); run prepare on it again") from None

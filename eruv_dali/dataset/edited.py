@@ -1,8 +1,8 @@
-"""Tables that people edited: videos.csv and segments.csv, read as a spreadsheet or an editor may have left them.
+"""Tables that users edited: videos.csv and segments.csv, read as a spreadsheet or an editor may have left them.
 
-Rows and columns may stand in any order, with more columns, other quotes, a byte order mark, and Windows line ends; rows
-may be taken out of both tables, segments may be moved and new ones written. What a video is stays as `prepare` found
-it. Everything else is refused with one line that names the file, the line and the value.
+Rows and columns may be in any order, with extra columns, other quotes, a byte order mark, and Windows line ends; rows
+may be deleted from both tables, segments may be moved and new ones added. The facts about a video must stay as
+`prepare` found them. Everything else is refused with one line that names the file, the line and the value.
 """
 
 import csv
@@ -17,31 +17,31 @@ from eruv_dali.dataset.columns import SEGMENT, SEGMENT_COLUMNS, VideoRow
 from eruv_dali.dataset.damage import reading
 from eruv_dali.errors import EruvError
 
-FACTS = ("path", "frames", "codec", "rotation", "size", "mtime_ns")  # what loaders rely on; the rest is for people
-ROUNDED_FROM = 10**11  # a spreadsheet writes larger numbers with fewer digits: 1.75360E+18
+FACTS = ("path", "frames", "codec", "rotation", "size", "mtime_ns")  # what loaders rely on; the rest is informational
+ROUNDED_FROM = 10**11  # a spreadsheet rounds larger numbers: 1.75360E+18
 MOST = np.iinfo(np.int32).max
-SHOWN = 40  # characters of a wrong value, for the message to stay one line
+SHOWN = 40  # characters shown of a wrong value, so that the message stays one line
 
 
 def read_kept_videos(file: Path, known: Mapping[str, VideoRow]) -> set[str]:
-    """The names that an edited videos.csv has left.
+    """The names of the videos that an edited videos.csv still lists.
 
     Raises:
-        EruvError: a video that `prepare` did not write, or twice, or with another value in one of FACTS.
+        EruvError: a video that `prepare` did not write, one listed twice, or one with a changed value in FACTS.
     """
     seen: dict[str, int] = {}
     for line, (name, *cells) in _rows(file, ("video", *FACTS)):
         where = f"{file}: line {line}: video {name[:200]!r}"
         if name not in known:
-            raise EruvError(f"{where} is not one that prepare wrote; take the line out, or run prepare on this "
+            raise EruvError(f"{where} is not one that prepare wrote; delete the line, or run prepare on this "
                             "DATASET again")
         if name in seen:
-            raise EruvError(f"{where} stands on line {seen[name]} too; take one of them out")
+            raise EruvError(f"{where} is also on line {seen[name]}; delete one of them")
         seen[name] = line
         for column, cell in zip(FACTS, cells, strict=True):
             value = getattr(known[name], column)
             if not _says(cell, value):
-                raise EruvError(f"{where} has {column} {cell[:200]!r}, prepare found {str(value)!r}; put it back, or "
+                raise EruvError(f"{where} has {column} {cell[:200]!r}, prepare found {str(value)!r}; restore it, or "
                                 "run prepare on this DATASET again")
     return set(seen)
 
@@ -50,7 +50,7 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
     """(S,) SEGMENT of an edited segments.csv; `video` is a position in `videos`, those outside `kept` are refused.
 
     Raises:
-        EruvError: a segment that does not lie within its video, or whose number is not its own.
+        EruvError: a segment that does not lie within its video, or whose number is used twice.
     """
     place = {video.video: number for number, video in enumerate(videos)}
     lines, table = [], []
@@ -58,14 +58,14 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
         if name not in kept:
             raise EruvError(
                 f"{file}: line {line}: video {name[:200]!r} " + (
-                    "is not in videos.csv any more; take its lines out of both tables, or of none" if name in place else
-                    "is not in this DATASET; its names are those of videos.csv"))
+                    "is no longer in videos.csv; delete its lines from both tables or neither" if name in place else
+                    "is not in this DATASET; use the names in videos.csv"))
         try:
             shot, start, end = map(int, cells)
             table.append((int(segment), place[name], shot, start, end))
         except ValueError:
             wrong = next(cell for cell in (segment, *cells) if not _is_whole(cell))
-            raise EruvError(f"{file}: line {line}: {wrong[:SHOWN]!r} is no whole number; segment, shot, start and end "
+            raise EruvError(f"{file}: line {line}: {wrong[:SHOWN]!r} is not an integer; segment, shot, start and end "
                             "must be") from None
         lines.append(line)
     try:
@@ -84,13 +84,13 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
                         f"{videos[video].frames}, the frames of {videos[video].video}")
     _, first, inverse = np.unique(numbers[:, 0], return_index=True, return_inverse=True)
     for row in np.flatnonzero(first[inverse] != np.arange(len(numbers))):
-        raise EruvError(f"{file}: line {lines[row]}: segment {table[row][0]} stands on line "
-                        f"{lines[first[inverse[row]]]} too; give it a number of its own")
+        raise EruvError(f"{file}: line {lines[row]}: segment {table[row][0]} is also on line "
+                        f"{lines[first[inverse[row]]]}; give it a unique number")
     return segments
 
 
 def first_outside(segments: np.ndarray, videos: Sequence[VideoRow]) -> int | None:
-    """The place of the first of these SEGMENTs that does not lie within its video, or None."""
+    """The position of the first of these SEGMENTs that does not lie within its video, or None."""
     frames = np.array([video.frames for video in videos], np.int64)
     known = (segments["video"] >= 0) & (segments["video"] < len(frames))
     length = np.zeros(len(segments), np.int64)
@@ -100,7 +100,7 @@ def first_outside(segments: np.ndarray, videos: Sequence[VideoRow]) -> int | Non
 
 
 def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The number of each line and its cells in these columns. Lines without a word in them are passed over."""
+    """The number of each line and its cells in these columns. Blank lines are skipped."""
     with reading(file), open(file, newline="", encoding="utf-8-sig") as opened:
         rows = csv.reader(opened)
         header = next(rows, [])
@@ -113,7 +113,7 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, 
             if len(row) != width:
                 row += [""] * (width - len(row))
             if len(row) > width and any(row[width:]):
-                raise EruvError(f"{file}: line {rows.line_num}: has {len(row)} cells, the first line has {width}; mend "
+                raise EruvError(f"{file}: line {rows.line_num}: has {len(row)} cells, the first line has {width}; fix "
                                 "it, or run prepare on this DATASET again")
             cells = chosen(row)
             if any(cells):
@@ -121,7 +121,7 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, 
 
 
 def _says(cell: str, value: object) -> bool:
-    """A cell still says what was written; a spreadsheet may have rounded a large number, to 5 digits or more."""
+    """Whether a cell still has the written value; a spreadsheet may have rounded a large number to 5 or more digits."""
     if not isinstance(value, int):
         return cell == str(value)
     try:

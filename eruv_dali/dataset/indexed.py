@@ -1,4 +1,4 @@
-"""Videos that nobody prepared, indexed on the spot: for a loader the same as a Dataset without a pack, in memory."""
+"""Videos that have not been prepared, indexed on the fly: to a loader, an in-memory Dataset without a pack."""
 
 import itertools
 import logging
@@ -16,16 +16,16 @@ log = logging.getLogger(__name__)
 
 
 class IndexedVideos:
-    """Video files with an index of their frames, for a loader: what a Dataset without a pack offers, in memory.
+    """Video files with an index of their frames, with the interface that loaders use of a Dataset without a pack.
 
     Attributes:
-        frame_height, frame_width: size to which frames are scaled.
+        frame_height, frame_width: size to which frames are resized.
         pack: "none".
         videos: list of VideoRow.
-        skipped: paths of files that cannot be used, left out with `skip_unreadable`; otherwise they are refused.
+        skipped: paths of unusable files, left out with `skip_unreadable`; otherwise they are an error.
 
     Raises:
-        EruvError: a file that cannot be used, with the reason; or all of them.
+        EruvError: a file cannot be used, with the reason; or, with `skip_unreadable`, none can.
     """
 
     pack = "none"
@@ -59,11 +59,11 @@ class IndexedVideos:
         return self._indices[video]
 
     def close(self) -> None:
-        """No file is held open."""
+        """Nothing to close: no file is held open."""
 
 
 def _index_or_reason(video: Video) -> tuple[FrameIndex, dict] | str:
-    """The index of a video and what it says of itself, or why there is none."""
+    """The index of a video and its stream's properties, or why there is no index."""
     try:
         return index_video(video.path)
     except UnusableVideo as error:

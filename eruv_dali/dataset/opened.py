@@ -1,31 +1,31 @@
 """A DATASET: the folder that `prepare` writes and the loaders read.
 
-For people, and for them to edit:
+For users to read and edit:
 
     videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,note
     segments.csv     segment,video,shot,start,end
     shots.csv        video,shot,start,end,score,start_time,end_time,transition,transition_start,transition_end
     rejected.csv     video,reason
 
-For programs, and not to be touched:
+For programs, not to be edited:
 
-    dataset.json     format version, frame size, pack kind, and the settings that made the rest
+    dataset.json     format version, frame size, pack kind, and the settings with which the rest was made
     videos.json      {video: {path, frames, codec, rotation, size, mtime_ns, pack, first}}: what loaders rely on; `pack`
-                     is the file that holds the video's frames, `first` the place of its frame 0 in frames.npy
-    segments.npy     segments.csv again, quick to read; `video` counts the videos of videos.json
-    frames.npy       one FRAME record a frame, in the order that videos.json gives; memory-mapped
+                     is the file that holds the video's frames, `first` the position of its frame 0 in frames.npy
+    segments.npy     the same as segments.csv, fast to read; `video` is a position in videos.json
+    frames.npy       one FRAME record per frame, in the order of videos.json; memory-mapped
     pack/            the decode-once copy of the frames, if one was asked for
-    seal.json        how prepare left all of these, see seal.py
-    records/         what `prepare` found in each video, one file a video: its memory between runs
+    seal.json        sizes, times and checksums of these files as prepare left them, see seal.py
+    records/         what `prepare` found in each video, one file per video: its state between runs
 
-Frames count from 0, `end` is exclusive, `video` is the path relative to the folder that was given to `prepare`. Times
-are seconds on the clock of players. `transition` is what opens a shot: "cut", "gradual" (its frames transition_start to
-transition_end-1 belong to no shot), or nothing where the video begins.
+Frames count from 0, `end` is exclusive, `video` is the path relative to the folder given to `prepare`. Times
+are seconds as players show them. `transition` is what starts a shot: "cut", "gradual" (its frames transition_start to
+transition_end-1 belong to no shot), or empty at the start of the video.
 
-Two tables may be edited, with an editor or a spreadsheet, and sorted in any way, because nothing is found by its place
-in them (see edited.py). A video can be taken out of videos.csv and segments.csv; segments can be taken out, moved and
-added. Any other edit, and any damage to the other files, is refused with one line that names the file and
-the value. `prepare` on the same folder makes everything as it was, without decoding what its records hold.
+Two tables, videos.csv and segments.csv, may be edited with an editor or a spreadsheet, and sorted in any way, because
+nothing is looked up by its position in them (see edited.py). A video can be deleted from both tables; segments can be
+deleted, moved and added. Any other edit, and any damage to the other files, is refused with one line that names the
+file and the value. Running `prepare` on the same folder restores everything, without decoding recorded videos again.
 """
 
 import json
@@ -55,15 +55,14 @@ class Dataset:
     """A prepared DATASET, opened for reading.
 
     Attributes:
-        folder: where it lies.
+        folder: its path.
         frame_height, frame_width: size of the resized frames that clips are cropped from.
         pack: "none", "jpeg" or "raw".
         videos: list of VideoRow, sorted by name.
         segments: (S,) array of SEGMENT; `video` is a position in `videos`.
 
     Raises:
-        EruvError: the folder is no DATASET, was written by another version, is damaged, or was edited into something
-            that it cannot be.
+        EruvError: the folder is not a DATASET, was written by another version, is damaged, or has invalid edits.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -86,17 +85,17 @@ class Dataset:
         """(frames,) FRAME records of one video, memory-mapped.
 
         Raises:
-            EruvError: they name bytes that the video's pack file cannot have.
+            EruvError: they refer to bytes outside the video's pack file.
         """
         return self._frames_of(self.videos[video])
 
     def check(self) -> None:
-        """Make sure that clips can be had: of the pack, if there is one, and that the videos are those prepared.
+        """Make sure that clips can be read: check the pack, if there is one, and that the videos have not changed.
 
-        Originals that are gone matter only where there is no pack.
+        Missing original files matter only if there is no pack.
 
         Raises:
-            EruvError: a file that is missing, has changed or is damaged, by name.
+            EruvError: a file is missing, has changed or is damaged; the message names it.
         """
         gone, changed = [], []
         for video in self.videos:
@@ -122,7 +121,7 @@ class Dataset:
         self.packed.hold(files)
 
     def close(self) -> None:
-        """Let go of the files. (The system unmaps them when the last array that looks into them is gone.)"""
+        """Release the files. (They are unmapped when the last array that views them is freed.)"""
         self.packed.close()
         self.index.cache_clear()
         self._frames = None
@@ -132,7 +131,7 @@ class Dataset:
             raise EruvError(f"{self.folder}/{file}: {wrong}; run prepare on this DATASET again")
 
     def _pack_damage(self, file: str) -> str:
-        log.warning("%s/pack/%s: was copied or touched since prepare; checking it, once", self.folder, file)
+        log.warning("%s/pack/%s: was copied or modified since prepare; checking it once", self.folder, file)
         for video in self._every:
             if video.pack == file and (frame := first_damaged(self.packed, file, self._frames_of(video))) is not None:
                 return f"its checksum is wrong at frame {frame} of {video.video}"
@@ -150,7 +149,7 @@ class Dataset:
                     for name, facts in json.loads(content).items()]
 
     def _map_frames(self) -> np.ndarray:
-        """frames.npy. The seal answers for its content; what could crash a decoder is checked video by video."""
+        """frames.npy. The seal covers its content; what could crash a decoder is checked video by video."""
         self._whole("frames.npy")
         with reading(self.folder / "frames.npy"):
             frames = np.load(self.folder / "frames.npy", mmap_mode="r")
@@ -161,15 +160,15 @@ class Dataset:
         for video in sorted(self._every, key=lambda video: video.first):
             if video.first != end:
                 raise EruvError(f"{self.folder}/videos.json: damaged DATASET (first {video.first} of {video.video}, "
-                                f"{end} is due); run prepare on it again")
+                                f"expected {end}); run prepare on it again")
             end += video.frames
         return frames
 
     def _frames_of(self, row: VideoRow) -> np.ndarray:
         assert self._frames is not None, "the DATASET was closed"
         frames = self._frames[row.first : row.first + row.frames]
-        # At first use of a video, 0.04 ms for 5,000 frames that are in memory: at opening, 70 million frames would be
-        # 2 GB to read. The seal tells of any damage; this is for the case that the seal itself is mistaken.
+        # Done at first use of a video, 0.04 ms for 5,000 frames in memory: at opening, 70 million frames would be
+        # 2 GB to read. The seal detects any damage; this covers the case that the seal itself is wrong.
         if self.pack != "none" and row.video not in self._checked:
             offset, size = frames["offset"], frames["size"].astype(np.int64)
             good = (offset >= 0) & (offset <= self.packed.size(row.pack) - size) & (size > 0)
@@ -184,7 +183,7 @@ class Dataset:
         return frames
 
     def _read_tables(self) -> tuple[list[VideoRow], np.ndarray]:
-        """The videos that are left in videos.csv, and the segments of segments.csv, which lie in them."""
+        """The videos still listed in videos.csv, and the segments of segments.csv, which must lie in them."""
         kept = {video.video for video in self._every}
         if self._edited("videos.csv"):
             kept = read_kept_videos(self.folder / "videos.csv", {video.video: video for video in self._every})
@@ -210,7 +209,7 @@ class Dataset:
 
 
 def _sound(row: VideoRow, pack: str) -> VideoRow:
-    """A row of videos.json whose values can be true. ValueError: one that cannot."""
+    """The row of videos.json, if its values are plausible. ValueError: one is not."""
     for column, sound in (
         ("path", "\0" not in str(row.path)),
         ("frames", type(row.frames) is int and row.frames > 0),
@@ -231,11 +230,11 @@ class NewerFormat(EruvError):
 
 
 def read_settings(folder: Path) -> dict | None:
-    """The content of dataset.json, or None where there is none.
+    """The content of dataset.json, or None if there is no such file.
 
     Raises:
         NewerFormat: a later version wrote it.
-        EruvError: it cannot be read, holds what cannot be, or an earlier version wrote it.
+        EruvError: it cannot be read, holds an invalid value, or an earlier version wrote it.
     """
     file = folder / "dataset.json"
     with reading(file):
@@ -267,9 +266,9 @@ def read_settings(folder: Path) -> dict | None:
 
 
 def refuse_newer(folder: Path) -> dict | None:
-    """Let `prepare` write into this folder, unless a later version did: what is older or damaged, it makes anew.
+    """Let `prepare` write into this folder, unless a later version wrote it: an older or damaged DATASET is remade.
 
-    Returns the settings, or None where there are none that can be read.
+    Returns the settings, or None if they cannot be read.
 
     Raises:
         EruvError: a later version wrote it, or dataset.json is a folder.

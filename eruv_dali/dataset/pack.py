@@ -1,8 +1,8 @@
 """Pack: a decode-once copy of every frame, resized, in a few large files.
 
-A pack is a folder of `frames-NNNNN.bin`, each a plain run of encoded frames; where each frame lies stands in the
-dataset's `frames.npy`. "jpeg" stores JPEG pictures, "raw" uint8 RGB. Every frame stands alone, so a clip is a list of
-byte ranges and the inverted, shuffled or sped-up clip is only another order of them.
+A pack is a folder of `frames-NNNNN.bin`, each a plain sequence of encoded frames; their offsets and sizes are in the
+dataset's `frames.npy`. "jpeg" stores JPEG images, "raw" uint8 RGB. Every frame is independent, so a clip is a list of
+byte ranges, and an inverted, shuffled or sped-up clip is just another list of them.
 """
 
 import io
@@ -19,14 +19,14 @@ from PIL import Image
 from eruv_dali.dataset.damage import reading
 
 PACK_KINDS = ("none", "jpeg", "raw")
-PACK_FILE = re.compile(r"frames-[0-9]+\.bin")  # a name in the pack folder, and no way out of it
+PACK_FILE = re.compile(r"frames-[0-9]+\.bin")  # a name in the pack folder: no path that leaves it
 
-# 4:4:4 keeps the colour of small pictures and costs less than the quality 4:2:0 would need for the same error.
+# 4:4:4 keeps the colour of small frames and costs less than the quality that 4:2:0 would need for the same error.
 # Measured on the resized frames of real videos: see benchmarks/results/pack_quality.json.
 JPEG_QUALITY = 92
 JPEG_SUBSAMPLING = 0  # 4:4:4
 
-FILE_BYTES = 4 << 30  # a new file is begun beyond this size
+FILE_BYTES = 4 << 30  # beyond this size a new file is started
 
 
 def encode_frame(picture: np.ndarray, kind: str) -> bytes:
@@ -39,9 +39,9 @@ def encode_frame(picture: np.ndarray, kind: str) -> bytes:
 
 
 class PackWriter:
-    """Appends videos to pack files of its own; each process that writes has one, so none waits for another.
+    """Appends videos to its own pack files; each writing process has its own writer, so none waits for another.
 
-    What was appended counts only once a record names it: after a kill, `trim_pack` cuts off what no record names.
+    Appended frames count only once a record refers to them: after a kill, `trim_pack` cuts off all other bytes.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -93,14 +93,14 @@ class PackWriter:
 
 
 def trim_pack(folder: Path, used: dict[str, int], sealed: dict[str, int]) -> None:
-    """Delete pack files that no record names, and cut off what was appended to the others in vain.
+    """Delete pack files that no record refers to, and cut off unused ends of the others.
 
-    A training that is running has the files mapped. It keeps a deleted one, but is killed (SIGBUS) where one is cut
-    short under it: nothing is cut that a finished DATASET ever held. Symbolic links are left alone.
+    A running training has the files mapped. Deleting a file does not affect it, but truncating one kills it (SIGBUS):
+    so nothing is truncated that a finished DATASET ever contained. Symbolic links are left alone.
 
     Args:
-        used: the end of what records name, by file name.
-        sealed: the size at which the DATASET was finished, by file name; absent where it was not there then.
+        used: the end of the part that records refer to, by file name.
+        sealed: the size when the DATASET was last finished, by file name; absent for newer files.
     """
     for file in pack_files(folder):
         end = max(used.get(file.name, 0), sealed.get(file.name, 0))
@@ -111,12 +111,12 @@ def trim_pack(folder: Path, used: dict[str, int], sealed: dict[str, int]) -> Non
 
 
 def pack_files(folder: Path) -> list[Path]:
-    """The pack's files that are its own: no links to files elsewhere."""
+    """The pack's own files, without links to files elsewhere."""
     return sorted(file for file in folder.glob("frames-*.bin") if file.is_file() and not file.is_symlink())
 
 
 def first_damaged(packed: "PackReader", file: str, frames: np.ndarray) -> int | None:
-    """The first of these FRAME records whose bytes are not those that were written, or None."""
+    """The first of these FRAME records whose bytes are not as written, or None."""
     for number, (_, offset, size, crc, _) in enumerate(frames.tolist()):
         if zlib.crc32(packed.bytes_at(file, offset, size).data) != crc:
             return number
@@ -144,14 +144,14 @@ class PackReader:
         return len(self._bytes[file])
 
     def will_need(self, file: str, offset: int, size: int) -> None:
-        """Have the system fetch these bytes in the background, in one piece; page by page is 10 times slower."""
+        """Have the operating system fetch these bytes in the background, at once; page by page is 10 times slower."""
         if file not in self._maps:
             self._map(file)
         begin = offset - offset % mmap.PAGESIZE
         self._maps[file].madvise(mmap.MADV_WILLNEED, begin, offset + size - begin)
 
     def hold(self, files: Iterable[str]) -> None:
-        """Map these files now: what is mapped stays readable, though `prepare` may delete or replace the files."""
+        """Map these files now: mapped files stay readable even if `prepare` deletes or replaces them."""
         for file in files:
             if file not in self._maps:
                 self._map(file)
@@ -159,10 +159,10 @@ class PackReader:
     def _map(self, file: str) -> None:
         with reading(self.folder / file), open(self.folder / file, "rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        mapped.madvise(mmap.MADV_RANDOM)  # clips are drawn at random: reading on past them would waste the disk
+        mapped.madvise(mmap.MADV_RANDOM)  # clips are drawn at random: read-ahead would waste disk bandwidth
         self._maps[file], self._bytes[file] = mapped, np.frombuffer(mapped, np.uint8)
 
     def close(self) -> None:
-        """Let go of the files; a mapping goes with the last view of it."""
+        """Release the files; each is unmapped when its last view is freed."""
         self._bytes.clear()
         self._maps.clear()

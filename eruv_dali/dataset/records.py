@@ -1,8 +1,8 @@
-"""Records: what `prepare` found in each video, one file a video in DATASET/records, its memory between runs.
+"""Records: what `prepare` found in each video, one file per video in DATASET/records: its state between runs.
 
 A record holds a note (JSON: the video's name, what identifies the file, how it was scanned, what the container says,
-or the reason why it cannot be used), the FRAME array of `dataset`, and the curves that the shot rules work on. Another
-rule, threshold or segment length needs the records alone.
+or the reason why it cannot be used), the FRAME array of `dataset`, and the curves that the shot rules work on. A new
+rule, threshold or segment length needs only the records.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from eruv_dali.shots.curves import LAGS
 from eruv_dali.video.find import Video
 from eruv_dali.video.open import NO_PTS
 
-VERSION = 2  # of what a record holds; a record of another version is made again
+VERSION = 2  # of a record's content; a record of another version is remade
 
 
 class BadRecord(EruvError):
-    """A record that cannot be read, or holds what no record of this version does: its video is to be scanned again."""
+    """A record that cannot be read, or has invalid content: its video must be scanned again."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One video as it was scanned. `frames` (N,) FRAME and `curves` are empty where the note carries a "reason"."""
+    """One video as it was scanned. `frames` (N,) FRAME and `curves` are empty if the note has a "reason"."""
 
     note: dict
     frames: np.ndarray
@@ -42,8 +42,8 @@ class Record:
     def times(self) -> np.ndarray:
         """(N + 1,) float64: the second at which each frame is shown, and the one at which the last ends.
 
-        From the time stamps, on the clock that players and `ffmpeg -ss` use: 0 is where the file begins, which may be
-        before its first picture. A frame without a time stamp is one frame interval after the one before it.
+        From the time stamps, on the clock that players and `ffmpeg -ss` use: 0 is the start of the file, which may be
+        before its first frame. A frame without a time stamp is one frame interval after the one before it.
         """
         tick, interval = float(Fraction(self.note["time_base"])), 1 / (float(self.note["fps"] or 0) or 25)
         pts = self.frames["pts"]
@@ -51,7 +51,7 @@ class Record:
         seconds[:-1] = pts * tick - self.note["start_time"]
         if np.any(pts == NO_PTS):
             number = np.arange(len(pts))
-            last = np.maximum.accumulate(np.where(pts != NO_PTS, number, -1))  # nearest before that carries a stamp
+            last = np.maximum.accumulate(np.where(pts != NO_PTS, number, -1))  # nearest earlier frame with a time stamp
             seconds[:-1] = np.where(last < 0, 0, seconds[last]) + (number - np.maximum(last, 0)) * interval
         seconds[:-1].sort()  # AVI files tag B-frames in coding order
         seconds[-1] = seconds[-2] + interval if len(pts) else 0
@@ -59,12 +59,12 @@ class Record:
 
 
 def record_path(dataset: Path, video: str) -> Path:
-    """Where the record of a video lies; its name says nothing of the video's, which may hold any character."""
+    """The path of a video's record. It is not made from the video's name, which may contain any character."""
     return dataset / "records" / f"{hashlib.sha256(video.encode()).hexdigest()[:32]}.npz"
 
 
 def identity(video: Video) -> list:
-    """What tells that a file is still the one that was scanned. (One that vanishes meanwhile is like no other.)"""
+    """Identifies the file that was scanned, to detect changes. (A file that has vanished matches no other.)"""
     try:
         status = video.path.stat()
     except OSError:
@@ -75,7 +75,7 @@ def identity(video: Video) -> list:
 def write_record(
     dataset: Path, video: Video, note: dict, frames: np.ndarray | None = None, curves: ShotCurves | None = None
 ) -> None:
-    """Write a video's record: the moment from which it counts as done. `note` carries its "identity" and "scan"."""
+    """Write a video's record; from then on the video counts as done. `note` contains its "identity" and "scan"."""
     note = {"version": VERSION, "video": video.name, **note}
     arrays: dict[str, Any] = {} if frames is None else {"frames": frames}
     if curves is not None:
@@ -85,7 +85,7 @@ def write_record(
 
 
 def carry_record(source: Path, dataset: Path, video: Video) -> None:
-    """Write the record at `source` as that of `video`: the same file, under another name or in another place."""
+    """Write the record at `source` as that of `video`: the same file, under another name or path."""
     record = read_record(source)
     note = {**record.note, "video": video.name, "identity": identity(video)}
     rejected = "reason" in note
@@ -93,14 +93,14 @@ def carry_record(source: Path, dataset: Path, video: Video) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """Read a record back, if it is sound: written by this version, whole, and nothing in it that cannot be.
+    """Read a record back, and check it: written by this version, complete, and with plausible values.
 
     Raises:
-        BadRecord: it is not.
+        BadRecord: a check fails.
     """
     with reading(path, BadRecord):
         if not path.is_file():
-            raise ValueError("it is no file")
+            raise ValueError("it is not a file")
         with np.load(path) as arrays:
             held = {name: arrays[name] for name in arrays.files}
         note = json.loads(str(held["note"]))
@@ -130,7 +130,7 @@ def read_record(path: Path) -> Record:
 
 
 def _expect_facts(note: dict) -> None:
-    """What `decode.describe` says of a video."""
+    """Check the note's entries that come from `decode.describe`."""
     for key in ("width", "height"):
         _expect(type(note[key]) is int and note[key] > 0, key)
     _expect(note["rotation"] in (0, 90, 180, 270), "rotation")

@@ -1,12 +1,12 @@
-"""Seal: how prepare left the files of a DATASET, so that a loader sees at once whether they are still so.
+"""Seal: the state in which prepare left a DATASET's files, so that a loader can tell at once if they have changed.
 
-`seal.json` holds what is needed to tell, file by file:
+`seal.json` holds for each file:
 
-    dataset.json, videos.json, segments.npy    a CRC-32. They are read whole at every opening, and checked each time.
-    frames.npy, pack/*, videos.csv, segments.csv    size and time of change (`mark`), and a CRC-32 (of the pack, the
-        checksums stand frame by frame in frames.npy). Where size and time are as they were, the file is taken to be
-        whole. Where the time differs (the DATASET was copied, or somebody wrote to the file), the content is checked
-        against its checksums, and if it is good the seal is renewed: that is done once, not at every opening.
+    dataset.json, videos.json, segments.npy    a CRC-32. They are read in full, and checked, at every opening.
+    frames.npy, pack/*, videos.csv, segments.csv    size and modification time (`mark`), and a CRC-32 (for the pack, the
+        checksums of its frames are in frames.npy). If size and time are unchanged, the file is assumed to be intact. If
+        the time differs (the DATASET was copied, or the file was written to), the content is checked against its
+        checksums, and if it is intact the seal is updated: that is done once, not at every opening.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ MARKED = ("frames.npy", "videos.csv", "segments.csv")
 
 
 def seal_dataset(folder: Path, settings: str) -> None:
-    """Note how the files of a DATASET are now; `settings` is what dataset.json, which comes last of all, will hold."""
+    """Record the current state of a DATASET's files; `settings` is the content of dataset.json, which comes last."""
     pack = sorted(path.relative_to(folder).as_posix() for path in (folder / "pack").glob("*.bin"))
     files: dict[str, dict[str, Any]] = {"dataset.json": {"mark": None, "crc": zlib.crc32(settings.encode())}}
     files |= {file: {"mark": None, "crc": _checksum(folder / file)} for file in SUMMED}
@@ -39,7 +39,7 @@ class Seal:
     """The seal of a DATASET, opened.
 
     Raises:
-        EruvError: there is none, or it cannot be read.
+        EruvError: there is no seal, or it cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,10 +54,10 @@ class Seal:
                     raise ValueError(f"crc {known['crc']!r} of {file}")
 
     def content(self, file: str) -> bytes:
-        """The content of a file that is read whole.
+        """The content of a file that is read in full.
 
         Raises:
-            EruvError: it cannot be read, or is not what prepare left.
+            EruvError: it cannot be read, or has changed since prepare.
         """
         with reading(self.folder / file):
             content = (self.folder / file).read_bytes()
@@ -66,13 +66,13 @@ class Seal:
         return content
 
     def untouched(self, file: str) -> bool:
-        """The file has the size and time of change that prepare saw."""
+        """Whether the file has the size and modification time that prepare saw."""
         return file in self.files and _mark(self.folder / file) == self.files[file]["mark"]
 
     def whole(self, file: str, damage: Callable[[], str] | None = None) -> str:
-        """"" if a file is what prepare left, otherwise what is wrong with it.
+        """"" if a file is unchanged since prepare, otherwise what is wrong with it.
 
-        Unless it is untouched, its content is checked: by its CRC-32, or by `damage`, which says what it finds.
+        Unless it is `untouched`, its content is checked: by its CRC-32, or by `damage`, which returns what is wrong.
 
         Raises:
             EruvError: it cannot be read.
@@ -85,13 +85,13 @@ class Seal:
                 return "is missing"
             known, size = self.files.get(file, {"mark": None}), path.stat().st_size
             if known["mark"] is None or size != known["mark"][0]:
-                return f"has {size} bytes, prepare left {known['mark'][0] if known['mark'] else 'none'}"
+                return f"has {size} bytes, but prepare left {known['mark'][0] if known['mark'] else 'none'}"
             found = "" if damage or _checksum(path) == known["crc"] else "its checksum is wrong"
         if damage:
             found = damage()
         if not found:
             known["mark"] = _mark(path)
-            with contextlib.suppress(OSError):  # who may only read this DATASET checks it each time
+            with contextlib.suppress(OSError):  # without write permission, the content is checked at every opening
                 write_text(self.folder / SEAL, json.dumps(self.files, indent=1) + "\n")
         return found
 

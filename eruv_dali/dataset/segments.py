@@ -1,9 +1,9 @@
-"""Segments: pieces of one shot, short enough that two clips of a piece are surely of one action."""
+"""Segments: pieces of one shot, short enough that two clips of a piece almost surely show the same action."""
 
 from collections.abc import Iterable
 
 SEGMENT_LENGTH = 300  # frames; the paper's K
-MIN_LENGTH = 48  # frames; shorter tails are dropped, as in the lineage's THUMOS14 lists
+MIN_LENGTH = 48  # frames; shorter tails are dropped, as in UntrimmedNets' THUMOS14 lists
 
 
 def cut_segments(
@@ -11,7 +11,7 @@ def cut_segments(
 ) -> list[tuple[int, int, int]]:
     """Cut shots (start, end exclusive, in frames) into segments of at most `length` frames (ERUV, section III-A).
 
-    The tail of a shot is kept when it has at least `min_length` frames. Returns (shot number, start, end) of each.
+    The tail of a shot is kept if it has at least `min_length` frames. Returns (shot number, start, end) of each.
     """
     return [
         (shot, first, min(first + length, end))

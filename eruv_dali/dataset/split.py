@@ -1,4 +1,4 @@
-"""The division of a DATASET's videos into a training and a held-out part."""
+"""The split of a DATASET's videos into a training and a held-out part."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,9 +16,8 @@ def split_segments(
 ) -> np.ndarray:
     """The segments of the videos in this part, (≤ S,) array of `dataset.SEGMENT`.
 
-    Held out are the first videos in the order of their names' hashes: as many as `val_fraction` asks, at least two, and
-    on until there is one of each set of `needs` among them, where it is not empty, so that a small data set too can be
-    asked everything.
+    The held-out videos are the first ones in the order of their names' hashes: the share `val_fraction`, at least two,
+    and more until they include one of each non-empty set in `needs`, so that even a small dataset can be validated.
 
     Raises:
         EruvError: an unknown part, a fraction out of range, or too few videos.

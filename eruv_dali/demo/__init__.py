@@ -1,1 +1,1 @@
-"""The demo corpus: a few untrimmed videos, drawn on the spot: `python -m eruv_dali.pretrain` needs none of its own."""
+"""The demo corpus: a few drawn untrimmed videos, so that `python -m eruv_dali.pretrain` runs without any others."""

@@ -1,7 +1,7 @@
-"""What moves in a shot. All of it obeys gravity and an arrow of time.
+"""What moves in a shot. All of it follows gravity and has a direction in time.
 
-Weather falls ever faster, sparks burst, arc and burn down, balls lose height at every bounce, exhaust grows and fades
-behind a cart, people walk the way they look: so rotation (C_R), inversion (P_I), shuffling (P_D) and speed (P_S) can be
+Drops fall ever faster, sparks burst, arc and burn down, balls lose height at every bounce, exhaust grows and fades
+behind a cart, people walk the way they face: so rotation (C_R), inversion (P_I), shuffling (P_D) and speed (P_S) can be
 seen in any half second. Each actor is a function of (stage, rng) that returns what paints it at a time in seconds.
 """
 
@@ -16,12 +16,12 @@ GRAVITY = 9.8
 
 
 class Stage:
-    """A shot's camera and style for the actors: world metres to pixels, and the film's colours under its light."""
+    """A shot's camera and style for the actors: converts world metres to pixels, and colours to the shot's light."""
 
     def __init__(self, film: Film, shot: Shot):
         self.shot = shot
         self.film = film
-        self.half_width = WIDTH / 2 / shot.zoom  # metres seen to either side of the camera
+        self.half_width = WIDTH / 2 / shot.zoom  # metres visible to either side of the camera
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Screen position of the point `x` metres right of the camera's middle, `y` metres above the ground line."""
@@ -32,9 +32,9 @@ class Stage:
 
 
 def weather(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, float], None]:
-    """Drops that fall a little faster all the time, tail behind; the same speed on screen through every camera.
+    """Drops that fall faster and faster, tail behind; with the same speed on screen through every camera.
 
-    Slow enough (a hundredth of the picture's height a frame, at first) that four times as fast is still seen to fall.
+    Slow enough (at first 1/100 of the picture's height per frame) that it visibly falls even at four times the speed.
     """
     count = 12
     phase, lane = rng.random(count), (np.arange(count) + rng.random(count)) / count
@@ -52,7 +52,7 @@ def weather(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, flo
 
 
 def walker(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, float], None]:
-    """A person walks through the picture the way they look; legs and arms swing in opposite phase."""
+    """A person walks through the picture the way they face; legs and arms swing in opposite phase."""
     facing = float(rng.choice([-1.0, 1.0]))
     speed, start = rng.uniform(1.2, 1.5), rng.random()
     shirt, legs, skin = stage.colour(0.5), stage.colour(0.42, 0.9), stage.colour(0.55, 0.3)
@@ -72,9 +72,9 @@ def walker(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, floa
             paint_capsule(image, stage.at(*joint), stage.at(*end), 0.85 * radius * z, 0.65 * radius * z, colour)
             return end
 
-        for leg in (np.pi, 0.0):  # the far side first, the trunk between them
+        for leg in (np.pi, 0.0):  # the far leg first, the trunk between the two
             swing = 0.6 * np.sin(gait + leg)
-            bend = 0.9 * max(0.0, np.cos(gait + leg))  # the knee folds while the leg comes forward
+            bend = 0.9 * max(0.0, np.cos(gait + leg))  # the knee bends while the leg comes forward
             foot = limb(hip, swing, swing - bend, (0.42, 0.42), 0.085, legs * (0.7 if leg else 1.0))
             toe = (foot[0] + 0.17 * facing, foot[1] - 0.02)
             paint_capsule(image, stage.at(*foot), stage.at(*toe), 0.06 * z, 0.05 * z, legs * 0.5)
@@ -147,7 +147,7 @@ def sparks(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, floa
 
 
 def cart(stage: Stage, rng: np.random.Generator) -> Callable[[np.ndarray, float], None]:
-    """A cart rolls through, nose first; its exhaust stays where it was let out, grows, rises and fades."""
+    """A cart rolls through, nose first; its exhaust stays where it was released, grows, rises and fades."""
     facing = float(rng.choice([-1.0, 1.0]))
     speed, start = rng.uniform(1.6, 2.0), rng.random()
     span = 2 * stage.half_width + 2.6

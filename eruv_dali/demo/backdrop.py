@@ -7,12 +7,12 @@ from eruv_dali.demo.paint import rgb
 
 
 def scatter(cell: np.ndarray, salt: int) -> np.ndarray:
-    """A fixed pseudo-random number in [0, 1) for each whole number in `cell`."""
+    """A fixed pseudo-random number in [0, 1) for each integer in `cell`."""
     return (np.sin(cell * 12.9898 + salt % 1000 * 78.233) * 43758.5453) % 1.0
 
 
 def backdrop(film: Film, shot: Shot) -> np.ndarray:
-    """Sky, ridge, the film's structures and ground as (HEIGHT, WIDTH, 3) float32 in [0, 1], four samples a pixel."""
+    """Sky, ridge, the film's structures and ground as (HEIGHT, WIDTH, 3) float32 in [0, 1], four samples per pixel."""
     x = (np.arange(2 * WIDTH, dtype=np.float64)[None, :] + 0.5) / 2
     y = (np.arange(2 * HEIGHT, dtype=np.float64)[:, None] + 0.5) / 2
     side = -1.0 if shot.mirrored else 1.0
@@ -66,7 +66,7 @@ def backdrop(film: Film, shot: Shot) -> np.ndarray:
         fill((np.abs(u) < 0.12) & (2.0 + 0.8 * tall > Y) & (Y * 2 % 1 < 0.4), bright)
         fill(np.abs(Y - 1.3) < 0.08, far)
 
-    # Ground: tiles in perspective, darker than all above it, so that up and down are plain.
+    # Ground: tiles in perspective, darker than everything above, so that up and down are obvious.
     depth = np.maximum(y - shot.ground_row, 1e-3) / HEIGHT
     tiles = (np.floor(0.9 * X * (0.4 / (0.25 + depth))) + np.floor(1.6 / (0.15 + depth))) % 2
     value = (0.3 + 0.1 * tiles) * light

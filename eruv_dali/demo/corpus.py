@@ -33,7 +33,7 @@ def draw_shot(film: Film, shot: Shot) -> np.ndarray:
 
 
 def render_film(film: Film, path: Path, mark: str) -> None:
-    """Draw `film` and encode it as H.264 in MP4 at `path`, written aside and renamed when whole."""
+    """Draw `film` and encode it as H.264 in MP4 at `path`, through a temporary file that is renamed when complete."""
     aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
     try:
         with av.open(str(aside), "w", options={"movflags": "faststart"}) as container:
@@ -53,7 +53,7 @@ def render_film(film: Film, path: Path, mark: str) -> None:
 
 
 def is_rendered(path: Path, mark: str) -> bool:
-    """True where `path` is a film that an earlier run finished, of this design and seed."""
+    """True if `path` is a film that an earlier run finished, of this design and seed."""
     try:
         with av.open(str(path)) as container:
             return container.metadata.get("comment") == mark
@@ -68,7 +68,7 @@ def render_corpus(
 
     Films that an earlier run finished are kept; the same seed gives the same films. Two films are drawn at a time on
     two cores, and so on. progress: called with (films finished, num_videos) at the start and after each film.
-    Raises `EruvError` where the folder cannot be written.
+    Raises `EruvError` if the folder cannot be written.
     """
     if num_videos < 1:
         raise EruvError(f"num_videos ({num_videos}) must be at least 1")
@@ -84,7 +84,7 @@ def render_corpus(
     done = num_videos - len(todo)
     if progress:
         progress(done, num_videos)
-    # Spawned, not forked: by now the caller may hold threads and a GPU.
+    # Spawned, not forked: the caller may already have threads and a GPU context.
     workers = min(len(todo), cores())
     if workers > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:

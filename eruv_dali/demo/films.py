@@ -1,8 +1,8 @@
-"""What the demo's films are, but for the pixels.
+"""The content of the demo's films, without the pixels.
 
 Each video is a small film of four to six shots with hard cuts. It has its own hue, backdrop (towers, trees, peaks, …)
-and ground, which is what tells C_V (same video, another shot) from C_D (another video). Its shots differ in place,
-light and camera, and some show a place again through a second camera from the other side, which tells C_S from C_V.
+and ground, which distinguish C_V (same video, another shot) from C_D (another video). Its shots differ in place,
+light and camera; some show a place again through a second camera from the other side (C_S against C_V).
 
     world: X to the right, Y up, metres, ground at Y = 0 · screen: 256×192 pixels, y down, 24 frames a second
 """
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 
 WIDTH, HEIGHT, FPS = 256, 192, 24
-DESIGN = 2  # raise it whenever the drawing changes: videos of another design are drawn again
+DESIGN = 2  # increase whenever the drawing changes: videos of another design are drawn again
 BACKDROPS = ("towers", "trees", "peaks", "bricks", "domes", "poles")
 ACTORS = ("walker", "ball", "sparks", "cart")
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One take: what is seen (a place, the actors in it), through which camera, for how many frames."""
+    """One take: what is shown (a place, the actors in it), through which camera, for how many frames."""
 
     frames: int
     place: int
     light: float  # 1 is noon, 0.3 is night
     camera_x: float  # metres
-    zoom: float  # pixels a metre
+    zoom: float  # pixels per metre
     ground_row: float  # screen row of the ground line
     mirrored: bool  # seen from the other side
     actors: tuple[str, ...]
@@ -63,7 +63,7 @@ def plan_film(index: int, seed: int) -> Film:
         (60.0, 0.74 * HEIGHT),
         (84.0, 0.88 * HEIGHT),
     ]
-    # Places 0, 1, 2 in turn; after them, place 0 or 1 comes again through the second camera.
+    # Places 0, 1, 2 in turn; then place 0 or 1 again through the second camera.
     places = [0, 1, 2, 0, 1, 2][: int(rng.choice([4, 4, 5, 6]))]
     first_camera = rng.permutation(3)
     pairs = [tuple(rng.permutation(ACTORS)[:2]) for _ in range(3)]
@@ -84,7 +84,7 @@ def plan_film(index: int, seed: int) -> Film:
                 seed=int(rng.integers(2**31)),
             )
         )
-    # Golden-ratio steps spread the hues of any number of films evenly round the circle.
+    # Golden-ratio steps spread the hues of any number of films evenly around the colour circle.
     hue = (0.6180339887 * (index + 7 * seed)) % 1.0
     return Film(
         name=f"demo_{index:02d}.mp4",

@@ -1,11 +1,11 @@
-"""Find out what is missing or damaged before hours are spent: the machine, your videos, a labelled data set.
+"""Find out what is missing or damaged before a long run: the machine, your videos, a labelled dataset.
 
     python -m eruv_dali.doctor
     python -m eruv_dali.doctor my_videos/
     python -m eruv_dali.doctor --dataset ucf101 --root UCF-101 --splits ucfTrainTestlist
     python -m eruv_dali.doctor --dataset thumos14 --root TH14_validation_set_mp4 --thorough
 
-Each line is ok, a note (it works, but slowly, or something is out of the ordinary), or a PROBLEM, with a count and the
+Each line is ok, a note (it works, but slowly, or something is unusual), or a PROBLEM, with a count and the
 first five names. Exit code 0: no problem; 1: a problem; 2: the command line is wrong.
 """
 
@@ -31,11 +31,11 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("videos", nargs="*", metavar="VIDEO_OR_DIR", help="video files, or folders of them")
     parser.add_argument("--dataset", choices=("ucf101", "hmdb51", "thumos14", "folder"),
-                        help="check a data set as it unpacks; folder: one folder a class")
+                        help="check a dataset as it unpacks; folder: one folder per class")
     parser.add_argument("--root", type=Path, metavar="DIR", help="where its videos are")
-    parser.add_argument("--splits", type=Path, metavar="DIR", help="split files (default: in DIR or beside it)")
+    parser.add_argument("--splits", type=Path, metavar="DIR", help="split files (default: in DIR or next to it)")
     parser.add_argument("--thorough", action="store_true", help="decode every frame, not only the first")
-    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: one a core)")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: one per core)")
     args = parser.parse_args()
     if (args.dataset is None) != (args.root is None):
         raise EruvError("--dataset and --root go together")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _print(report: dict[str, list[Finding]]) -> None:
-    console = Console(highlight=False, soft_wrap=True)  # paths are to be copied whole
+    console = Console(highlight=False, soft_wrap=True)  # no wrapping, so that paths can be copied
     for title, findings in report.items():
         console.print(f"[bold]{title}[/]")
         for finding in findings:

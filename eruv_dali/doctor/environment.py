@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from eruv_dali import native
 from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK, Finding
 
-PYTHON = ((3, 10), (3, 14))  # from, up to but without
+PYTHON = ((3, 10), (3, 14))  # first supported, first unsupported
 
 
 def check_environment() -> Iterator[Finding]:
@@ -18,7 +18,7 @@ def check_environment() -> Iterator[Finding]:
     version = sys.version_info[:3]
     fits = PYTHON[0] <= version[:2] < PYTHON[1]
     yield Finding("python", GOOD if fits else PROBLEM, ".".join(map(str, version)) + (
-        "" if fits else f": eruv_dali wants {'.'.join(map(str, PYTHON[0]))} or later, below "
+        "" if fits else f": eruv_dali needs {'.'.join(map(str, PYTHON[0]))} or later, below "
         f"{'.'.join(map(str, PYTHON[1]))}"))
     for name, check in (("torch", _torch), ("gpu", _gpu), ("dali", _dali), ("cupy", _cupy), ("av", _av),
                         ("g++", _host_compiler), ("nvcc", _nvcc), ("nvdec", _nvdec), ("machine", _machine)):
@@ -26,7 +26,7 @@ def check_environment() -> Iterator[Finding]:
 
 
 def _guarded(name: str, check: Callable[[], tuple[str, str]]) -> Finding:
-    """A check that fails in a way nobody foresaw is itself a finding."""
+    """Run a check; an unexpected exception in it becomes a finding."""
     try:
         return Finding(name, *check())
     except Exception as error:
@@ -86,10 +86,10 @@ def _host_compiler() -> tuple[str, str]:
     try:
         compiler = native.find_compiler("g++")
     except native.NoCompiler as error:
-        return REMARK, f"{error}: shots are found in NumPy, some 20 times slower, and clips by DALI's own operators"
+        return REMARK, f"{error}: shots are found in NumPy, some 20 times slower; clips use DALI's built-in operators"
     slow = ([] if hog_host.available() else ["HOG"]) + ([] if load_operator("cpu") else ["clip_transform"])
     if slow:
-        return REMARK, f"{compiler}: {' and '.join(slow)} cannot be built (reason above); runs without, more slowly"
+        return REMARK, f"{compiler}: {' and '.join(slow)} cannot be built (reason above); slower without"
     return GOOD, f"{compiler}: HOG and clip_transform are built, in {native.cache_dir()}"
 
 
@@ -102,9 +102,9 @@ def _nvcc() -> tuple[str, str]:
     try:
         compiler = native.find_compiler("nvcc")
     except native.NoCompiler as error:
-        return REMARK, f"{error}: clips are cut by DALI's own operators, more slowly"
+        return REMARK, f"{error}: clips use DALI's built-in operators, which are slower"
     if not load_operator("gpu"):
-        return REMARK, f"{compiler}: clip_transform cannot be built (reason above); DALI's own operators serve"
+        return REMARK, f"{compiler}: clip_transform cannot be built (reason above); DALI's built-in operators are used"
     return GOOD, f"{compiler}: clip_transform is built"
 
 
@@ -116,9 +116,9 @@ def _nvdec() -> tuple[str, str]:
     try:
         ctypes.CDLL("libnvcuvid.so.1")
     except OSError:
-        return REMARK, ("libnvcuvid.so.1 is not here, videos are decoded on the CPU; in a container start with "
+        return REMARK, ("libnvcuvid.so.1 not found, videos are decoded on the CPU; in a container start with "
                         "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video")
-    return GOOD, "libnvcuvid.so.1 is here"
+    return GOOD, "libnvcuvid.so.1 found"
 
 
 def _machine() -> tuple[str, str]:

@@ -8,7 +8,7 @@ NAMED = 5
 
 
 class Finding(NamedTuple):
-    """One line of the report: of what, how it is (GOOD, REMARK or PROBLEM), and a text."""
+    """One line of the report: what was checked, its state (GOOD, REMARK or PROBLEM), and a text."""
 
     name: str
     state: str
@@ -16,6 +16,6 @@ class Finding(NamedTuple):
 
 
 def first_named(things: Iterable[str]) -> str:
-    """The first five, a line each, and an ellipsis where there are more."""
+    """The first five, one per line, and an ellipsis if there are more."""
     things = list(things)
     return "".join(f"\n    {thing}" for thing in [*things[:NAMED], *["…"] * (len(things) > NAMED)])

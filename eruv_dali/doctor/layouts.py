@@ -1,4 +1,4 @@
-"""Labelled data sets as they unpack: which videos are absent, which are too many, is each split whole?"""
+"""Labelled datasets as they unpack: which videos are missing or superfluous, is each split complete?"""
 
 import re
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from eruv_dali.video.find import VIDEO_SUFFIXES
 
 LAYOUTS = ("ucf101", "hmdb51", "thumos14", "folder")
 THUMOS14_VALIDATION = [f"video_validation_{number:07d}.mp4" for number in range(1, 1011)]
-OFFICIAL = {"ucf101": (101, 13320), "hmdb51": (51, 5100)}  # classes, and videos that each split names, as published
+OFFICIAL = {"ucf101": (101, 13320), "hmdb51": (51, 5100)}  # classes, and videos that each split lists, as published
 
 
 def check_layout(dataset: str, root: Path, splits: Path | None) -> tuple[list[Finding], list[Path]]:
-    """Findings on a data set, and those of its videos that are there.
+    """Findings on a dataset, and those of its videos that exist.
 
     Raises:
-        EruvError: `root` is no folder.
+        EruvError: `root` is not a folder.
     """
     if not root.is_dir():
         raise EruvError(f"{root}: no such folder; root names the folder of videos")
@@ -55,7 +55,7 @@ def _folder(root: Path) -> Iterator[Finding | Path]:
     alone = [name for name, videos in classes.items() if len(videos) == 1]
     yield Finding("classes", GOOD, f"{len(classes)}, {sum(map(len, classes.values())):,} videos")
     if alone:
-        yield Finding("split", PROBLEM, f"{len(alone)} classes have one video alone, and cannot be on both sides of a "
+        yield Finding("split", PROBLEM, f"{len(alone)} classes have only one video, and cannot be on both sides of a "
                       f"split:{first_named(alone)}")
     yield from (root / video for videos in classes.values() for video in videos)
 
@@ -88,7 +88,7 @@ def _official(dataset: str, root: Path, splits: Path | None) -> Iterator[Finding
 
 
 def _whole(split: int, listed: Listed, folder: Path, official: tuple[int, int]) -> Finding:
-    """Whether a split has training and test videos of every class, no video on both sides, and all of them there."""
+    """Whether a split has training and test videos of every class, no video on both sides, and the published size."""
     both = sorted({path for path, _ in listed.train} & {path for path, _ in listed.test})
     if both:
         return Finding(f"split {split}", PROBLEM, f"{len(both)} videos are on both sides:{first_named(both)}")

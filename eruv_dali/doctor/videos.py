@@ -1,4 +1,4 @@
-"""Videos: can each be opened, does it hold the frames that it promises, is it long enough for a clip?"""
+"""Videos: can each be opened, does it have the frames that its header gives, is it long enough for a clip?"""
 
 import functools
 from collections import deque
@@ -16,8 +16,8 @@ from eruv_dali.video.open import UnusableVideo, libav_words, open_video
 
 CLIP_LENGTH = 16
 TOLD_EVERY = 256  # frames
-SHARE = 0.95  # of the promised frames that must be there: some containers count a few that are never shown
-PATIENCE = 60.0  # seconds for the next word from a decoder that hangs
+SHARE = 0.95  # of the header's frames that must exist: some containers count a few that are never shown
+PATIENCE = 60.0  # seconds without progress after which a decoder counts as hung
 
 
 class Checked(NamedTuple):
@@ -28,7 +28,7 @@ class Checked(NamedTuple):
 
 
 def check_videos(videos: Sequence[Path], *, thorough: bool, workers: int) -> list[Finding]:
-    """Findings on the videos: how many are damaged, how many shorter than a clip. `thorough` decodes every frame."""
+    """Findings on the videos: how many are damaged or shorter than a clip. `thorough` decodes every frame."""
     checked: dict[Path, Checked] = {}
     with (
         Workers(functools.partial(Checker, thorough), count=min(workers, len(videos)), patience=PATIENCE) as pool,
@@ -56,7 +56,7 @@ def check_videos(videos: Sequence[Path], *, thorough: bool, workers: int) -> lis
 
 
 class Checker:
-    """Lives in a worker process, which a broken video may bring down."""
+    """Runs in a worker process, which a broken video may crash."""
 
     def __init__(self, thorough: bool) -> None:
         self.thorough = thorough
@@ -65,11 +65,11 @@ class Checker:
         return check_video(path, thorough=self.thorough, tell=tell)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing to close."""
 
 
 def check_video(path: Path, *, thorough: bool, tell: Callable[[int], None] = lambda frames: None) -> Checked:
-    """Count a video's frames, by packets or by decoding them, and compare with what the container promises."""
+    """Count a video's frames, by packets or by decoding them, and compare with the container's header."""
     try:
         if path.stat().st_size == 0:
             return Checked(0, "the file is empty")
@@ -89,11 +89,11 @@ def check_video(path: Path, *, thorough: bool, tell: Callable[[int], None] = lam
                     tell(packets)
         except av.error.FFmpegError as error:
             where = frames if thorough else packets
-            return Checked(where, f"decoding breaks off after {where} frames ({libav_words(error)})")
+            return Checked(where, f"decoding fails after {where} frames ({libav_words(error)})")
         if not frames:
             return Checked(0, "no frame can be decoded")
         count = frames if thorough else packets
         if count < SHARE * stream.frames - 1:
-            return Checked(count, f"{count} of the {stream.frames} frames that its header promises are there: "
+            return Checked(count, f"{count} of the {stream.frames} frames in its header exist: "
                            "truncated? copy it again")
         return Checked(count, "")

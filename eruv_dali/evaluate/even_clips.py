@@ -1,4 +1,4 @@
-"""Clips spread evenly over each of some videos, and a network's answers to them: how evaluation looks at a video."""
+"""Clips spread evenly over each video, and a network's outputs for them: how evaluation samples a video."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,23 +23,23 @@ class EvenClips:
         with EvenClips(videos, device="cpu") as even:
             logits_VC = even.answers(net, average_clips=True)
 
-    A video shorter than a clip shows its last frame again until the clip is full. No video is left out: one that
-    cannot be decoded is an error. May be asked any number of times, by other networks or the same one grown wiser.
+    A video shorter than a clip repeats its last frame until the clip is full. No video is left out: one that cannot be
+    decoded is an error. Can be used any number of times, with other networks or with the same one at a later epoch.
 
     Args:
         videos: paths.
-        clips, clip_length, crop: clips a video, frames a clip, pixels.
-        frame_size: height and width to which frames are scaled first; a `dataset` has its own.
-        batch_size: clips at once; the last batch holds what is left.
+        clips, clip_length, crop: clips per video, frames per clip, pixels.
+        frame_size: height and width to which frames are resized first; a `dataset` has its own.
+        batch_size: clips per batch; the last batch may be smaller.
         device: "auto", "gpu" or "cpu".
-        mean, std: of the channels, as in the network's training.
-        dataset: a prepared DATASET that holds the videos: from its pack clips come much faster than from the files.
+        mean, std: per channel, as in the network's training.
+        dataset: a prepared DATASET that holds the videos: reading its pack is much faster than the files.
 
     Attributes:
         device: torch.device of the clips; `precision`: their dtype, that of `choose_precision("auto")`.
 
     Raises:
-        EruvError: no videos, a file that is missing or cannot be used.
+        EruvError: no videos, or a file that is missing or unusable.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class EvenClips:
         names, self._source = _source(videos, dataset, frame_size)
         self._owned = self._source is not dataset
         frames = {video.video: video.frames for video in self._source.videos}
-        # The label is the video: a clip that cannot be decoded is then replaced by another of the same video.
+        # The label is the video, so a clip that cannot be decoded is replaced by another of the same video.
         self._wanted = [(name, start, number) for number, name in enumerate(names)
                         for start in clip_starts(frames[name], clips, clip_length)]
         self._loader = ClipLoader(
@@ -69,7 +69,7 @@ class EvenClips:
     def answers(
         self, answer: Callable[[torch.Tensor], torch.Tensor], *, average_clips: bool = False, title: str = ""
     ) -> np.ndarray:
-        """What `answer`, (B, 3, T, H, W) → (B, D), makes of the clips: (V, clips, D) float32, or (V, D), their mean.
+        """Outputs of `answer`, (B, 3, T, H, W) → (B, D), for the clips: (V, clips, D) float32, or (V, D), their mean.
 
         `answer` runs without gradients, under autocast in `precision`. With a `title` there is a progress bar.
 
@@ -103,7 +103,7 @@ class EvenClips:
         return result if average_clips else result.reshape(len(self.videos), self.clips, -1)
 
     def _keep(self, result: np.ndarray, late: tuple[int, torch.Tensor], average_clips: bool) -> None:
-        """Put a batch's rows, of clips from number `late[0]` on, in their place, or add them to their videos'."""
+        """Store a batch's rows, of clips from number `late[0]` on, or add them to their videos' sums."""
         first, rows_BD = late[0], late[1].cpu().numpy()
         if average_clips:
             np.add.at(result, np.arange(first, first + len(rows_BD)) // self.clips, rows_BD / self.clips)
@@ -111,7 +111,7 @@ class EvenClips:
             result[first : first + len(rows_BD)] = rows_BD
 
     def close(self) -> None:
-        """Stop the loader's threads, let go of files."""
+        """Stop the loader's threads, release files."""
         self._loader.close()
         if self._owned:
             self._source.close()
@@ -124,12 +124,12 @@ class EvenClips:
 
 
 def clip_starts(frames: int, clips: int, clip_length: int) -> list[int]:
-    """First frames of `clips` clips spread evenly over a video, from 0 to the last that fits."""
+    """First frames of `clips` clips spread evenly over a video, from 0 to the last position that fits."""
     return np.linspace(0, max(0, frames - clip_length), clips).round().astype(int).tolist()
 
 
 def names_in(dataset: Dataset, videos: Sequence[str | Path]) -> list[str]:
-    """The names that these files bear in a DATASET.
+    """The names of these files in a DATASET.
 
     Raises:
         EruvError: one of them is not in it.
@@ -145,7 +145,7 @@ def names_in(dataset: Dataset, videos: Sequence[str | Path]) -> list[str]:
 def _source(
     videos: Sequence[str | Path], dataset: Dataset | None, frame_size: tuple[int, int]
 ) -> tuple[list[str], Dataset | IndexedVideos]:
-    """Names of the videos in the source of clips, and the source."""
+    """The source of clips, and the names of the videos in it: (names, source)."""
     if dataset is not None:
         return names_in(dataset, videos), dataset
     names = [str(video) for video in videos]

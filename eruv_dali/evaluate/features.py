@@ -1,4 +1,4 @@
-"""Features of videos: what a pre-trained network makes of clips spread evenly over each."""
+"""Features of videos: a pre-trained network's features of clips spread evenly over each."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def pool5(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
     D is 9,216 at full size: 512 channels x 2 x 3 x 3 for clips of 16x112x112 (ERUV, section on retrieval).
 
     Raises:
-        EruvError: clips so small that conv5 leaves less than 2x2.
+        EruvError: clips so small that conv5's output is smaller than 2x2.
     """
     maps_BCTHW = backbone.feature_maps(x_BCTHW)
     if min(maps_BCTHW.shape[-2:]) < 2:
@@ -46,10 +46,10 @@ def video_features(
     """Features of `clips` clips of each video, as `EvenClips` takes them (its arguments mean the same here).
 
     Args:
-        backbone: of `build_backbone`; it is left in the mode and on the device that it was in.
+        backbone: from `build_backbone`; its mode and device are restored afterwards.
         videos: paths.
-        layer: "pool5" (retrieval) or "average" (what classifiers are given).
-        average_clips: the mean over each video's clips instead of all of them.
+        layer: "pool5" (retrieval) or "average" (the input of classifiers).
+        average_clips: return the mean over each video's clips instead of all of them.
         title: of the progress bar.
 
     Returns:

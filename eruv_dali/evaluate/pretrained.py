@@ -1,4 +1,4 @@
-"""The network that evaluation starts from: pre-trained, wherever its weights lie, or random."""
+"""The network that evaluation starts from: pre-trained, from any kind of checkpoint, or random."""
 
 import zipfile
 from pathlib import Path
@@ -16,11 +16,11 @@ NONE = "none"  # instead of a checkpoint: random weights
 
 
 class Pretrained(NamedTuple):
-    """A backbone, and how the clips looked that it was trained on.
+    """A backbone, and the format of the clips that it was trained on.
 
     Attributes:
-        backbone: of `build_backbone`.
-        init: "none", or the file its weights came from.
+        backbone: from `build_backbone`.
+        init: "none", or the file of its weights.
         clip_length, crop, frame_size (height, width), mean, std: as in the RUN folder's config.yaml; without one, the
             paper's.
     """
@@ -35,8 +35,8 @@ class Pretrained(NamedTuple):
 
     @property
     def look(self) -> dict[str, Any]:
-        """How its clips look, as `EvenClips`, `ClipLoader` and `video_features` take it; with a DATASET, whose frames
-        have their size already."""
+        """The format of its clips, as arguments of `EvenClips`, `ClipLoader` and `video_features`; for use with a
+        DATASET, which has its own frame size."""
         return dict(clip_length=self.clip_length, crop=self.crop, mean=self.mean, std=self.std)
 
 
@@ -47,11 +47,11 @@ def load_pretrained(
 
     Args:
         init: the file or folder; "none" for random weights.
-        backbone, width: of the random network (default c3d, 64). With a checkpoint they are what it must be.
+        backbone, width: of the random network (default c3d, 64). A checkpoint must match them, if they are given.
         seed: of the random weights.
 
     Raises:
-        EruvError: no such file, a damaged one or one of another kind, another backbone or width than was asked for.
+        EruvError: no such file, a damaged file, not a checkpoint, or another backbone or width than was requested.
     """
     if str(init) == NONE:
         torch.manual_seed(seed)
@@ -80,12 +80,12 @@ def _described(backbone: Backbone, init: str, data: DataConfig) -> Pretrained:
 
 
 def _is_backbone_file(file: Path) -> bool:
-    """Whether it says so; `load_backbone` will find whatever else is wrong with it."""
+    """Whether its format field says so; `load_backbone` checks the rest."""
     if not zipfile.is_zipfile(file):
         return True
     try:
         record = torch.load(file, map_location="meta", weights_only=True)
-    except Exception:  # unreadable in one of torch's many ways: the reader of checkpoints names it
+    except Exception:  # unreadable, with one of torch's many errors: the checkpoint reader reports it
         return False
     return isinstance(record, dict) and record.get("format") == FORMAT
 

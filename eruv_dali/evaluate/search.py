@@ -16,17 +16,17 @@ BYTES_AT_ONCE = 1 << 28  # of a block of the database, and of its similarities t
 def nearest(
     queries_QD: np.ndarray | torch.Tensor, database_ND: np.ndarray | torch.Tensor, k: int, *, device: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The `k` rows of the database that are most like each query, the most alike first.
+    """The `k` rows of the database that are most similar to each query, most similar first.
 
-    The search is exact: every query is compared with every row, block by block, in float32; of rows equally alike the
-    one that stands first in the database comes first. Both sides may be larger than memory (`np.load(…,
-    mmap_mode="r")`): a block is read when its turn comes. A row of zeros is like nothing: similarity 0.
+    The search is exact: every query is compared with every row, block by block, in float32; of equally similar rows the
+    first one in the database comes first. Both sides may be larger than memory (`np.load(…,
+    mmap_mode="r")`): a block is read when it is needed. A row of zeros has similarity 0 to everything.
 
     Returns:
         index (Q, k) int64, positions in the database, and similarity (Q, k) float32, cosines from -1 to 1.
 
     Raises:
-        EruvError: features of different or no dimension, k below 1 or more than the database holds.
+        EruvError: features of different or no dimension, k below 1 or above the size of the database.
     """
     for name, features in (("queries", queries_QD), ("database", database_ND)):
         if features.ndim != 2 or not features.shape[1]:
@@ -41,7 +41,7 @@ def nearest(
     rows = max(k, min(BYTES_AT_ONCE // (4 * D), BYTES_AT_ONCE // (4 * min(Q, QUERIES_AT_ONCE) or 1), N))
     index_Qk = np.empty((Q, k), np.int64)
     similarity_Qk = np.empty((Q, k), np.float32)
-    # Every pass reads the whole database, so a pass takes as many queries as memory allows.
+    # Every pass reads the whole database, so it handles as many queries as memory allows.
     at_once = max(QUERIES_AT_ONCE, BYTES_AT_ONCE // (4 * D))
     for first in range(0, Q, at_once):
         chunk_QD = _unit(queries_QD[first : first + at_once], place)
@@ -64,19 +64,19 @@ class _Best:
         self.index_Qk = torch.zeros((queries, k), dtype=torch.int64, device=device)
 
     def add(self, some: slice, similarity_QN: torch.Tensor, start: int) -> None:
-        """Take in a block of the database that begins at row `start`, for some of the queries."""
+        """Merge a block of the database that starts at row `start`, for some of the queries."""
         k = self.index_Qk.shape[1]
         found, index = _top(similarity_QN, min(k, similarity_QN.shape[1]))
         similarity = torch.cat([self.similarity_Qk[some], found], 1)
         index = torch.cat([self.index_Qk[some], index + start], 1)
-        # Stable, and what was found before stands first: ties keep the database's order.
+        # The sort is stable, and earlier results come first: ties keep the database's order.
         self.similarity_Qk[some], order = (part[:, :k] for part in similarity.sort(dim=1, descending=True, stable=True))
         self.index_Qk[some] = index.gather(1, order)
 
 
 def _top(similarity_QN: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k largest of each row and their columns; of equal ones those that stand first."""
-    # topk chooses among equals as it likes. Where the next one equals the last one taken, choose anew.
+    """The k largest of each row and their columns; of equal ones the first."""
+    # topk chooses arbitrarily among equals. If the next one equals the last one taken, choose again.
     values, index = similarity_QN.topk(min(k + 1, similarity_QN.shape[1]))
     tied = values[:, k - 1] == values[:, -1] if values.shape[1] > k else torch.zeros(len(values), dtype=torch.bool)
     values, index = values[:, :k].contiguous(), index[:, :k].contiguous()
@@ -91,7 +91,7 @@ def _top(similarity_QN: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tenso
 
 def _unit(features_ND: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
     if not isinstance(features_ND, torch.Tensor):
-        features_ND = torch.from_numpy(np.array(features_ND, np.float32))  # a copy: memory-mapped ones are read-only
+        features_ND = torch.from_numpy(np.array(features_ND, np.float32))  # a copy: memory-mapped arrays are read-only
     return F.normalize(features_ND.to(device, torch.float32), dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Recognise actions in labelled videos with a pre-trained network (Table IV), or with a random one to compare with.
+"""Recognise actions in labelled videos with a pre-trained network (Table IV), or with a random one for comparison.
 
     python -m eruv_dali.finetune --dataset ucf101 --root UCF-101 --splits ucfTrainTestlist --split 1 2 3 \\
         --init runs/c3d --out runs/c3d_ucf101
@@ -7,15 +7,16 @@
         --init runs/c3d --freeze --out runs/c3d_probe
     torchrun --nproc-per-node 8 -m eruv_dali.finetune --dataset ucf101 --root UCF-101 --init runs/c3d --out runs/c3d_u
 
-All layers are trained, the best epoch on a held-out part of the training list is kept, and each test video is judged by
-10 clips. --freeze trains a linear classifier on the features as they are, --knn K lets the K most alike training videos
-vote; neither takes long. --init none is the random baseline: other weights, all else the same.
+All layers are trained, the best epoch on a held-out part of the training list is kept, and the prediction for each test
+video is the mean over 10 clips. --freeze trains a linear classifier on the unchanged features, --knn K classifies by a
+vote of the K most similar training videos; neither takes long. --init none is the random baseline: other weights, the
+rest is the same.
 
-The videos are prepared once, into a folder dataset_… beside RUN that the next run there finds again. Writes into RUN
-result.json (fractions of 1: top1, top5, per_class, confusion, per_split) and confusion.png. Where all layers are
-trained, writes for each split too (with several, in RUN/split_N): metrics.jsonl, best.pt, backbone.pt with its
-config.yaml, and last.pt, from which --resume goes on. Ctrl-C and SIGTERM save before they end the run. Under torchrun
-each process takes a batch of its own and the rate is multiplied by their number.
+The videos are prepared once, into a folder dataset_… next to RUN that the next run there finds again. Writes into RUN
+result.json (fractions of 1: top1, top5, per_class, confusion, per_split) and confusion.png. If all layers are trained,
+also writes for each split (with several, in RUN/split_N): metrics.jsonl, best.pt, backbone.pt with its config.yaml, and
+last.pt, from which --resume continues. Ctrl-C and SIGTERM save before they end the run. Under torchrun each process
+takes its own batch and the learning rate is multiplied by their number.
 """
 
 import argparse
@@ -49,7 +50,7 @@ from eruv_dali.train.processes import Processes, first_alone, from_environment
 from eruv_dali.train.stop import Stopped
 from eruv_dali.visualize.confusion import draw_confusion
 
-WORST = 3  # classes that are named at the end
+WORST = 3  # classes listed at the end
 
 
 def main() -> None:
@@ -61,11 +62,11 @@ def main() -> None:
     refuse_other_run(args.out, "finetune")
     start = chosen_network(args)
     if not args.resume and (args.out / "result.json").exists():
-        raise EruvError(f"{args.out}: holds a run already; add --resume to go on with it, or name another --out")
+        raise EruvError(f"{args.out}: holds a run already; add --resume to continue it, or choose another --out")
     refuse_run(args.out, args.resume)
     if processes.world > 1:
         if args.freeze or args.knn is not None:
-            raise EruvError("--freeze and --knn are the work of one process; run them without torchrun")
+            raise EruvError("--freeze and --knn use one process; run them without torchrun")
         first_alone(processes, lambda: str(prepared_splits(args, start)[1].folder))  # the others find it prepared
     splits, dataset = prepared_splits(args, start)
     try:
@@ -99,7 +100,7 @@ def _run(
     args: argparse.Namespace, start: Pretrained, splits: list[tuple[str, ActionSplit]], dataset: Dataset,
     processes: Processes,
 ) -> None:
-    """Train and test on each split, write what came of it."""
+    """Train and test on each split, write the results."""
     settings = {
         "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
         "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width, "init": start.init,
@@ -132,7 +133,7 @@ def _run(
         else:
             if processes.first:
                 _write_config(folder, start, args.seed)
-            # Each split begins with the same weights, and the one before has trained them.
+            # Each split starts from the same weights, but the split before has trained them.
             figures = finetune_split(chosen_network(args), split, dataset, folder, recipe, clips=args.clips,
                                      groups=args.groups, val_fraction=args.val_fraction, device=args.device,
                                      resume=args.resume, processes=processes)
@@ -149,7 +150,7 @@ def _run(
 
 
 def _write_config(folder: Path, start: Pretrained, seed: int) -> None:
-    """What backbone.pt's clips look like, for those who load it later (see `load_pretrained`)."""
+    """Write the format of backbone.pt's clips, for loading it later (see `load_pretrained`)."""
     config = {
         "data": {"clip_length": start.clip_length, "crop": start.crop, "frame_size": list(start.frame_size),
                  "mean": list(start.mean), "std": list(start.std)},
@@ -169,7 +170,7 @@ def _print_result(result: dict, out: Path) -> None:
         table.add_row(name, str(figures["videos"]), f"{figures['top1']:.1%}", top5)
     console.print(table)
     if result["top5"] is None:
-        console.print(f"top-5 says nothing about {len(result['classes'])} classes", highlight=False)
+        console.print(f"top-5 is meaningless for {len(result['classes'])} classes", highlight=False)
     worst = sorted((value, name) for name, value in result["per_class"].items() if value is not None)[:WORST]
     named = ", ".join(f"{name} {value:.0%}" for value, name in worst)
     console.print(f"hardest: {named}", highlight=False, markup=False)

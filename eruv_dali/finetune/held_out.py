@@ -12,7 +12,7 @@ from eruv_dali.errors import EruvError
 
 log = logging.getLogger(__name__)
 
-# Clips of one film look alike, so that as a judge of epochs one would flatter those that learnt another by heart.
+# Clips of one film look alike: if some were held out, they would favour epochs that memorised the others.
 FILMS = {
     "ucf101": r"_g(\d+)_c\d+\.",  # v_YoYo_g08_c01.avi
     "hmdb51": r"/(.+_[a-z]+_(?:cm|nm)_np\d+)_",  # April_09_brush_hair_u_nm_np1_ba_goo_0.avi
@@ -23,13 +23,14 @@ def hold_out(
     train: Sequence[tuple[Path, int]], root: Path, classes: Sequence[str], *, fraction: float, groups: str | None,
     seed: int,
 ) -> np.ndarray:
-    """(V,) bool: which training videos are held out, about `fraction` of each class, whole groups where there are any.
+    """(V,) bool: which training videos are held out, about `fraction` of each class, whole groups if there are any.
 
-    `groups` is an expression as in `read_split`. Where it is None, names as in UCF101 or HMDB51 tell the film that a
-    clip was cut from; if films cannot be divided so that each class has both parts, single clips are, with a warning.
+    `groups` is a regular expression as in `read_split`. If it is None, file names as in UCF101 or HMDB51 identify the
+    film that a clip was cut from; if films cannot be split so that each class has both parts, single clips are split,
+    with a warning.
 
     Raises:
-        EruvError: `fraction` is not in [0, 1), or some class has too few videos or groups for two parts.
+        EruvError: `fraction` is not in [0, 1), or a class has too few videos or groups for two parts.
     """
     if not 0 <= fraction < 1:
         raise EruvError(f"val_fraction {fraction} must lie between 0 and 1")

@@ -1,8 +1,8 @@
-"""Linear probe: the backbone stays as it is, a linear classifier is trained on its features to convergence.
+"""Linear probe: the backbone is frozen, a linear classifier is trained on its features to convergence.
 
 Features are scaled to mean 0 and deviation 1 over the training clips. The classifier is multinomial logistic
-regression by L-BFGS, so there is no learning rate to choose; its L2 penalty is the one of a few that does best on the
-held-out part of the training list, and then all of that list is trained on.
+regression by L-BFGS, so there is no learning rate to choose; its L2 penalty is the one of a few candidates that does
+best on the held-out part of the training list, and then the classifier is trained on the whole list.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ import torch
 from torch.nn import functional as F
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-STEPS = 200  # of L-BFGS, at most
+STEPS = 200  # L-BFGS iterations, at most
 
 
 def probe_logits(
     train_VKD: np.ndarray, train_labels: Sequence[int], held_out: np.ndarray, test_VKD: np.ndarray, classes: int
 ) -> tuple[np.ndarray, float]:
-    """Train on the features of K clips of each training video; test on those of others.
+    """Train on the features of K clips of each training video; test on those of the test videos.
 
     Args:
-        train_VKD, test_VKD: float32, K clips a video.
+        train_VKD, test_VKD: float32, K clips per video.
         train_labels: of the training videos.
-        held_out: (V,) bool, the training videos that the penalty is chosen on; none: the middle one is taken.
+        held_out: (V,) bool, the training videos that the penalty is chosen on; if none, the middle penalty is used.
         classes: how many there are.
 
     Returns:
@@ -32,7 +32,7 @@ def probe_logits(
     labels = np.asarray(train_labels)
     mean_D = train_VKD.mean((0, 1), dtype=np.float64).astype(np.float32)
     std_D = train_VKD.std((0, 1), dtype=np.float64).astype(np.float32)
-    std_D[std_D <= 1e-6 * np.abs(mean_D)] = 1  # a constant feature says nothing, and its rounding errors neither
+    std_D[std_D <= 1e-6 * np.abs(mean_D)] = 1  # a constant feature has no information, nor have its rounding errors
     train_VKD, test_VKD = (train_VKD - mean_D) / std_D, (test_VKD - mean_D) / std_D
     penalty = PENALTIES[len(PENALTIES) // 2]
     if held_out.any():

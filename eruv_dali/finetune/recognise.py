@@ -27,8 +27,8 @@ def finetune_split(
 ) -> dict[str, Any]:
     """Fine-tune all layers (see `train_actions`), then test: logits of `clips` clips averaged. → `action_scores`.
 
-    `start.backbone` is trained in place: load it anew for every split. `val_fraction` of the training videos, whole
-    groups where there are any, choose the epoch.
+    `start.backbone` is trained in place: load it again for every split. `val_fraction` of the training videos, whole
+    groups if there are any, are held out to choose the epoch.
 
     Raises:
         EruvError: see `hold_out`, `train_actions`, `EvenClips`.
@@ -47,10 +47,10 @@ def probe_split(
     groups: str | None = None, batch_size: int = 16, seed: int = 0, device: str = "auto",
     features: VideoFeatures | None = None,
 ) -> dict[str, Any]:
-    """Linear probe (see `probe_logits`) on the averaged conv5 maps of `clips` clips a video. → `action_scores`,
+    """Linear probe (see `probe_logits`) on the averaged conv5 maps of `clips` clips per video. → `action_scores`,
     "penalty".
 
-    `features` of layer "average" for every clip, where several splits share them; otherwise they are computed here.
+    `features` of layer "average" for every clip, if several splits share them; otherwise they are computed here.
 
     Raises:
         EruvError: see `hold_out`, `VideoFeatures`.
@@ -70,7 +70,7 @@ def knn_split(
     """k nearest training videos vote (see `knn_scores`), by pool5 features averaged over `clips` clips. →
     `action_scores`.
 
-    `features` of layer "pool5", averaged, where several splits share them; otherwise they are computed here.
+    `features` of layer "pool5", averaged, if several splits share them; otherwise they are computed here.
 
     Raises:
         EruvError: see `knn_scores`, `VideoFeatures`.
@@ -85,7 +85,7 @@ def knn_split(
 
 
 def write_result(out: Path, settings: dict[str, Any], per_split: dict[str, dict], classes: Sequence[str]) -> dict:
-    """Write result.json of all splits: their mean, and each one's figures under "per_split"; returns it."""
+    """Write result.json for all splits: their mean, and each one's figures under "per_split"; returns it."""
     result = {**settings, "splits": list(per_split), "classes": list(classes), **mean_over_splits(per_split, classes),
               "per_split": per_split}
     write_text(out / "result.json", json.dumps(result, indent=1) + "\n")

@@ -1,8 +1,8 @@
 """Fine-tuning as a task for the training loop: all layers of a pre-trained backbone and a linear classifier learn to
-name actions (Table IV).
+recognise actions (Table IV).
 
-    RUN/last.pt       to go on from        RUN/best.pt          the best epoch's network
-    RUN/backbone.pt   its backbone alone   RUN/metrics.jsonl    one line a logging step and one an epoch
+    RUN/last.pt       for --resume         RUN/best.pt          the best epoch's network
+    RUN/backbone.pt   its backbone alone   RUN/metrics.jsonl    one line per logging step and epoch
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from eruv_dali.train.scores import KindScores
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
-VAL_CLIPS = 3  # a video, when epochs are compared
+VAL_CLIPS = 3  # per video, when epochs are compared
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class ActionNet(nn.Module):
 
 
 class FinetuneTask:
-    """A `train.task.Task`: see there.
+    """Implements `train.task.Task`.
 
     Args:
         net: the network.
         loader: of the training clips.
-        held_out: (path, label) of the videos that choose the epoch; `look`: how their clips are taken (`EvenClips`).
+        held_out: (path, label) of the videos that choose the epoch; `look`: the format of their clips (`EvenClips`).
         classes: names.
-        fingerprint: what decides the run.
+        fingerprint: the settings that determine the run.
     """
 
     program = "finetune"
@@ -135,29 +135,29 @@ def train_actions(
     dataset: Dataset, out: Path, recipe: Recipe, *, device: str = "auto", resume: bool = False,
     processes: Processes = ALONE,
 ) -> ActionNet:
-    """Fine-tune on labelled videos: in each epoch one clip of each, at a random place in time and with a random crop.
+    """Fine-tune on labelled videos: in each epoch one clip of each, at a random time and with a random crop.
 
-    The epoch is kept that does best on the held-out videos (by accuracy, then by loss); where none are held out, the
-    last. `start.backbone` is trained in place. The same seed gives the same head, order, places and crops, whatever
-    the backbone's weights are.
+    The epoch that does best on the held-out videos (by accuracy, then by loss) is kept; if none are held out, the last.
+    `start.backbone` is trained in place. The same seed gives the same head, order, positions and crops, whatever the
+    backbone's weights are.
 
     Args:
-        start: the backbone, and how its clips look.
-        train: (path, label) of all training videos; `held_out` (V,) bool: those only for choosing the epoch.
+        start: the backbone, and the format of its clips.
+        train: (path, label) of all training videos; `held_out` (V,) bool: those used only to choose the epoch.
         classes: names.
-        dataset: holds all the videos.
+        dataset: contains all the videos.
         out: folder to write.
-        recipe: epochs and the rest; batch and rate are those of one process.
-        resume: go on from last.pt in `out`, if it is there.
+        recipe: epochs and the rest; batch size and learning rate are for one process.
+        resume: continue from last.pt in `out`, if it exists.
         processes: this process among those that train together; only the first writes.
 
     Returns:
         The best epoch's network, in evaluation mode.
 
     Raises:
-        EruvError: a bad recipe, a run in `out` already (and not `resume`) or another one, a loss that is no longer a
+        EruvError: a bad recipe, a run in `out` already (without `resume`) or a different one, a loss that is not a
             finite number.
-        Stopped: SIGINT or SIGTERM came, and the run was saved.
+        Stopped: SIGINT or SIGTERM was received, and the run was saved.
     """
     for name in ("epochs", "batch_size", "lr"):
         if getattr(recipe, name) <= 0:

@@ -1,4 +1,4 @@
-"""What becomes of a clip that cannot be decoded: it is named, and its frames are not asked for again."""
+"""Clips that cannot be decoded: they are reported, and their frames are never requested again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from eruv_dali.loader.requests import ClipRequest
 
 @dataclass(frozen=True, eq=False)
 class Unreadable:
-    """Frames of a clip that cannot be had, and why."""
+    """Frames of a clip that cannot be read, and why."""
 
     frames: np.ndarray
     reason: str
 
 
 class UnreadableClips(Exception):
-    """Some clips of a batch cannot be decoded; `clips` has them by their position in the batch."""
+    """Some clips of a batch cannot be decoded; `clips` maps their position in the batch to the reason."""
 
     def __init__(self, clips: Mapping[int, Unreadable]) -> None:
         super().__init__("; ".join(clip.reason for clip in clips.values()))
@@ -25,9 +25,9 @@ class UnreadableClips(Exception):
 
 
 class Quarantine:
-    """Frames that turned out undecodable. A clip with one of them is never asked for again.
+    """Frames that could not be decoded. A clip that contains one of them is never requested again.
 
-    It only foretells what decoding would end in anyway, so that the same clips are delivered with it and without.
+    It only predicts failures that decoding would hit anyway, so the same clips are delivered with it and without it.
     """
 
     def __init__(self) -> None:
@@ -41,6 +41,6 @@ class Quarantine:
         self._frames.setdefault(video, set()).update(frames.tolist())
 
     def holds(self, request: ClipRequest) -> bool:
-        """The clip has a frame that is in quarantine."""
+        """Whether the clip has a frame that is in quarantine."""
         bad = self._frames.get(request.video)
         return bad is not None and not bad.isdisjoint(request.frames.tolist())

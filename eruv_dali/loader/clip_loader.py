@@ -24,10 +24,10 @@ from eruv_dali.video.frames import FRAME_SIZE
 
 log = logging.getLogger(__name__)
 
-# Of a batch's clips: (B, 3, T, H, W) with channels last in memory, or (B, T, 3, H, W), dense.
+# Layout of a batch's clips: (B, 3, T, H, W) with channels last in memory, or (B, T, 3, H, W), dense.
 LAYOUTS = {"CTHW": "THWC", "TCHW": "TCHW"}
 
-ANYWHERE = -1  # start of a clip that lies at another place in every epoch
+ANYWHERE = -1  # start of a clip whose position is drawn again in every epoch
 
 CLIP = np.dtype([("video", "<i4"), ("shot", "<i4"), ("segment", "<i4"), ("start", "<i8"), ("label", "<i8")])
 
@@ -55,52 +55,56 @@ class LabelledClip:
 
 
 class ClipLoader(EpochLoader):
-    """Loads batches of labelled clips from video files or a prepared DATASET, decoding ahead on other threads.
+    """Loads batches of labelled clips from video files or a prepared DATASET, decoding ahead in other threads.
 
         with ClipLoader("my_videos/", batch_size=8, shuffle=True) as loader:
             for batch in loader:
                 loss = F.cross_entropy(net(batch.clips), batch.label)
 
-    Each `iter()` is one epoch; the next is the next epoch, even when the one before was broken off; `set_epoch` and
-    `load_state_dict` choose. The same arguments give the same batches, whatever the number of threads. A clip that
-    cannot be decoded is replaced by another of its label; `info` says which clip it is that was delivered.
+    Each `iter()` is one epoch; the next `iter()` is the next epoch, even if the previous one was not finished, unless
+    `set_epoch` or `load_state_dict` chooses another. The same arguments give the same batches, whatever the number of
+    threads. A clip that cannot be decoded is replaced by another with the same label; `info` describes the delivered
+    clip.
 
     Args:
         source: what to load.
-            A folder of videos, a video file, or a list of such: each video is cut into clips, end to end.
-            A prepared DATASET: its segments are, so that no clip reaches over a cut; from its pack if it has one.
-            A list of (path, start_frame, label): those clips. With `dataset`, path is the name of a video in there.
-            Where start_frame is None, the clip lies at another place of its video in every epoch.
-            From a folder or DATASET the label is the place of the video's topmost folder in `loader.classes`.
-            Files that nobody prepared are indexed here, in some milliseconds each; for thousands, prepare them once.
+            A folder of videos, a video file, or a list of those: each video is cut into clips, end to end.
+            A prepared DATASET: each segment is cut into clips, so that no clip crosses a shot boundary; they are read
+            from its pack if it has one.
+            A list of (path, start_frame, label): those clips. With `dataset`, path is the name of a video in it.
+            Where start_frame is None, the clip's position in its video is drawn again in every epoch.
+            From a folder or DATASET the label is the position of the video's topmost folder in `loader.classes`.
+            Files that have not been prepared are indexed here, in a few milliseconds each; if there are thousands,
+            prepare them once.
         batch_size: clips in a batch; the last batch of an epoch may be smaller.
-        drop_last: leave out what does not fill a batch of every shard.
+        drop_last: leave out the samples that do not fill a batch of every shard.
         clip_length: frames in a clip.
         stride: source frames from one frame to the next.
         crop: side of the square crop, pixels.
-        random_crop: draw its place for each clip anew in every epoch, instead of the centre.
-        hold_last: a clip of a list that runs past the end of its video shows the last frame again, instead of being
-            refused.
-        skip_unreadable: leave out files that cannot be read, and clips that their files turn out too short for, with a
-            warning each, instead of refusing them all; `stats()["skipped"]` counts the files.
-        as_dict: deliver {"pixel_values": clips, "labels": label}, what Hugging Face models take, without `info`.
-        shuffle: another order in every epoch, instead of the order given.
+        random_crop: draw the crop's position for each clip again in every epoch, instead of taking the centre.
+        hold_last: a clip of a list that runs past the end of its video repeats the last frame, instead of raising an
+            error.
+        skip_unreadable: leave out files that cannot be read, and clips for which their file turns out too short, with a
+            warning each, instead of raising an error; `stats()["skipped"]` counts the files.
+        as_dict: deliver {"pixel_values": clips, "labels": label}, as Hugging Face models expect, without `info`.
+        shuffle: a different order in every epoch, instead of the given order.
         layout: "CTHW" gives clips (B, 3, T, H, W), channels_last_3d; "TCHW" gives (B, T, 3, H, W).
         dtype: float32, float16 or bfloat16, as a name or a torch.dtype.
         mean, std: per channel, on the scale of 0 to 1. By default values stay between 0 and 1.
         device: where clips are decoded and delivered: "auto", "gpu", "cpu", "cuda:1" or a torch.device.
-        labels_on_device: deliver `label` where the clips are, instead of on the CPU.
+        labels_on_device: deliver `label` on the device of the clips, instead of on the CPU.
         dataset: a DATASET that holds the videos of a list, or files already indexed.
-        frame_size: height and width to which frames are scaled before the crop; a DATASET has its own.
-        seed: other seeds give other orders and crops.
+        frame_size: height and width to which frames are resized before the crop; a DATASET has its own.
+        seed: different seeds give different orders and crops.
         shard_id, num_shards: this process's part of every epoch; by default its rank among the processes of
-            torch.distributed or torchrun. All have the same number of batches; where the clips do not suffice for that,
-            the epoch's first are shown once more. An evaluation that each process makes whole takes num_shards=1.
-        threads: for decoding; by default one a core.
+            torch.distributed or torchrun. All have the same number of batches; if there are too few clips for that,
+            the first clips of the epoch are repeated. For an evaluation that each process runs in full, pass
+            num_shards=1.
+        threads: for decoding; by default one per core.
 
     Raises:
         EruvError: a bad argument, a missing or unusable file, a clip that runs past the end of its video, a DATASET
-            whose videos or pack are not what prepare left.
+            whose videos or pack have changed since prepare.
     """
 
     def __init__(
@@ -157,7 +161,7 @@ class ClipLoader(EpochLoader):
         clip = self._clips[self._place(epoch, number)]
         if attempt:
             same = np.flatnonzero(self._clips["label"] == clip["label"])
-            # Where a label has too few sound clips, any will do: an epoch is not given up for one clip.
+            # Where a label has too few sound clips, take any clip: one clip must not end the epoch.
             clip = self._clips[random.choice(same if attempt < MOST_ATTEMPTS // 2 else len(self._clips))]
         last, start = self.videos.videos[clip["video"]].frames - 1, clip["start"]
         if start == ANYWHERE:
@@ -169,7 +173,7 @@ class ClipLoader(EpochLoader):
         return LabelledClip((request,), int(clip["label"]))
 
     def _place(self, epoch: int, number: int) -> int:
-        """Which clip comes at this number; past the end of the epoch its first ones come again."""
+        """Position of the clip with this number in the epoch; past the end of the epoch its first clips repeat."""
         number %= len(self._clips)
         if not self.shuffle:
             return number
@@ -188,7 +192,7 @@ class ClipLoader(EpochLoader):
 
 @dataclass(frozen=True)
 class Reading:
-    """How files that nobody prepared are read."""
+    """How files that have not been prepared are read."""
 
     frame_size: tuple[int, int]
     skip_unreadable: bool
@@ -201,7 +205,7 @@ class Reading:
 def _listed(
     clips: list, dataset: str | Path | Dataset | IndexedVideos | None, must_hold: int, reading: Reading
 ) -> tuple[Dataset | IndexedVideos, np.ndarray]:
-    """Videos and (N,) CLIP of a list of (path, start_frame, label), each with `must_hold` frames from there on."""
+    """Videos and (N,) CLIP of a list of (path, start_frame, label), each with `must_hold` frames from its start on."""
     clips = [_checked(number, clip) for number, clip in enumerate(clips)]
     if not clips:
         raise EruvError("the list of clips is empty")

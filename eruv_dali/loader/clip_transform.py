@@ -1,7 +1,7 @@
 """Turn decoded frames into clips: gather, crop, rotate, normalise, cast and lay out, inside a DALI pipeline.
 
-`clip_transform` inserts `fn.eruv.clip_transform`, an operator of our own that does all of it in one pass over the bytes
-(kernels/clip_transform*), compiled on first use; without a compiler it inserts the same graph made of DALI's own
+`clip_transform` inserts `fn.eruv.clip_transform`, our custom operator that does all of it in one pass over the bytes
+(kernels/clip_transform*), compiled on first use; without a compiler it inserts an equivalent graph of DALI's built-in
 operators. Both give the same pixels.
 
     frames (F, H, W, 3) uint8 ──[index]──> T frames ──crop, turn──> (x / 255 - mean) / std ──> (T, crop, crop, 3)
@@ -23,9 +23,9 @@ from nvidia.dali.data_node import DataNode
 from eruv_dali import native
 from eruv_dali.errors import EruvError
 
-# Kernels for one architecture run on its later minor versions (8.0 on 8.6); PTX of the last serves newer GPUs.
+# Kernels for one architecture also run on its later minor versions (8.0 on 8.6); PTX of the last one serves newer GPUs.
 CUDA_ARCHITECTURES = (70, 75, 80, 90)
-CUDA_HEADER_WHEELS = {  # where pip has the headers, for CUDA 12 (13)
+CUDA_HEADER_WHEELS = {  # the wheel that contains each header, for CUDA 12 (13)
     "cuda_runtime.h": "nvidia-cuda-runtime-cu12 (nvidia-cuda-runtime)",
     "crt/host_defines.h": "nvidia-cuda-nvcc-cu12 (nvidia-cuda-crt)",
     "nv/target": "nvidia-cuda-cccl-cu12 (nvidia-cuda-cccl)",
@@ -48,18 +48,18 @@ def clip_transform(
     sequence: bool,
     builtin: bool = False,
 ) -> DataNode:
-    """Frames to a normalised clip; call it inside a pipeline definition.
+    """Turn frames into a normalised clip; call it inside a pipeline definition.
 
-    Every output sample is `(x / 255 - mean) / std` of `np.rot90(square, rotation // 90)` for each frame asked for. All
+    Every output sample is `(x / 255 - mean) / std` of `np.rot90(square, rotation // 90)` for each requested frame. All
     samples of a batch have one shape, so `out.as_tensor()` is a view; with layout "THWC" its (B, T, H, W, 3) permuted
     to (B, 3, T, H, W) is channels_last_3d. Build the pipeline with exec_dynamic=True: without it DALI writes the next
-    batch into the memory of one that is still held.
+    batch into the memory of one that is still in use.
 
     Args:
         frames: uint8, (F, H, W, 3) when `sequence`, else one frame (H, W, 3); samples may differ in F, H and W. Frames
             on the CPU are copied to the GPU when `device` is "gpu".
         index: int32 (T,) on the CPU, positions in the span in the order shown, repeats allowed; the same T in all
-            samples. None: all frames. Single frames take none.
+            samples. None: all frames. Must be None for single frames.
         crop_pos: int32 (2,) on the CPU, top and left of the square in pixels.
         rotation: int32 scalar on the CPU, degrees counter-clockwise, a multiple of 90.
         crop: side of the square in pixels.
@@ -68,10 +68,10 @@ def clip_transform(
         mean, std: per channel, on the scale of 0 to 1.
         layout: "THWC" or "TCHW" when `sequence`, else "HWC" or "CHW".
         device: "cpu" or "gpu", where it is computed.
-        builtin: use DALI's own operators even where ours can be built (for tests and benchmarks).
+        builtin: use DALI's built-in operators even where ours can be compiled (for tests and benchmarks).
 
     Raises:
-        EruvError: a wrong dtype, layout, crop or std, or an index for single frames. A frame index, crop or rotation
+        EruvError: an invalid dtype, layout, crop or std, or an index for single frames. A frame index, crop or rotation
             that is out of range is found when the pipeline runs: `run` then raises an error naming it.
     """
     layouts = ("THWC", "TCHW") if sequence else ("HWC", "CHW")
@@ -101,7 +101,7 @@ def clip_transform(
 
 
 def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, layout, sequence) -> DataNode:
-    """The same clip from DALI's own operators."""
+    """The same clip from DALI's built-in operators."""
     height_axis = 1 if sequence else 0
     if index is not None:
         frames = fn.sequence_rearrange(frames, new_order=index)
@@ -115,9 +115,9 @@ def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, la
             rotation = fn.reshape(_refuse(rotation, rotation // 90 * 90 != rotation, 1), shape=[])
             rotation = fn.cast(rotation, dtype=types.FLOAT)
         frames = fn.slice(frames, start=crop_pos, shape=[crop, crop], axes=[height_axis, height_axis + 1])
-        # A quarter turn of a square carries pixel centres to pixel centres: nearest neighbour is exact.
+        # A quarter turn of a square maps pixel centres to pixel centres: nearest neighbour is exact.
         frames = fn.rotate(frames, angle=rotation, interp_type=types.INTERP_NN, keep_size=True)
-    else:  # one pass crops and normalises; its crop position is a share of the room that the crop leaves
+    else:  # one pass crops and normalises; its crop position is a fraction of the frame size minus the crop size
         room = frames.shape(dtype=types.INT32)[height_axis : height_axis + 2] - crop
         crop_pos = _refuse(crop_pos, (crop_pos < 0) | (crop_pos > room), 2)
         share = fn.cast(crop_pos, dtype=types.FLOAT) / math.max(room, 1)
@@ -134,10 +134,10 @@ def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, la
 
 
 def _refuse(value: DataNode, wrong: DataNode, count: int) -> DataNode:
-    """`value`, a vector of `count` integers; the run fails, and names them, where they are `wrong`.
+    """`value`, a vector of `count` integers; where they are `wrong`, the run fails with an error that names them.
 
-    DALI has no assertion. A slice that begins out of bounds is an error that names where it begins, so one begins at 0
-    where the value is right and at the value itself where it is wrong.
+    DALI has no assertion. A slice that starts out of bounds is an error that names its start, so this takes a slice
+    that starts at 0 where the value is right and at the value itself where it is wrong.
     """
     nought = fn.reshape(value[0] * 0, shape=[1] * count)
     nought = fn.slice(nought, start=value * wrong, shape=[1] * count, axes=list(range(count)))
@@ -146,9 +146,9 @@ def _refuse(value: DataNode, wrong: DataNode, count: int) -> DataNode:
 
 @functools.cache
 def load_operator(device: str) -> bool:
-    """Compile (once, into the cache) and load `fn.eruv.clip_transform` for "cpu" or "gpu"; False where it cannot be.
+    """Compile (once, into the cache) and load `fn.eruv.clip_transform` for "cpu" or "gpu"; False if that is impossible.
 
-    The CPU half needs g++ and CUDA's headers, the GPU half nvcc as well. The reason for a False is told once.
+    The CPU half needs g++ and CUDA's headers, the GPU half nvcc as well. The reason for a False is logged once.
     """
     if device not in ("cpu", "gpu"):
         raise EruvError(f"device ({device}) must be cpu or gpu")
@@ -157,7 +157,7 @@ def load_operator(device: str) -> bool:
     try:
         plugin_manager.load_library(str(_build_cpu() if device == "cpu" else _build_gpu()))
     except (native.NoCompiler, RuntimeError) as error:
-        native.say_once(f"clip_transform uses DALI's own operators on the {device}, more slowly: {error}")
+        native.say_once(f"clip_transform uses DALI's built-in operators on the {device}, which are slower: {error}")
         return False
     return True
 
@@ -183,33 +183,33 @@ def _build_gpu() -> Path:
 
 def _build(name: str, compiler: list[str], source: str) -> Path:
     kernels = native.kernels_dir()
-    # The macro is read by nobody: it puts DALI's version, with which its C++ interface changes, into the cache's key.
+    # No source reads this macro: it puts DALI's version, with which its C++ interface changes, into the cache key.
     command = [*compiler, "-std=c++20", f"-DERUV_DALI_VERSION={dali.__version__}", *sysconfig.get_compile_flags()]
     command += [str(kernels / source), "-o", "{out}", *sysconfig.get_link_flags()]
     return native.build_library(name, [command], [kernels / source, *sorted(kernels.glob("clip_transform*.h"))])
 
 
 def _check_driver(nvcc: str) -> None:
-    """Code from nvcc 13 does not run on a driver of CUDA 12: find out now, not when the pipeline dies."""
+    """Code from nvcc 13 does not run on a CUDA 12 driver: find out now, not when the pipeline dies."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return  # no driver at all: nothing will run, but it may well be compiled
+        return  # no driver at all: nothing will run, but compiling is still possible
     version = ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(version))
     release = re.search(r"release (\d+)", subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout)
     if release and int(release[1]) > version.value // 1000:
-        raise native.NoCompiler(f"{nvcc} is of CUDA {release[1]}, the driver of CUDA {version.value // 1000}")
+        raise native.NoCompiler(f"{nvcc} is CUDA {release[1]}, but the driver is CUDA {version.value // 1000}")
 
 
 def _cuda_headers() -> list[Path]:
-    """Include folders with CUDA's headers, which DALI's include: the toolkit's, or those of NVIDIA's Python wheels."""
+    """Include folders of CUDA's headers, which DALI's headers include: the toolkit's or NVIDIA's Python wheels'."""
     toolkits = [Path(os.environ[name]) / "include" for name in ("CUDA_PATH", "CUDA_HOME") if name in os.environ]
     try:
         told = subprocess.run([native.find_compiler("nvcc"), "--dryrun", "-x", "cu", os.devnull], capture_output=True)
         toolkits += [Path(found) for found in re.findall(r'INCLUDES="-I([^"]+)"', told.stderr.decode())]
     except native.NoCompiler:
-        pass  # the CPU half does without nvcc
+        pass  # the CPU half needs no nvcc
     for folder in [*toolkits, Path("/usr/local/cuda/include")]:
         if (folder / "crt" / "host_defines.h").exists() and (folder / "cuda_runtime.h").exists():
             return [folder]

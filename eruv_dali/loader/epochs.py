@@ -1,4 +1,4 @@
-"""What both loaders have in common: epochs, passes over them, shards, resuming, replacing what cannot be decoded."""
+"""What both loaders have in common: epochs, passes over them, shards, resuming, replacing undecodable clips."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ from eruv_dali.loader.shards import check_shard, numbers_of, rounds, running_sha
 
 log = logging.getLogger(__name__)
 
-MOST_ATTEMPTS = 100  # at replacing one item, before the videos are called unusable
+MOST_ATTEMPTS = 100  # at replacing one item, before giving up on the videos
 
 
 class ClipInfo(NamedTuple):
@@ -38,7 +38,7 @@ class ClipInfo(NamedTuple):
         frames: T source frames in the order shown.
         rotation: degrees counter-clockwise, applied to the crop.
         crop: (top, left) in the resized frame, pixels.
-        speed: source frames from one frame to the next, in the order of time.
+        speed: source frames from one frame to the next, in temporal order.
     """
 
     video: str
@@ -54,22 +54,22 @@ Loader = TypeVar("Loader", bound="EpochLoader")
 
 
 class EpochLoader(ABC):
-    """Each `iter()` is a pass of its own over one epoch, and the next one is over the next epoch, also after a pass
-    that was broken off; `set_epoch` and `load_state_dict` say otherwise. One pass is live at a time: one that another
-    has overtaken raises. May be used from several threads. A kind of loader says what an item is: `_item` draws one,
-    with its clips, as a pure function of epoch and number, and `_batch` makes a batch of some.
+    """Base class of the loaders. Each `iter()` starts a new pass over one epoch; the next `iter()` goes to the next
+    epoch, even if the previous pass was not finished, unless `set_epoch` or `load_state_dict` chooses another. One pass
+    is live at a time: an older one raises an error. May be used from several threads. A subclass defines what an item
+    is: `_item` draws one, with its clips, as a pure function of epoch and number, and `_batch` makes a batch of items.
 
     Args:
         videos: where clips come from.
         clip: what they look like.
         items: in an epoch, over all shards; `clips_per_item` each.
         batch_size: items in a batch; the last batch of an epoch may be smaller.
-        drop_last: leave out what does not fill a batch of every shard.
-        labels_on_device: deliver labels where the clips are, instead of on the CPU.
-        seed: of all that is drawn.
+        drop_last: leave out the items that do not fill a batch of every shard.
+        labels_on_device: deliver labels on the device of the clips, instead of on the CPU.
+        seed: of all random draws.
         shard_id, num_shards: this process's part of every epoch; by default its rank among those of torch.distributed
             or torchrun. Every shard has the same number of batches.
-        threads: for decoding; by default one a core.
+        threads: for decoding; by default one per core.
         owned: the loader opened `videos` itself, and closes them.
     """
 
@@ -89,12 +89,12 @@ class EpochLoader(ABC):
         self._engine = ClipEngine(videos, clip, max_clips=clips_per_item * self.batch_size, threads=self.threads)
         self._process = os.getpid()
         self._end = weakref.finalize(self, _close, self._engine, videos if owned else None, self._process)
-        self._lock = threading.Lock()  # around all that concerns the engine, and whose turn it is
-        self._passes = 0  # begun so far; the last one is live
+        self._lock = threading.Lock()  # guards the engine and the number of the live pass
+        self._passes = 0  # started so far; the last one is live
         self._quarantine = Quarantine()
         self._replaced = 0
         self._epoch, self._position = 0, 0  # where the last delivered batch ended, in items of all shards together
-        self._asked: tuple[int, int] | None = (0, 0)  # epoch and position of the next pass, where it was asked for
+        self._asked: tuple[int, int] | None = (0, 0)  # epoch and position of the next pass, if one was chosen
         self._started, self._delivered, self._waited_before = time.perf_counter(), 0, 0.0
 
     @property
@@ -109,10 +109,10 @@ class EpochLoader(ABC):
 
     @property
     def sampler(self) -> "EpochLoader":
-        """The loader itself: PyTorch Lightning tells the sampler of a loader which epoch begins (`set_epoch`)."""
+        """The loader itself: PyTorch Lightning calls `set_epoch` on a loader's sampler at the start of each epoch."""
         return self
 
-    batch_sampler = sampler  # where there is the one, Lightning reads the other too
+    batch_sampler = sampler  # if a loader has a sampler, Lightning reads its batch_sampler too
 
     @property
     def epoch(self) -> int:
@@ -124,8 +124,8 @@ class EpochLoader(ABC):
         return rounds(self.items, self.batch_size, self.num_shards, self.drop_last)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next pass will be, from its beginning. Naming the epoch of a state that was just
-        loaded leaves the place in it."""
+        """Choose the epoch of the next pass, which starts at its beginning. If a state of that same epoch was just
+        loaded, the position in it is kept."""
         epoch = whole_number("epoch", epoch, least=0)
         if self._asked is None or self._asked[0] != epoch:
             self._asked = (epoch, 0)
@@ -139,22 +139,22 @@ class EpochLoader(ABC):
         """Go on from `state`: the next pass delivers what was left of that epoch.
 
         Raises:
-            EruvError: it is no state of a loader, or of one with longer epochs.
+            EruvError: `state` is not a loader's, or its loader had longer epochs.
         """
         try:
             epoch, position = state["epoch"], state["position"]
         except (KeyError, TypeError):
-            raise EruvError(f"state {state!r} is not one of a loader, {{'epoch': …, 'position': …}}") from None
+            raise EruvError(f"state {state!r} is not a loader's state, {{'epoch': …, 'position': …}}") from None
         self._asked = (whole_number("epoch of the state", epoch, least=0),
                        whole_number("position of the state", position, least=0, most=self.items))
 
     def stats(self) -> dict[str, float]:
-        """Figures of the current or last pass, and of the loader's life.
+        """Figures of the current or last pass, and of the loader since it was created.
 
-        `clips_per_second` and `wait_seconds` (spent waiting for clips) are of the pass; `queued` batches are under way;
-        `bytes_read` from pack or files; `quarantined` frames that cannot be decoded, `replaced` clips or pairs;
-        `skipped` files that could not be read; `read_seconds`, `demux_seconds`, `decode_seconds` of the threads that
-        read original files.
+        Of the pass: `clips`, `clips_per_second` and `wait_seconds` (spent waiting for clips). `queued`: batches in
+        flight. Since creation: `bytes_read` from pack or files; `quarantined` frames that cannot be decoded; `replaced`
+        clips or pairs; `skipped` files that could not be read; `read_seconds`, `demux_seconds`, `decode_seconds` of the
+        threads that read original files.
         """
         seconds = time.perf_counter() - self._started
         return {
@@ -170,7 +170,7 @@ class EpochLoader(ABC):
         }
 
     def __iter__(self) -> "Pass":
-        """A new pass; it begins with its first batch, and ends the pass before it."""
+        """A new pass; it ends the pass before it, and starts when its first batch is requested."""
         self._check_usable()
         with self._lock:
             self._engine.drop()
@@ -178,9 +178,9 @@ class EpochLoader(ABC):
             return Pass(self, self._passes)
 
     def close(self) -> None:
-        """Stop the threads, let go of memory and files. A loader that nobody refers to any more closes itself."""
+        """Stop the threads, release memory and files. A loader that is garbage-collected closes itself."""
         if os.getpid() != self._process:
-            return  # all that is its parent's
+            return  # threads, memory and files are the parent's
         with self._lock:
             self._passes += 1
             self._end()
@@ -200,12 +200,12 @@ class EpochLoader(ABC):
         name = type(self).__name__
         if os.getpid() != self._process:
             raise EruvError(f"this {name} was made in process {self._process} and carried over a fork to process "
-                            f"{os.getpid()}, where its threads are not; make a {name} in each process")
+                            f"{os.getpid()}, where its threads do not exist; make a {name} in each process")
         if not self._end.alive:
             raise EruvError(f"this {name} is closed; make another")
 
     def _begin(self) -> tuple[int, int]:
-        """Epoch and position at which a pass begins."""
+        """Epoch and position at which a pass starts."""
         self._started, self._delivered, self._waited_before = time.perf_counter(), 0, self._engine.waited
         if not self._shard_said and self.num_shards > 1:
             self._shard_said = True
@@ -217,26 +217,26 @@ class EpochLoader(ABC):
         return self._asked or (self._epoch + (self._position > 0), 0)
 
     def _delivered_up_to(self, epoch: int, position: int, asked: tuple[int, int] | None) -> None:
-        """A pass that began where it was `asked` to has delivered this far."""
-        if self._asked is asked:  # nobody has asked for another place meanwhile
+        """Record how far a pass has delivered; `asked` is the position chosen for it when it started."""
+        if self._asked is asked:  # no other position has been chosen meanwhile
             self._asked = None
         self._epoch, self._position = epoch, position
 
     @abstractmethod
     def _item(self, epoch: int, number: int, attempt: int) -> Any:
-        """Item `number` of an epoch, which may run past its end; `attempt` 1, 2, … are others to put in its place. It
-        has `clips`."""
+        """Item `number` of an epoch; it has `clips`. `number` may run past the end of the epoch; `attempt` 1, 2, … are
+        replacements for the item."""
 
     @abstractmethod
     def _batch(self, items: list, clips: torch.Tensor) -> Any:
         """A batch from its items and their clips, (clips_per_item * B, …) in memory order."""
 
     def _labels(self, labels: list[int], clips: torch.Tensor) -> torch.Tensor:
-        """(B,) int64, on the CPU or where the clips are."""
+        """(B,) int64, on the CPU or on the device of the clips."""
         return torch.tensor(labels, device=clips.device if self._labels_on_device else None)
 
     def _draw(self, epoch: int, number: int, first: int = 0) -> Any:
-        """The item of this number, from attempt `first` on, that has no frame in quarantine."""
+        """The first item of this number, from attempt `first` on, that has no frame in quarantine."""
         for attempt in range(first, MOST_ATTEMPTS):
             item = self._item(epoch, number, attempt)
             if not (len(self._quarantine) and any(map(self._quarantine.holds, item.clips))):
@@ -245,11 +245,11 @@ class EpochLoader(ABC):
         raise EruvError(f"{MOST_ATTEMPTS} clips in a row cannot be decoded; run prepare again to find damaged videos")
 
     def _submit(self, items: list) -> None:
-        # All first clips lie before all second ones, so that each half is one dense tensor.
+        # All first clips come before all second ones, so that each half is one dense tensor.
         self._engine.submit([item.clips[k] for k in range(self._clips_per_item) for item in items])
 
     def _collect(self, epoch: int, numbers: range, items: list) -> Any:
-        """The batch of the oldest items submitted; `items` changes where one had to be replaced."""
+        """The batch of the oldest items submitted; `items` is changed where one had to be replaced."""
         while True:
             try:
                 clips = self._engine.collect()
@@ -260,7 +260,7 @@ class EpochLoader(ABC):
         return self._batch(items, clips)
 
     def _replace(self, error: UnreadableClips, epoch: int, numbers: range, items: list) -> None:
-        """Quarantine the frames that cannot be had, and put other items in the place of those that show them."""
+        """Quarantine the frames that cannot be read, and replace the items that contain them."""
         count, places = len(items), set()
         for position, unreadable in error.clips.items():
             place = position % count
@@ -281,8 +281,8 @@ class Pass(Iterator):
     """One pass over a loader: an epoch, or what was left of it. Made by `iter(loader)`.
 
     Raises, from `next`:
-        EruvError: another pass over the loader has begun, the loader is closed or of another process, an exception
-            broke this pass off, or so many clips cannot be decoded that there is no use in going on.
+        EruvError: another pass over the loader has started, the loader is closed or belongs to another process, an
+            exception interrupted this pass, or too many clips in a row cannot be decoded.
     """
 
     def __init__(self, loader: EpochLoader, number: int) -> None:
@@ -336,7 +336,7 @@ class Pass(Iterator):
         self._position = min(self._position + self._together, loader.items)
         if self._ahead or self._todo:
             loader._delivered_up_to(self._epoch, self._position, self._asked)
-        else:  # the epoch is over when its last batch is handed out: who knows its length never asks for one more
+        else:  # the epoch ends with its last batch: callers that know its length never request one more
             self._over = True
             loader._delivered_up_to(self._epoch + 1, 0, self._asked)
         return batch
@@ -350,11 +350,11 @@ class Pass(Iterator):
                                 loader.drop_last)
 
     def close(self) -> None:
-        """End the pass: nothing of it stays queued. Done by itself when nobody refers to it any more."""
+        """End the pass and drop its queued batches. Called automatically when the pass is garbage-collected."""
         loader, self._over = self._loader, True
         if os.getpid() != loader._process:
             return
-        # Called while its loader is at work (by the garbage collector, say), it leaves what it queued to the next pass.
+        # If the loader is at work (as when the garbage collector calls this), leave its queue to the next pass.
         if loader._lock.acquire(blocking=False):
             try:
                 if self._number == loader._passes and loader._end.alive:

@@ -1,8 +1,8 @@
 """Clips from original video files: PyAV decodes them on threads; on a GPU, DALI does, from slices that the threads cut.
 
-Which of the two decodes a video depends on its codec and the device alone, so that a clip has the same pixels whenever
-it is read. Of PyAV's, clips that begin in the same group of pictures and wait at the same time are decoded together,
-once: the further ahead the loader asks, the more of them meet.
+Which of the two decodes a video depends only on its codec and the device, so that a clip has the same pixels whenever
+it is read. With PyAV, clips that start in the same group of pictures and wait at the same time are decoded together,
+once: the further ahead the loader requests clips, the more of them share a decode.
 """
 
 import logging
@@ -23,14 +23,14 @@ from eruv_dali.video.remux import DALI_CODECS
 
 log = logging.getLogger(__name__)
 
-# Where DALI decodes what it can. Its CPU decoder knows VP8, VP9 and MJPEG, but decodes each clip by itself, where PyAV
-# decodes the clips of one group of pictures once.
+# Devices on which DALI decodes the codecs it supports. Its CPU decoder supports VP8, VP9 and MJPEG, but decodes each
+# clip separately, whereas PyAV decodes the clips of one group of pictures once.
 DALI_DEVICES = ("gpu",)
 
 
 @dataclass(eq=False)
 class Wanted:
-    """A clip that threads are to read: the frames it needs, ascending, and the order in which they are shown."""
+    """A clip for the threads to read: the frames it needs, ascending, and the order in which they are shown."""
 
     request: ClipRequest
     frames: np.ndarray
@@ -47,7 +47,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """A piece of a video file for DALI's decoder, and where in it the frames are."""
+    """A piece of a video file for DALI's decoder, and the positions of the frames in it."""
 
     data: np.ndarray
     positions: np.ndarray
@@ -57,14 +57,14 @@ class FileSource:
     """Feeds DALI from original files.
 
     Args:
-        videos: a dataset, or videos indexed for the occasion.
-        clip: what the clips shall look like.
-        threads: that read files; libav lets go of Python's lock while it decodes.
+        videos: a dataset, or videos indexed on the fly.
+        clip: the format of the delivered clips.
+        threads: number of threads that read files; PyAV releases the GIL while it decodes.
     """
 
     def __init__(self, videos: Dataset | IndexedVideos, clip: ClipFormat, threads: int) -> None:
         self.videos, self.clip = videos, clip
-        # DALI knows this codec, and shows it as it is (it knows nothing of rotation).
+        # Whether DALI decodes each video: it must support the codec, and it ignores rotation metadata.
         self._sliced = np.array([clip.device in DALI_DEVICES and video.codec in DALI_CODECS[clip.device]
                                  and video.rotation == 0 for video in videos.videos])
         self._any_sliced = bool(self._sliced.any())
@@ -76,19 +76,19 @@ class FileSource:
 
     @property
     def bytes(self) -> int:
-        """Taken from the files so far."""
+        """Bytes read from the files so far."""
         return sum(reader.bytes for reader in self._readers)
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Spent by all threads so far: "read", "demux" and "decode"."""
+        """Seconds spent by all threads so far: "read", "demux" and "decode"."""
         return {stage: sum(reader.seconds[stage] for reader in self._readers) for stage in ("read", "demux", "decode")}
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         return direct_pipeline(self._any_sliced, self.clip, batch_size=max_clips, **settings)
 
     def begin(self, request: ClipRequest) -> Wanted:
-        """Ask the threads for a clip."""
+        """Queue a clip for the threads to read."""
         frames, order = np.unique(request.frames, return_inverse=True)
         wanted = Wanted(request, frames, order, Future())
         keys = self.videos.index(request.video).keys
@@ -105,12 +105,12 @@ class FileSource:
         return begun.result.done()
 
     def inputs(self, begun: list[Wanted]) -> dict:
-        """What DALI's pipeline takes for these clips; waits until they are read.
+        """The inputs of DALI's pipeline for these clips; waits until they are read.
 
-        Those that were cut for DALI before it failed over their video are begun anew, in their place in the list.
+        Clips that were sliced for DALI before it failed on their video are started again, and replaced in the list.
 
         Raises:
-            UnreadableClips: clips whose frames their files do not yield.
+            UnreadableClips: clips with frames that cannot be read from their files.
         """
         for position, wanted in enumerate(begun):
             if not self._sliced[wanted.request.video] and _is_slice(wanted):
@@ -140,21 +140,21 @@ class FileSource:
         if _is_slice(begun):
             if self._sliced[request.video]:
                 self._sliced[request.video] = False
-                log.warning("%s: DALI cannot decode it, PyAV does from now on (%s)",
+                log.warning("%s: DALI cannot decode it; PyAV will from now on (%s)",
                             self.videos.videos[request.video].path, reason)
             return None
         path, frames = self.videos.videos[request.video].path, np.unique(request.frames)
         return Unreadable(frames, f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({reason})")
 
     def drop(self) -> None:
-        """Forget the clips that no thread has begun."""
+        """Forget the clips that no thread has started on."""
         with self._lock:
             self._waiting.clear()
 
     def close(self) -> None:
         """Stop the threads and close the files."""
         self.drop()
-        # The garbage collector may close a forgotten loader on one of these very threads, which cannot wait for itself.
+        # The garbage collector may close an abandoned loader on one of these threads, which cannot wait for itself.
         on_own_thread = hasattr(self._own, "reader")
         self._threads.shutdown(wait=not on_own_thread)
         for reader in () if on_own_thread else self._readers:
@@ -169,7 +169,7 @@ class FileSource:
                 self._readers.append(self._own.reader)
         try:
             self._read(group[0], clips)
-        except BaseException as error:  # whatever it is, it belongs to whoever waits for the clips
+        except BaseException as error:  # any error is passed on to the thread that waits for the clips
             for wanted in clips:
                 if not wanted.result.done():
                     wanted.result.set_exception(error)
@@ -193,7 +193,7 @@ class FileSource:
         except FrameNotFound as error:
             if len(clips) == 1:
                 clips[0].result.set_exception(error)
-            else:  # some of them may be whole
+            else:  # some of the clips may be intact
                 for wanted in clips:
                     self._read(video, [wanted])
             return
@@ -203,5 +203,5 @@ class FileSource:
 
 
 def _is_slice(wanted: Wanted) -> bool:
-    """The clip is read, and a piece of its file is what came of it."""
+    """Whether the clip has been read, as a slice of its file."""
     return wanted.result.done() and not wanted.result.exception() and isinstance(wanted.result.result(), Slice)

@@ -1,4 +1,4 @@
-"""Clips from a pack: byte ranges of the mapped files, straight into DALI, nothing copied on the way."""
+"""Clips from a pack: byte ranges of the mapped files, passed to DALI without a copy."""
 
 import functools
 import zlib
@@ -13,12 +13,12 @@ from eruv_dali.loader.bad_clips import Unreadable, UnreadableClips
 from eruv_dali.loader.pipelines import ClipFormat, jpeg_pipeline, raw_pipeline
 from eruv_dali.loader.requests import ClipRequest
 
-HEAD = 256  # bytes of a pack's JPEG in which its size stands: the two tables before it take less
+HEAD = 256  # the first bytes of a pack's JPEG, which contain its size: the two tables before it take less
 
 
 class PackSource:
-    """Feeds DALI from a pack. In "jpeg" one sample is one frame, so order and speed are free and exactly the frames of
-    the clip are decoded; in "raw" one sample is the run of frames that the clip reaches over, seen in place.
+    """Feeds DALI from a pack. In "jpeg" one sample is one frame, so order and speed cost nothing and exactly the frames
+    of the clip are decoded; in "raw" one sample is the run of frames that the clip spans, read in place.
 
     Attributes:
         bytes: handed to DALI so far.
@@ -35,7 +35,7 @@ class PackSource:
         return raw_pipeline(self.clip, batch_size=max_clips, **settings)
 
     def begin(self, request: ClipRequest) -> ClipRequest:
-        """Have the system fetch what is not in memory."""
+        """Have the operating system fetch the frames that are not in memory."""
         records = self.dataset.frames_of(request.video)
         first, last = records[request.frames.min()], records[request.frames.max()]
         begin = int(first["offset"])
@@ -47,11 +47,11 @@ class PackSource:
         return True
 
     def inputs(self, begun: Sequence[ClipRequest]) -> dict:
-        """What DALI's pipeline takes for these clips.
+        """The inputs of DALI's pipeline for these clips.
 
         Raises:
-            UnreadableClips: JPEG frames whose bytes are not those that were written.
-            EruvError: what was written is no JPEG of the size that dataset.json gives.
+            UnreadableClips: JPEG frames whose bytes differ from those that prepare wrote.
+            EruvError: prepare did not write a JPEG of the size given in dataset.json.
         """
         return self._jpeg_inputs(begun) if self._jpeg else self._raw_inputs(begun)
 
@@ -69,7 +69,7 @@ class PackSource:
                     damaged[position] = Unreadable(
                         np.array([n]), f"{path}: frame {n} cannot be decoded (wrong checksum in pack/{file})")
                 elif (found := jpeg_size(picture[:HEAD].tobytes())) != self.clip.frame_size:
-                    said = f"a JPEG of {found[0]}x{found[1]}" if found else "no JPEG"
+                    said = f"a JPEG of {found[0]}x{found[1]}" if found else "not a JPEG"
                     raise EruvError(f"{dataset.folder}/pack/{file}: frame {n} of {dataset.videos[request.video].video} "
                                     f"is {said}, dataset.json gives frames of {self.clip.frame_size[0]}x"
                                     f"{self.clip.frame_size[1]}; run prepare on this DATASET again")
@@ -106,21 +106,21 @@ class PackSource:
         return Unreadable(frames, f"{path}: frames {frames[0]}..{frames[-1]} cannot be decoded ({reason})")
 
     def drop(self) -> None:
-        """Nothing is under way."""
+        """Nothing is in flight."""
 
     def close(self) -> None:
-        """The dataset holds the files."""
+        """Nothing to close: the dataset holds the files."""
 
 
-@functools.lru_cache(maxsize=64)  # the frames of a pack have one and the same head: 0.3 us each, 2 us where it is new
+@functools.lru_cache(maxsize=64)  # all frames of a pack have the same header: 0.3 us each, 2 us for a new header
 def jpeg_size(head: bytes) -> tuple[int, int] | None:
-    """(height, width) of the JPEG that begins with these bytes, or None if they are no JPEG's or do not reach so far.
+    """(height, width) of the JPEG that starts with these bytes, or None if they are not a JPEG's or are too few.
 
-    DALI 2.4 crashes, the whole process, over bytes that are no picture and over crops outside of one.
+    In DALI 2.4, bytes that are not an image, and crops outside the image, crash the whole process.
     """
     place = 2 if head[:2] == b"\xff\xd8" else len(head)
     while place + 9 <= len(head) and head[place] == 0xFF:
-        if head[place + 1] in (0xC0, 0xC1, 0xC2):  # a frame header: length, bits a sample, height, width
+        if head[place + 1] in (0xC0, 0xC1, 0xC2):  # a frame header: length, bits per sample, height, width
             height, width = head[place + 5 : place + 7], head[place + 7 : place + 9]
             return int.from_bytes(height, "big"), int.from_bytes(width, "big")
         place += 2 + int.from_bytes(head[place + 2 : place + 4], "big")

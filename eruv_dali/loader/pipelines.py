@@ -5,7 +5,7 @@
     direct   data (frames that PyAV decoded)          ────────────────────────┤
              data (a slice of the video file) ──decode, resize──► frames ─────┴─clip_transform──► clip
 
-All end in one dense tensor: what DALI hands over is the batch, without a copy.
+Each pipeline ends in one dense tensor: DALI's output is the batch, without a copy.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ClipFormat:
         device: "cpu" or "gpu"; `device_id`: the number of the GPU, None on a CPU.
 
     Raises:
-        EruvError: a number that is none, or out of range; a crop that does not fit into the frame.
+        EruvError: a value that is not a number or is out of range; a crop that does not fit into the frame.
     """
 
     clip_length: int
@@ -65,7 +65,7 @@ def jpeg_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
         placing = _placing()
         if clip.device == "gpu":
             frames = fn.decoders.image(data, device="mixed", output_type=types.RGB)
-        else:  # libjpeg-turbo skips the transform and colours of what lies outside the crop
+        else:  # libjpeg-turbo skips the inverse DCT and colour conversion of blocks outside the crop
             frames = fn.decoders.image_slice(data, start=placing["crop_pos"], shape=(clip.crop, clip.crop), axes=(0, 1),
                                              device="cpu", output_type=types.RGB)
             placing["crop_pos"] = (0, 0)
@@ -75,7 +75,7 @@ def jpeg_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
 
 
 def raw_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
-    """Pipeline over a raw pack. One sample is the run of frames that a clip reaches over.
+    """Pipeline over a raw pack. One sample is the run of frames that a clip spans.
 
     Inputs: `data` uint8 (F, H, W, 3); `index` int32 (T,), the frames of the run in the order shown; `crop_pos` and
     `rotation` as above.
@@ -109,7 +109,7 @@ def direct_pipeline(slices: bool, clip: ClipFormat, **settings) -> dali.Pipeline
             positions = fn.external_source(name="positions", ndim=1, dtype=types.INT32)
             if is_slice:
                 decoder = "mixed" if clip.device == "gpu" else "cpu"
-                # pad_mode="none": a frame that is not there is an error, never a silent filling.
+                # pad_mode="none": a missing frame is an error, never padded silently.
                 decoded = fn.decoders.video(data, device=decoder, frames=positions, pad_mode="none")
                 frames = fn.resize(decoded, size=(height, width), interp_type=types.INTERP_LINEAR, antialias=True)
             else:

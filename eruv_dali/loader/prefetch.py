@@ -28,13 +28,14 @@ log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 IN_DALI = 2  # batches that DALI works on at a time
-# Clips asked for ahead from original files, so that those of one group of pictures meet. A waiting clip takes 1 MB.
+# Clips requested ahead from original files, so that clips in the same group of pictures can be decoded together. A
+# waiting clip takes 1 MB.
 CLIPS_AHEAD = 128
 
 
 @dataclass(eq=False)
 class Batch:
-    """Clips on their way: asked of the source, and with what DALI was fed, which it reads in place."""
+    """A batch in flight: its requests, the source's handles for them, and DALI's inputs, which DALI reads in place."""
 
     requests: list[ClipRequest]
     begun: list[Any]
@@ -43,17 +44,17 @@ class Batch:
 
 
 class ClipEngine:
-    """Reads, decodes and transforms clips, ahead of whoever collects them.
+    """Reads, decodes and transforms clips, ahead of the code that collects them.
 
     `submit` starts a batch and returns at once; `collect` waits for the oldest one. From a pack the bytes go straight
-    from the mapped file into DALI. From original files, threads cut slices for DALI or decode with PyAV, which lets go
-    of Python's lock meanwhile. If DALI's pipeline dies, it is built anew, and what it had to do is given to it again.
+    from the mapped file into DALI. From original files, threads cut slices for DALI or decode with PyAV, which releases
+    the GIL while it decodes. If DALI's pipeline dies, it is rebuilt and its unfinished batches are submitted again.
 
     Args:
-        videos: where the clips come from, a dataset or videos indexed for the occasion.
-        clip: what they shall look like.
+        videos: where the clips come from: a dataset, or videos indexed on the fly.
+        clip: the format of the delivered clips.
         max_clips: the largest batch that will be submitted.
-        threads: of DALI, and as many more for reading original files.
+        threads: number of DALI threads; the same number again read original files.
 
     Attributes:
         ahead: batches worth submitting before the first one is collected.
@@ -66,15 +67,15 @@ class ClipEngine:
         packed = videos if isinstance(videos, Dataset) and videos.pack != "none" else None
         self.ahead = 2 * IN_DALI if packed is not None else max(2 * IN_DALI, CLIPS_AHEAD // max_clips)
         self.waited = 0.0
-        # A depth above 1 makes DALI's first run wait for as many inputs; the dynamic executor takes any number of runs
-        # ahead all the same, so the depth is kept here.
+        # A depth above 1 makes DALI's first run wait for that number of inputs; the dynamic executor accepts any number
+        # of runs ahead anyway, so this class limits the depth itself (IN_DALI).
         self._settings = dict(num_threads=threads, exec_dynamic=True, prefetch_queue_depth=1,
                               device_id=clip.device_id)
         self.source = PackSource(packed, clip) if packed is not None else FileSource(videos, clip, threads)
         self._pipeline = self._build(max_clips)
         self._waiting: deque[Batch] = deque()  # submitted, not yet given to DALI
         self._running: deque[Batch] = deque()  # in DALI
-        self._interrupted = False  # in the middle of its work: queues and pipeline may not fit together
+        self._interrupted = False  # an exception broke into the work: queues and pipeline may be out of step
 
     def _build(self, max_clips: int) -> dali.Pipeline:
         return self.source.pipeline(max_clips, **self._settings)
@@ -94,8 +95,8 @@ class ClipEngine:
         """The oldest batch: (N, …) with each clip in the memory order of `clip.layout`.
 
         Raises:
-            UnreadableClips: clips of that batch that cannot be had. `replace` them and collect again.
-            EruvError: DALI fails over and over.
+            UnreadableClips: clips of that batch that cannot be read. `replace` them and collect again.
+            EruvError: DALI failed twice on the same batch.
         """
         started = time.perf_counter()
         try:
@@ -105,12 +106,12 @@ class ClipEngine:
             self.waited += time.perf_counter() - started
         tensor = torch.from_dlpack(clips.as_tensor())
         if self.clip.dtype == "bfloat16":
-            tensor = tensor.view(torch.bfloat16)  # DALI knows no bfloat16: the bits came as int16
-        # A JPEG pack comes frame by frame.
+            tensor = tensor.view(torch.bfloat16)  # DALI has no bfloat16: its bits arrive as int16
+        # From a JPEG pack, one sample is one frame.
         return tensor if tensor.dim() == 5 else tensor.unflatten(0, (-1, self.clip.clip_length))
 
     def replace(self, position: int, request: ClipRequest) -> None:
-        """Put another clip in the place of an unreadable one of the oldest batch."""
+        """Replace an unreadable clip of the oldest batch by another clip."""
         batch = self._waiting[0]
         batch.requests[position], batch.begun[position] = request, self.source.begin(request)
 
@@ -124,33 +125,33 @@ class ClipEngine:
                 while self._running and not broken:
                     self._pipeline.outputs()
                     self._running.popleft()
-            except RuntimeError:  # what it died of is forgotten with the rest
+            except RuntimeError:  # the batches it failed on are being dropped anyway
                 broken = True
-            if broken:  # a batch that is still in DALI would come out under another's name
-                self._pipeline = None  # before what it reads in place is let go
+            if broken:  # a batch that is still in DALI would be taken for a later one
+                self._pipeline = None  # before releasing the inputs that it reads in place
                 self._running.clear()
                 self._pipeline = self._build(self._max_clips)
 
     @contextlib.contextmanager
     def _uninterrupted(self) -> Iterator[None]:
-        """Note when an exception, such as Ctrl-C, breaks into the work, so that `drop` trusts nothing that is left."""
+        """Note when an exception, such as Ctrl-C, breaks into the work, so that `drop` rebuilds the pipeline."""
         self._interrupted = True
         try:
             yield
-        except UnreadableClips:  # raised where all fits together
+        except UnreadableClips:  # raised where queues and pipeline are consistent
             self._interrupted = False
             raise
         self._interrupted = False
 
     def close(self) -> None:
-        """Stop the threads, let go of memory and files."""
-        self._pipeline = None  # ends what DALI was at, before what it reads in place is let go
+        """Stop the threads, release memory and files."""
+        self._pipeline = None  # ends DALI's work, before releasing the inputs that it reads in place
         self._waiting.clear()
         self._running.clear()
         self.source.close()
 
     def _oldest(self) -> Any:
-        """The oldest batch as DALI gives it."""
+        """The oldest batch, as DALI's output."""
         while True:
             self._advance(wait=True)
             try:
@@ -164,9 +165,9 @@ class ClipEngine:
         return clips
 
     def _advance(self, wait: bool = False) -> None:
-        """Give DALI the next batches that are ready, and if it is idle wait for one.
+        """Give DALI the next batches that are ready; with `wait`, if DALI is idle, wait for one.
 
-        A batch that cannot be read stays where it is until it is its turn to be waited for.
+        A batch that cannot be read stays in the queue until it is the oldest one and is waited for.
         """
         while self._waiting and len(self._running) < IN_DALI:
             batch = self._waiting[0]
@@ -188,23 +189,23 @@ class ClipEngine:
             except RuntimeError:
                 if not self._running:
                     raise
-                return  # it died over an earlier batch: whoever collects that one will see
+                return  # it died on an earlier batch: collecting that one will raise the error
             self._running.append(self._waiting.popleft())
 
     def _revive(self, error: RuntimeError) -> None:
-        """DALI's pipeline died over the oldest batch: build another, and give it everything again."""
+        """DALI's pipeline died on the oldest batch: rebuild it, and submit all running batches again."""
         reason = str(error).strip().splitlines()[0]
         batch = self._running[0]
         if batch.suspect:
-            raise EruvError(f"DALI failed twice over one batch, though each of its clips is sound: {reason}") from error
-        log.warning("DALI's pipeline died and is built anew (%s)", reason)
+            raise EruvError(f"DALI failed twice on one batch, though each of its clips is sound: {reason}") from error
+        log.warning("DALI's pipeline died and is being rebuilt (%s)", reason)
         batch.suspect = reason
         self._waiting.extendleft(reversed(self._running))
         self._running.clear()
         self._pipeline = self._build(self._max_clips)
 
     def _find_culprits(self, batch: Batch) -> None:
-        """Run the clips of a batch that DALI died over one at a time; another way is found for those that fail."""
+        """Run the clips of a batch that DALI died on one at a time, and have the source deal with those that fail."""
         lost = {}
         for position, request in enumerate(batch.requests):
             pipeline = self._build(max_clips=1)
@@ -228,8 +229,8 @@ _ENGINES: weakref.WeakSet[ClipEngine] = weakref.WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """In a forked child: DALI's threads are the parent's, and taking a pipeline down without them crashes the child, at
-    its end at the latest. So the child forgets the pipelines and never frees them."""
+    """In a forked child, DALI's threads do not exist, and destroying a pipeline without them crashes the child, at exit
+    at the latest. So the child drops its references to the pipelines and never frees them."""
     for engine in _ENGINES:
         pipeline = engine._pipeline
         if getattr(pipeline, "_pipe", None) is not None:

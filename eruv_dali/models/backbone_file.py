@@ -1,4 +1,4 @@
-"""backbone.pt: a backbone's weights alone, for fine-tuning, retrieval, plots and other people's programs.
+"""backbone.pt: a backbone's weights alone, for fine-tuning, retrieval, plots and other programs.
 
 The file is one `torch.save` dict of plain values and tensors on the CPU, so `torch.load(path, weights_only=True)`
 reads it without this package:
@@ -7,7 +7,7 @@ reads it without this package:
     version      1
     backbone     "c3d" | "r3d" | "r2plus1d"
     width        channels of the first convolution (64 in the paper)
-    state_dict   parameter and buffer names → tensors, as `build_backbone(backbone, width=width)` has them
+    state_dict   parameter and buffer names → tensors, as in `build_backbone(backbone, width=width)`
 """
 
 import pickle
@@ -59,7 +59,7 @@ def save_backbone(backbone: Backbone, path: str | Path) -> None:
         "width": backbone.width,
         "state_dict": {key: value.detach().cpu() for key, value in backbone.state_dict().items()},
     }
-    # Through memory: torch's own writer ends the process, or says nothing of the cause, when a disk is full.
+    # Through memory: torch's own writer aborts the process, or hides the cause, when a disk is full.
     content = BytesIO()
     torch.save(record, content)
     write_aside(path, lambda file: file.write(content.getbuffer()))
@@ -68,7 +68,7 @@ def save_backbone(backbone: Backbone, path: str | Path) -> None:
 def load_backbone(path: str | Path) -> Backbone:
     """The backbone that `save_backbone` wrote to `path`, on the CPU and in training mode.
 
-    Raises `EruvError` where the file is missing, damaged, of another kind, or does not fit the network it names.
+    Raises `EruvError` if the file is missing, damaged, not a backbone file, or does not fit the network it names.
     """
     path = Path(path)
     record = _read(path)
@@ -76,7 +76,7 @@ def load_backbone(path: str | Path) -> Backbone:
         raise EruvError(f"{path} is not a backbone file: {WANTED}")
     if record.get("version") != VERSION:
         raise EruvError(
-            f"{path} has backbone format version {record.get('version')!r}, this program reads {VERSION}: "
+            f"{path} has backbone format version {record.get('version')!r}, but this program reads {VERSION}: "
             "use the eruv_dali that wrote it"
         )
     try:
@@ -90,7 +90,7 @@ def load_backbone(path: str | Path) -> Backbone:
 
 
 def _read(path: Path) -> object:
-    """What `torch.load` finds in the file; its many ways to fail become one line each."""
+    """What `torch.load` finds in the file; each of its many errors becomes one line."""
     if not path.is_file():
         raise EruvError(f"{path} does not exist or is not a file: {WANTED}")
     try:

@@ -1,8 +1,8 @@
 """C3D: a plain stack of eight 3×3×3 convolutions, here with batch normalisation.
 
-Paper: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015. As in the ERUV paper's
-lineage, every convolution is followed by BatchNorm, and a global average stands in place of pool5 and the
-fully-connected layers. 27.66 M parameters at width 64.
+Paper: Tran et al., "Learning Spatiotemporal Features with 3D Convolutional Networks", ICCV 2015. As in VCOP's
+public code, every convolution is followed by BatchNorm, and a global average replaces pool5 and the fully-connected
+layers. 27.66 M parameters at width 64.
 
 Shapes: B batch, C channels, T frames, H height, W width, D feature size.
 """
@@ -67,5 +67,5 @@ class C3D(Backbone):
         return self.conv5(x_BCTHW)
 
     def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """One feature vector a clip, (B, 8·width): the mean of the feature maps over time and space."""
+        """One feature vector per clip, (B, 8·width): the mean of the feature maps over time and space."""
         return self.feature_maps(x_BCTHW).mean(dim=(2, 3, 4))

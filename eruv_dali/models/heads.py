@@ -1,4 +1,4 @@
-"""Heads: what answers a pretext's question from the features of a sample's clips, (B, K, D)."""
+"""Heads: from the features of a sample's clips, (B, K, D), to the output of a pretext."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -16,8 +16,8 @@ class HeadOptions:
     """How the head is built.
 
     Attributes:
-        kind: "mlp", or "linear" where the pretext allows it.
-        hidden: width of the hidden layer; `dropout`: share of it that is dropped in training. Both of "mlp" only.
+        kind: "mlp", or "linear" if the pretext supports it.
+        hidden: width of the hidden layer; `dropout`: share of it that is dropped in training. Both for "mlp" only.
     """
 
     kind: str = "mlp"
@@ -26,7 +26,7 @@ class HeadOptions:
 
 
 class ConcatenatedMLP(nn.Sequential):
-    """The K features one after the other → Linear(K·D, hidden) → ReLU → Dropout → Linear(hidden, answers)."""
+    """The K features concatenated → Linear(K·D, hidden) → ReLU → Dropout → Linear(hidden, answers)."""
 
     def __init__(self, clips: int, feature_dim: int, answers: int, options: HeadOptions) -> None:
         super().__init__(nn.Linear(clips * feature_dim, options.hidden), nn.ReLU(inplace=True),
@@ -37,7 +37,7 @@ class ConcatenatedMLP(nn.Sequential):
 
 
 class ConcatenatedLinear(nn.Linear):
-    """The K features one after the other → Linear(K·D, answers): a sum of one term for each clip."""
+    """The K features concatenated → Linear(K·D, answers): a sum of one term for each clip."""
 
     def __init__(self, clips: int, feature_dim: int, answers: int) -> None:
         super().__init__(clips * feature_dim, answers)
@@ -47,7 +47,7 @@ class ConcatenatedLinear(nn.Linear):
 
 
 class PairwiseHead(nn.Module):
-    """Each two of the K features → one shared Linear(2·D, hidden) → ReLU; all pairs one after the other → Dropout →
+    """Each pair of the K features → one shared Linear(2·D, hidden) → ReLU; all pairs concatenated → Dropout →
     Linear(pairs·hidden, answers). (VCOP, section 3.3; pairs in the order (1, 2), (1, 3), (2, 3).)"""
 
     def __init__(self, clips: int, feature_dim: int, answers: int, options: HeadOptions) -> None:
@@ -66,7 +66,7 @@ def concatenated(clips: int, feature_dim: int, answers: int, options: HeadOption
     """`ConcatenatedMLP` or `ConcatenatedLinear`, by `options.kind`.
 
     Raises:
-        EruvError: another kind.
+        EruvError: an unknown kind.
     """
     if options.kind not in HEADS:
         raise EruvError(f"unknown head {options.kind!r}: choose one of {', '.join(HEADS)}")

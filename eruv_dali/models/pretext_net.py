@@ -1,4 +1,4 @@
-"""The network that is pre-trained: one backbone sees the K clips of a sample, a head answers.
+"""The network that is pre-trained: one backbone for the K clips of a sample, then a head.
 
     clips (B, K, 3, T, H, W) ─► (K·B, 3, T, H, W) ─backbone─► (K·B, D) ─► (B, K, D) ─head─► output (B, R)
 """
@@ -32,7 +32,7 @@ class PretextNet(nn.Module):
         if clips.ndim != 6 or clips.shape[1] != self.clips:
             raise EruvError(f"clips of shape {tuple(clips.shape)} are not samples of {self.clips}: expected "
                             f"(B, {self.clips}, 3, T, H, W)")
-        # The loader lays all first clips before all second ones, so this is a view, dense and channels_last_3d.
+        # The loader stores all first clips before all second ones, so this is a view, dense and channels_last_3d.
         x_NCTHW = clips.transpose(0, 1).flatten(0, 1)
         f_BKD = self.backbone(x_NCTHW).unflatten(0, (self.clips, -1)).transpose(0, 1)
         return self.head(f_BKD)
@@ -42,18 +42,18 @@ class RelationNet(PretextNet):
     """ERUV's network: pairs of clips (B, 2, 3, T, H, W) float → relation logits (B, num_relations) float.
 
     The paper concatenates the two features before "a fully-connected layer". One linear layer over [f_i; f_j] is a sum
-    of one term for each clip and cannot compare the two, so "same shot" and "same video" stay out of its reach. The
+    of one term for each clip and cannot compare the two, so "same shot" and "same video" cannot be learnt. The
     default head is therefore the two-layer one of VCOP's public code, which ERUV's authors build on; `head="linear"`
-    is the paper's text to the letter.
+    is the paper's text taken literally.
 
     Args:
         backbone: see `PretextNet`.
         num_relations: R.
         head: "mlp" is Linear(2D, hidden) → ReLU → Dropout(dropout) → Linear(hidden, R), "linear" is Linear(2D, R), for
-            which `hidden` and `dropout` mean nothing.
+            which `hidden` and `dropout` are ignored.
 
     Raises:
-        EruvError: another head; clips that are not pairs.
+        EruvError: an unknown head; clips that are not pairs.
     """
 
     def __init__(

@@ -1,11 +1,11 @@
-"""R3D and R(2+1)D: 3D residual networks with one residual block a stage.
+"""R3D and R(2+1)D: 3D residual networks with one residual block per stage.
 
 Paper: Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018 (R3D and R(2+1)D).
-The ERUV paper and its lineage use the ten-layer form: a 3×7×7 stem and four stages of one basic block, with a
+The ERUV paper and VCOP's public code use the ten-layer form: a 3×7×7 stem and four stages of one basic block, with a
 convolution on each shortcut that changes shape. At width 64: R3D 14.36 M parameters, R(2+1)D 14.37 M. No convolution
-has a bias, for a BatchNorm follows each.
+has a bias, because a BatchNorm follows each.
 
-R(2+1)D is R3D with every convolution, those on the shortcuts too, split in two: 1×k×k in space to M channels,
+R(2+1)D is R3D with every convolution, including those on the shortcuts, split in two: 1×k×k in space to M channels,
 BatchNorm, ReLU, then k_t×1×1 in time. M keeps the parameter count (`factorised_channels`).
 
 Shapes: B batch, C channels, T frames, H height, W width, D feature size.
@@ -29,7 +29,7 @@ def conv3d(channels_in: int, channels_out: int, kernel: Triple, stride: Triple) 
 
 
 def factorised_channels(channels_in: int, channels_out: int, kernel: Triple) -> int:
-    """Channels M between the two halves of a (2+1)D convolution: the most that need no more weights than the 3D one.
+    """Channels M between the two halves of a (2+1)D convolution: as many as need no more weights than the 3D one.
 
     The 3D convolution has k_t·k_h·k_w·i·o weights, the pair M·(k_h·k_w·i + k_t·o), so
     M = ⌊k_t·k_h·k_w·i·o / (k_h·k_w·i + k_t·o)⌋ (R(2+1)D paper, section 3.5); at least 1, for very narrow networks.
@@ -99,7 +99,7 @@ class ResNet3D(Backbone):
         return self.stage4(self.stage3(self.stage2(x_BCTHW)))
 
     def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """One feature vector a clip, (B, 8·width): the mean of the feature maps over time and space."""
+        """One feature vector per clip, (B, 8·width): the mean of the feature maps over time and space."""
         return self.feature_maps(x_BCTHW).mean(dim=(2, 3, 4))
 
 

@@ -7,14 +7,14 @@ As a shot detector alone, with an edit list and a web page for every video:
     python -m eruv_dali.prepare my_videos/ --out my_dataset --pack none --export edl html
     python -m eruv_dali.prepare my_videos/ --out my_dataset --pack none --export edl html --threshold 0.08
 
-The second run decodes nothing: the differences between frames are kept. Run it again on the same DATASET and it does
-only what is new or changed; killed at any moment, it goes on from where it was. Each video is one transaction: a file
+The second run decodes nothing: the differences between frames are stored. Run again on the same DATASET, it processes
+only what is new or changed; killed at any moment, it continues where it was. Each video is one transaction: a file
 in DATASET/records. The tables are made from the records at the end.
 
     python -m eruv_dali.prepare more_videos/ --out my_dataset --add
 
-adds to what the DATASET holds. Without --add the DATASET is to hold the videos named and no others; if it holds others,
-nothing is changed unless --remove lets them go.
+adds to what the DATASET holds. Without --add the DATASET should hold exactly the given videos; if it holds others,
+nothing is changed unless --remove is given, which removes them.
 
     DATASET/videos.csv, shots.csv, segments.csv, rejected.csv (with the reason)      see eruv_dali/dataset/opened.py
     DATASET/stats/VIDEO.csv       with --stats: how much every frame differs from the one before it
@@ -41,23 +41,23 @@ def main() -> None:
     parser.add_argument("--out", required=True, metavar="DATASET", help="folder to write")
     unnamed = parser.add_mutually_exclusive_group()
     unnamed.add_argument("--add", action="store_true",
-                         help="keep the videos that the DATASET holds already, though they are not named now")
+                         help="keep the videos that the DATASET already holds, even if they are not given now")
     unnamed.add_argument("--remove", action="store_true",
-                         help="let go of videos that the DATASET holds and that are not named or not found now")
+                         help="remove videos that the DATASET holds and that are not given or not found now")
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
                         help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
     parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
-    parser.add_argument("--threshold", type=float, help="on the HOG difference, in place of the rule's own"
+    parser.add_argument("--threshold", type=float, help="on the HOG difference, instead of the rule's own"
                         " (robust 0.06, the others 0.0715); higher finds less")
     parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
     parser.add_argument("--min-length", type=int, default=MIN_LENGTH,
                         help="frames; shorter segments are dropped (default %(default)s)")
     parser.add_argument("--frame-size", type=height_by_width, default=FRAME_SIZE, metavar="HxW",
                         help="size of the frames that clips are cropped from (default 128x171)")
-    parser.add_argument("--workers", type=int, help="processes (default: one a core; one on a GPU)")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core; one on a GPU)")
     parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, metavar="SECONDS",
-                        help="a video that gives no new frames for so long, twice, is given up (default %(default)g)")
+                        help="give up a video that twice yields no frame for so long (default %(default)g)")
     parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv")
     parser.add_argument("--export", nargs="+", default=[], choices=EXPORTS,
                         help="write each video's shots to export/VIDEO.FORMAT")

@@ -1,12 +1,12 @@
 """Shots for other programs: JSON, edit lists (EDL CMX 3600), OpenTimelineIO, a web page; and the curves as a table.
 
-JSON    everything of shots.csv, and of the video
-EDL     one event a shot, cut out of the video where it lies; editing programs split the clip there
+JSON    everything in shots.csv, and the facts about the video
+EDL     one event per shot, at its own position in the video; editing programs split the clip there
 OTIO    OpenTimelineIO's own JSON (Timeline.1): the whole video as clips end to end; read by `otioview` and adapters
 HTML    what `python -m eruv_dali.visualize shots` draws
 
 EDL and OTIO count frames of the video's nominal rate from its first picture. In a video of constant frame rate that is
-the frame number; in others the frame's time, rounded, because that is how editing programs lay such a video out.
+the frame number; in others the frame's time, rounded, because editing programs place the frames of such videos so.
 """
 
 import json
@@ -28,7 +28,7 @@ def write_export(path: Path, kind: str, record: Record, shots: Sequence[Shot], p
     """Write the shots of a video to `path` in format `kind`, one of EXPORTS; `pack` is the DATASET's pack folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "html":
-        from eruv_dali.prepare.shot_page import Drawing, html_page  # draws with Pillow, which nothing else here needs
+        from eruv_dali.prepare.shot_page import Drawing, html_page  # uses Pillow, which nothing else here needs
 
         write_text(path, html_page([Drawing(record, shots, pack)]))
     else:
@@ -36,9 +36,9 @@ def write_export(path: Path, kind: str, record: Record, shots: Sequence[Shot], p
 
 
 def write_stats(path: Path, record: Record) -> None:
-    """Write a video's curves, a line a frame: how frame n differs from frame n-1.
+    """Write a video's curves, one line per frame: how frame n differs from frame n-1.
 
-    hog and luminance are the plain differences (see `ShotCurves`), cut and gradual what the robust rule makes of them.
+    hog and luminance are the plain differences (see `ShotCurves`), cut and gradual the robust rule's curves.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     curves = record.curves
@@ -66,7 +66,7 @@ def as_json(record: Record, shots: Sequence[Shot]) -> str:
 
 
 def as_edl(record: Record, shots: Sequence[Shot]) -> str:
-    """CMX 3600: record time codes equal the source's, so that the list lays the shots where they were."""
+    """CMX 3600: record time codes equal the source's, so that the list puts the shots where they were."""
     rate, at = _timeline(record)
     base = max(1, round(rate))
     title = " ".join(record.note["video"].split())
@@ -81,7 +81,7 @@ def as_edl(record: Record, shots: Sequence[Shot]) -> str:
 
 
 def as_otio(record: Record, shots: Sequence[Shot]) -> str:
-    """One video track. What belongs to no shot is a clip of its own, so that the track plays as the video does."""
+    """One video track. Frames that belong to no shot form their own clips, so that the track plays like the video."""
     rate, at = _timeline(record)
     note = record.note
     video = {
@@ -116,11 +116,11 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
 
 
 def _timeline(record: Record) -> tuple[float, list[int]]:
-    """The nominal frame rate, and the place on the timeline of each frame and of the video's end."""
+    """The nominal frame rate, and the timeline position of each frame and of the video's end."""
     rate = float(record.note["fps"] or 0) or 25.0
     times = record.times()
     place, number = np.round((times - times[0]) * rate), np.arange(len(times))
-    steady = np.abs(place - number).max() <= 1  # time stamps in whole milliseconds may be off by that much
+    steady = np.abs(place - number).max() <= 1  # time stamps in whole milliseconds may be off by up to one frame
     return rate, (number if steady else place).astype(int).tolist()
 
 

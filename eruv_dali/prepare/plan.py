@@ -1,9 +1,9 @@
-"""Plan: what a run of `prepare` has to do to a DATASET, all of it decided before anything is changed.
+"""Plan: what a run of `prepare` will do to a DATASET, all of it decided before anything is changed.
 
-Each video that the DATASET holds has its record. A record is good while the file is the one that was scanned, with the
-same settings, and its part of the pack is whole; such a video is not scanned again, not even where the file was moved
-or goes by another name now. A video that is held and not named any more is kept (`add`) or let go (`remove`); without
-either word the run is refused, for the folder may only be out of reach.
+Each video that the DATASET holds has a record. A record is valid while the file is the one that was scanned, with the
+same settings, and its part of the pack is intact; such a video is not scanned again, even if the file was moved or
+renamed. A video that is held but no longer given is kept (`add`) or removed (`remove`); with neither, the run is
+refused, because the videos' folder may only be temporarily unavailable.
 """
 
 import filecmp
@@ -23,28 +23,28 @@ from eruv_dali.video.find import Video
 
 
 class VideosNotNamed(EruvError):
-    """A run would drop videos; `said` is the message without the advice to those who call `prepare` themselves."""
+    """A run would drop videos; `said` is the message without the advice on the arguments of `prepare`."""
 
     def __init__(self, out: Path, names: Sequence[str]) -> None:
         held = "1 video that is" if len(names) == 1 else f"{len(names)} videos that are"
-        self.said = (f"{out}: holds {held} not among those named now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
+        self.said = (f"{out}: holds {held} not among those given now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
                      "disk not mounted?); nothing was changed")
         super().__init__(f"{self.said}; add=True (--add) keeps what is held, remove=True (--remove) lets it go")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run has to do.
+    """What a run will do.
 
     Attributes:
         videos: all that the DATASET will hold, sorted by name.
-        todo: those of them to scan.
-        carried: those whose record is good, but speaks of another path or lies under another name: here.
-        superseded: records of files that go by another name now; to delete at the end.
+        todo: those to scan.
+        carried: those whose record is valid, but for another path or name; the record's path for each.
+        superseded: records of files that now have another name; to delete at the end.
         gone: records to delete.
-        removed: the names of usable videos among these.
-        forgotten: how many videos among these could not be used anyhow.
-        used: the end of what is still needed of each pack file.
+        removed: the names of the usable videos among `gone`.
+        forgotten: how many videos among `gone` were unusable anyway.
+        used: the end of the part still needed of each pack file.
     """
 
     videos: list[Video]
@@ -60,22 +60,22 @@ class Plan:
 def make_plan(
     out: Path, videos: Sequence[Video], scan: Scan, *, shortest: int, add: bool = False, remove: bool = False
 ) -> Plan:
-    """Compare what the DATASET `out` holds with the videos named now. Nothing is changed.
+    """Compare what the DATASET `out` holds with the videos given now. Nothing is changed.
 
     Args:
-        shortest: videos of fewer frames count as unusable.
-        add, remove: keep the videos that are held and not named, or let them go.
+        shortest: videos with fewer frames count as unusable.
+        add, remove: keep the videos that are held but not given, or remove them.
 
     Raises:
-        VideosNotNamed: there are such videos, and neither was asked for.
-        EruvError: a video would take the place of another one of the same name, or one to keep cannot be kept.
+        VideosNotNamed: there are such videos, and neither is set.
+        EruvError: a video would replace another one of the same name, or one to keep cannot be kept.
     """
     held = {path: _note(path) for path in sorted((out / "records").glob("*.npz"))}
     notes = {path: note for path, note in held.items() if note}  # of the records that can be read
     if add:
         videos = _by_held_names(out, videos, held)
     here = {video: identity(video) for video in videos}
-    # One that has vanished since it was found is like one that was not found.
+    # A file that has vanished since it was found is treated as not found.
     named = {path: video for video in videos if (path := record_path(out, video.name)) not in held
              or here[video][1] >= 0}
     files = {here[video][0] for video in named.values()}
@@ -94,10 +94,10 @@ def make_plan(
     if lost and not (add or remove):
         raise VideosNotNamed(out, sorted(_name(path, held[path]) for path in lost))
     if add and (unreadable := [path for path in unnamed if held[path] is None]):
-        raise EruvError(f"{unreadable[0]}: cannot be read, so the video that it is of cannot be kept; name all "
+        raise EruvError(f"{unreadable[0]}: cannot be read, so its video cannot be kept; give all "
                         "videos, which scans it again, or delete this file; nothing was changed")
 
-    # A folder in the place of a record would be in its way.
+    # A folder at a record's path would be in its way.
     in_the_way = [path for path, note in other.items() if path in named and note is None and path.is_dir()]
     gone = replaced + in_the_way + ([] if add else unnamed)
     by_file = {tuple(note["identity"]): path for path, note in held.items() if note}
@@ -139,16 +139,16 @@ def make_plan(
 
 
 def begin(out: Path, plan: Plan) -> None:
-    """Do what a plan says is to be done before the scanning.
+    """Carry out the part of a plan that comes before scanning.
 
-    A kill at any moment loses nothing but what was asked to go: a record that is no longer good, or lies under an old
-    name, stays until the new one is there.
+    A kill at any moment loses nothing but what was to be removed: a record that is no longer valid, or is stored under
+    an old name, stays until the new one is written.
     """
     for folder in (out, out / "records"):
-        for left in folder.glob(".*.aside"):  # of a run that was killed while it wrote
+        for left in folder.glob(".*.aside"):  # left by a run that was killed while writing
             left.unlink()
     if plan.todo or plan.carried or plan.superseded or plan.gone:
-        (out / "dataset.json").unlink(missing_ok=True)  # killed from here on, it is no DATASET until run again
+        (out / "dataset.json").unlink(missing_ok=True)  # if killed from here on, it is not a DATASET until the next run
     for video, source in plan.carried.items():
         carry_record(source, out, video)
     for path in plan.gone:
@@ -157,13 +157,13 @@ def begin(out: Path, plan: Plan) -> None:
 
 
 def end(plan: Plan) -> None:
-    """Do what is to be done when every video of a plan has its record."""
+    """Carry out the part of a plan that comes after scanning, when every video has its record."""
     for path in plan.superseded:
         path.unlink()
 
 
 def sealed_sizes(out: Path) -> dict[str, int]:
-    """Bytes in each pack file, by its name, when the DATASET was finished last."""
+    """Bytes in each pack file, by its name, when the DATASET was last finished."""
     if not (out / SEAL).exists():
         return {}
     try:
@@ -176,18 +176,18 @@ def sealed_sizes(out: Path) -> dict[str, int]:
 def removing_command(
     paths: Sequence[str | Path], out: Path, *, pack: str, frame_size: tuple[int, int], min_length: int
 ) -> str:
-    """The command that lets the videos go which are not named any more, for those whose program called `prepare`."""
+    """The command that removes the videos no longer given, for messages of programs that call `prepare`."""
     return shlex.join(map(str, [
         "python", "-m", "eruv_dali.prepare", *paths, "--out", out, "--pack", pack, "--frame-size",
         f"{frame_size[0]}x{frame_size[1]}", "--min-length", min_length, "--remove",
     ]))
 
 
-PROVISIONAL = "its scan is to be tried again"
+PROVISIONAL = "its scan must be tried again"
 
 
 def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, dict | None]) -> list[Video]:
-    """The videos, each by the name that its file is held by already, wherever it was found now."""
+    """The videos, each under the name that the DATASET already has for its file, wherever the file was found now."""
     names = {video.name for video in videos}
     known = {note["identity"][0]: note["video"] for note in held.values() if note and note["video"] not in names}
     return [video if record_path(out, video.name) in held
@@ -195,7 +195,7 @@ def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, dict | N
 
 
 def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackReader) -> str:
-    """Why a record is no longer good though the file is the same, or nothing."""
+    """Why a record is no longer valid although the file is the same, or an empty string."""
     if note["scan"] != asdict(scan):
         height, width, pack = (note["scan"].get(key, "?") for key in ("frame_height", "frame_width", "pack"))
         return f"it was scanned with frame_size {height}x{width}, pack {pack}"
@@ -205,8 +205,8 @@ def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackRe
 
 
 def _changed(note: dict, here: list) -> bool:
-    """The file that a record is of is not the one here. Of the same size and time in another place, it was moved there,
-    unless it still is where it was: then the content tells a copy from another video.
+    """Whether a record's file is not the one here. A file of the same size and time at another path was moved there,
+    unless the old path still exists: then the content tells a copy from another video.
     """
     path, *mark = note["identity"]
     if mark != here[1:]:
@@ -218,7 +218,7 @@ def _changed(note: dict, here: list) -> bool:
 
 
 def _usable(path: Path, note: dict | None, shortest: int) -> bool:
-    """A record's video counts for something; one that cannot be read may be of such a video."""
+    """Whether a record's video is usable; if the record cannot be read, it may be."""
     if note is None or "reason" in note:
         return note is None
     return len(read_record(path).frames) >= shortest
@@ -229,7 +229,7 @@ def _name(path: Path, note: dict | None) -> str:
 
 
 def _note(path: Path) -> dict | None:
-    """The note of a record, or None where the record is damaged or of another version."""
+    """The note of a record, or None if the record is damaged or of another version."""
     try:
         return read_record(path).note
     except BadRecord:
@@ -237,18 +237,18 @@ def _note(path: Path) -> dict | None:
 
 
 def _suspect_packs(out: Path) -> set[str]:
-    """Pack files that have been written to since they were sealed, or are gone."""
+    """Pack files that were modified since they were sealed, or are missing."""
     if not (out / SEAL).exists() and not (out / "dataset.json").exists():
-        return set()  # the first run was cut short: what a record names was made durable before the record
+        return set()  # the first run was interrupted: frames are flushed to disk before the record that refers to them
     try:
         seal = Seal(out)
-    except EruvError:  # gone or damaged: any of them may be
+    except EruvError:  # the seal is missing or damaged: suspect all pack files
         return {file.name for file in pack_files(out / "pack")}
     return {Path(file).name for file in seal.files if file.startswith("pack/") and not seal.untouched(file)}
 
 
 def _pack_lost(packed: PackReader, note: dict, path: Path, suspect: bool) -> bool:
-    """The pack no longer holds this video as it was written; its bytes are looked at only in a `suspect` file."""
+    """Whether the pack no longer holds this video as written; its bytes are checked only in a `suspect` file."""
     file = packed.folder / note["pack"]
     if not file.is_file() or file.stat().st_size < note["pack_end"]:
         return True

@@ -1,4 +1,4 @@
-"""A run of prepare: arguments checked, videos found, a plan made, the videos scanned, the tables written."""
+"""A run of prepare: check arguments, find videos, make a plan, scan the videos, write the tables."""
 
 
 import fcntl
@@ -27,7 +27,7 @@ from eruv_dali.shots import RULES, ShotStatistics
 from eruv_dali.video.find import find_videos
 from eruv_dali.video.frames import FRAME_SIZE
 
-TIME_LIMIT = 120.0  # seconds; the slowest frames seen (2560 x 1600 AV1 on one core) take a tenth of a second
+TIME_LIMIT = 120.0  # seconds; the slowest frames measured (2560 x 1600 AV1 on one core) take a tenth of a second
 
 
 def prepare(
@@ -36,9 +36,9 @@ def prepare(
     frame_size: tuple[int, int] = FRAME_SIZE, workers: int | None = None, time_limit: float = TIME_LIMIT,
     stats: bool = False, export: Sequence[str] = (), add: bool = False, remove: bool = False,
 ) -> Dataset:
-    """Make or bring up to date the DATASET `out` from video files and folders, and open it.
+    """Create or update the DATASET `out` from video files and folders, and open it.
 
-    Where `out` holds usable videos that are not among those found, nothing is changed unless `add` or `remove` is set.
+    If `out` holds usable videos that are not among those found, nothing is changed unless `add` or `remove` is set.
 
     Args:
         paths: video files, or folders to search for them.
@@ -47,20 +47,20 @@ def prepare(
         pack: "jpeg" or "raw" keeps every frame, resized to `frame_size`, so that training never decodes video again;
             "none" reads clips from the original files.
         rule: how shots are found, one of `shots.RULES`; `threshold` overrides the rule's own.
-        segment_length, min_length: in frames; longer shots are cut, shorter pieces dropped.
+        segment_length, min_length: in frames; longer shots are cut, shorter pieces are dropped.
         frame_size: height and width of the frames that clips will be cropped from.
-        workers: processes; by default one a core (one on a GPU).
-        time_limit: seconds that a video may take over its next frames before it is given up.
+        workers: processes; by default one per core (one on a GPU).
+        time_limit: seconds that a video may take for its next frames before it is given up.
         stats: write stats/VIDEO.csv, the differences between frames that the rules work on.
         export: formats of `shots.export.EXPORTS` in which to write each video's shots to export/.
-        add: keep all that `out` holds, whether or not it is found now, and add the videos found. What a video to be
-            kept was found to be stays as it is, even if its file is gone, unless other settings ask for a new scan.
-        remove: let go of the videos that `out` holds and that are not found now.
+        add: keep all videos that `out` holds, whether or not they are found now, and add the videos found. The record
+            of a kept video stays unchanged, even if its file is gone, unless other settings require a new scan.
+        remove: remove the videos that `out` holds and that are not found now.
 
     Raises:
         VideosNotNamed: `out` holds videos that are not found, and neither `add` nor `remove` is set.
-        EruvError: bad arguments, no videos, not one usable video, two videos of one name, a video to keep that would
-            have to be scanned again and is gone, `out` cannot be written, or another run is at work on it.
+        EruvError: bad arguments, no videos, no usable video, two videos of one name, a video to keep that would
+            have to be scanned again and is missing, `out` cannot be written, or another run is working on it.
     """
     device = resolve_device(device)
     if pack not in PACK_KINDS:
@@ -81,7 +81,7 @@ def prepare(
         if kind not in EXPORTS:
             raise EruvError(f"export {kind!r} is not one of {', '.join(EXPORTS)}")
     if add and remove:
-        raise EruvError("add and remove cannot both be set; one keeps the videos that are not named, one lets them go")
+        raise EruvError("add and remove cannot both be set; one keeps the videos not given, the other removes them")
     workers = workers or (1 if device == "gpu" else cores())
     videos = find_videos(paths)
     out, scan = Path(out), Scan(*frame_size, pack)
@@ -96,7 +96,7 @@ def prepare(
             shortest = min(min_length, (known or settings).get("min_length", min_length))
             plan = make_plan(out, videos, scan, shortest=shortest, add=add, remove=remove)
             if plan.todo:
-                ShotStatistics(device=device)  # compiles the kernels once, or says here where it will have to be slow
+                ShotStatistics(device=device)  # compiles the kernels once, or logs here that it will be slow
                 scan_all(out, plan.todo, scan, device=device, workers=min(workers, len(plan.todo)),
                          time_limit=time_limit, ready=lambda: begin(out, plan))
             else:
@@ -110,27 +110,27 @@ def prepare(
             _summarise(out, totals, plan, seconds)
             return Dataset(out)
     except OSError as error:
-        raise EruvError(f"{error.filename or out}: cannot be written or read ({error.strerror or error}); mend that, "
-                        f"or name another folder than {out}") from None
+        raise EruvError(f"{error.filename or out}: cannot be written or read ({error.strerror or error}); fix that, "
+                        f"or choose another folder than {out}") from None
 
 
 def _claim(out: Path) -> dict | None:
-    """Make sure that `out` is a DATASET, or may become one; the settings of a finished one."""
+    """Make sure that `out` is a DATASET, or may become one; returns the settings of a finished one."""
     if out.exists() and not out.is_dir():
-        raise EruvError(f"{out}: is a file; name a folder for the DATASET")
+        raise EruvError(f"{out}: is a file; choose a folder for the DATASET")
     if out.is_dir() and any(out.iterdir()) and not (out / "records").is_dir():
-        raise EruvError(f"{out}: holds other things than a DATASET; name a new or empty folder")
-    known = refuse_newer(out)  # before anything is touched
+        raise EruvError(f"{out}: holds something other than a DATASET; choose a new or empty folder")
+    known = refuse_newer(out)  # before anything is changed
     (out / "records").mkdir(parents=True, exist_ok=True)
     return known
 
 
 def _summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
-    """Say what the DATASET holds now."""
+    """Print what the DATASET holds now."""
     for count, kind, what in ((len(plan.removed), "video", "removed"),
                               (plan.forgotten, "unusable video", "forgotten")):
         if count:
-            console.print(f"{count:,} {kind}{'s' * (count > 1)} no longer named {'are' if count > 1 else 'is'} {what}",
+            console.print(f"{count:,} {kind}{'s' * (count > 1)} no longer given {'are' if count > 1 else 'is'} {what}",
                           highlight=False)
     disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     table = Table(title=escape(str(out)), show_header=False, title_justify="left")
@@ -153,10 +153,10 @@ def _summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
 
 @contextmanager
 def _only_run(out: Path) -> Iterator[None]:
-    """Hold the DATASET's lock; a second run says so and stops. The system lets go of it however this process ends."""
+    """Hold the DATASET's lock; a second run stops with an error. The lock is released however this process ends."""
     with open(out / ".lock", "a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise EruvError(f"{out}: another prepare is at work on this DATASET; wait for it to end") from None
+            raise EruvError(f"{out}: another prepare is working on this DATASET; wait for it to end") from None
         yield

@@ -1,4 +1,4 @@
-"""Scan: decode one video once and write its record, and its part of the pack. What `prepare`'s worker processes do."""
+"""Scan: decode one video once and write its record and its part of the pack. Runs in `prepare`'s worker processes."""
 
 import contextlib
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from eruv_dali.video.find import Video
 from eruv_dali.video.open import DamagedVideo, UnusableVideo, open_video
 
 HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
-LEAST_FRAME_BYTES = 20  # of a video file, per frame: a header that promises more frames than that lies
+LEAST_FRAME_BYTES = 20  # of a video file, per frame: a header that implies fewer is wrong
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What decides how a video is decoded; a record made with other settings is made again."""
+    """The settings that decide how a video is decoded; a record made with other settings is remade."""
 
     frame_height: int
     frame_width: int
@@ -32,16 +32,16 @@ class Scan:
 
 @dataclass(frozen=True)
 class Probe:
-    """Ask how many frames a video will have."""
+    """A task: estimate how many frames a video has."""
 
     video: Video
 
 
 @dataclass(frozen=True)
 class Job:
-    """Scan a video; only its first `limit` frames when decoding went wrong behind them (`trouble` says how).
+    """A task: scan a video; only its first `limit` frames if decoding failed after them (`trouble` says how).
 
-    `provisional`: the trouble may have come from elsewhere, so that the next run shall scan the video again.
+    `provisional`: the failure may have another cause, so the next run will scan the video again.
     """
 
     video: Video
@@ -58,11 +58,11 @@ class Scanner:
         self.writer = PackWriter(out / "pack", scan.pack)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk: no record names what is still to be written
+        with contextlib.suppress(OSError):  # a full disk: no record refers to what is still to be written
             self.writer.close()
 
     def __call__(self, task: Probe | Job, tell: Callable[[int], None]) -> int:
-        """Probe: the number of frames to expect. Job: the number scanned, the record written; tells it on the way."""
+        """Probe: the number of frames to expect. Job: the number scanned, after writing the record."""
         if isinstance(task, Probe):
             return expected_frames(task.video)
         try:
@@ -74,7 +74,7 @@ class Scanner:
     def scan_video(self, job: Job, tell: Callable[[int], None]) -> int:
         """Decode one video and write its record: curves for the shot rules, an index of its frames, its pack part.
 
-        Returns the number of frames, 0 when the video cannot be used and its record says why.
+        Returns the number of frames; 0 if the video cannot be used, in which case its record says why.
         """
         writer, packing = self.writer, self.scan.pack != "none"
         file, offset = writer.begin_video() if packing else ("", 0)
@@ -118,7 +118,7 @@ class Scanner:
 
 
 def expected_frames(video: Video) -> int:
-    """What the container says, as far as its size allows; 0 where it says nothing."""
+    """The container's number of frames, as far as the file size makes it plausible; 0 if it gives none."""
     try:
         most = video.path.stat().st_size // LEAST_FRAME_BYTES
         container, stream = open_video(video.path)

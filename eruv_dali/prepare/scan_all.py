@@ -1,14 +1,14 @@
-"""Scan all: many videos in worker processes, and what becomes of one whose worker was lost.
+"""Scan all: many videos in worker processes, and what to do about a video whose worker was lost.
 
-A worker that dies or falls silent is no proof that the video is to blame: the system kills what takes too much memory,
-people kill and stop processes. So a video is believed to be bad only when its worker was lost twice in the same way:
+A worker that dies or hangs does not prove that the video is to blame: the system kills processes that take too much
+memory, and users kill and stop processes. So a video counts as bad only if its worker was lost twice in the same way:
 
-    crashed twice   a bad video: the frames before the place are used, for good
-    silent twice    the frames before the place are used, but the next run tries again
+    crashed twice   a bad video: the frames before the crash are used, permanently
+    silent twice    the frames before the hang are used, but the next run tries again
     killed twice    rejected, but the next run tries again
 
-Each further try begins at frame 0, in a process of its own, when all others have ended: what a video cannot have beside
-others, memory above all, it may have alone.
+Each further try starts at frame 0, in its own process, after all others have ended: alone, a video may get resources,
+above all memory, that it cannot get next to others.
 """
 
 import functools
@@ -31,14 +31,14 @@ from eruv_dali.prepare.workers import Done, Lost, Workers
 from eruv_dali.prepare.workers import Progress as Told
 from eruv_dali.video.find import Video
 
-JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the forecast of disk space
+JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the estimate of disk space
 
 CRASHED, SILENT, KILLED = "crashed", "silent", "killed"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A worker lost over a video: in what way, over which job, after how many frames."""
+    """A lost worker: in what way, on which job, after how many frames."""
 
     way: str
     job: Job
@@ -47,20 +47,20 @@ class Loss:
 
 @dataclass(frozen=True)
 class Rejected:
-    """The end of a video that cannot be used; `provisional` as in Job."""
+    """A video that cannot be used; `provisional` as in Job."""
 
     reason: str
     provisional: bool
 
 
 def what_next(losses: Sequence[Loss], time_limit: float) -> Job | Rejected:
-    """What to do about a video after these losses, the last of which was just now: the policy described above."""
+    """What to do about a video after these losses, the last of which has just happened: the policy described above."""
     last = losses[-1]
     alike = [loss for loss in losses if loss.way == last.way and loss.job == last.job]
     if len(alike) < 2:
         return last.job
     frames, provisional = min(loss.frames for loss in alike), last.way != CRASHED
-    trouble = {CRASHED: "decoding crashed the decoder", SILENT: f"decoding gave nothing for {time_limit:g} s",
+    trouble = {CRASHED: "decoding crashed the decoder", SILENT: f"decoding yielded no frame for {time_limit:g} s",
                KILLED: "its worker process was killed twice (out of memory?); prepare tries it again when it is run "
                        "again"}[last.way]
     if last.way == KILLED or not frames or last.job.limit is not None:
@@ -76,7 +76,7 @@ def scan_all(
     """Scan videos, with a progress bar. `ready` is called before the first record is written.
 
     Raises:
-        EruvError: the disk is too small for the pack, or cannot be written.
+        EruvError: the disk has too little space for the pack, or cannot be written.
     """
     threads = max(1, cores() // workers)
     make = functools.partial(Scanner, out, scan, device, threads)
@@ -132,8 +132,8 @@ def _way(lost: Lost) -> str:
 
 
 def _say_lost(lost: Lost, step: Job | Rejected, time_limit: float) -> None:
-    """One line: what happened, and what follows."""
-    happened = {SILENT: f"gave nothing for {time_limit:g} s and was ended", KILLED: "was killed (out of memory?)",
+    """Print one line: what happened, and what follows."""
+    happened = {SILENT: f"yielded no frame for {time_limit:g} s and was stopped", KILLED: "was killed (out of memory?)",
                 CRASHED: f"died ({_exit_words(lost.exit_code)})"}[_way(lost)]
     if isinstance(step, Rejected):
         follows = "it is left out"
@@ -153,10 +153,10 @@ def _exit_words(code: int | None) -> str:
 
 
 def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
-    """Say what the pack will take on the disk, and refuse when it is plainly more than there is.
+    """Print how much disk space the pack will take, and refuse if that is clearly more than is free.
 
     Raises:
-        EruvError: it is.
+        EruvError: it is clearly more.
     """
     if scan.pack == "none":
         return
@@ -173,5 +173,5 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
 
 
 def disk_size(count: float) -> str:
-    """Bytes for people."""
+    """A number of bytes, in GB or MB."""
     return f"{count / 1e9:,.2f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

@@ -1,6 +1,6 @@
-"""Shots to look at: the difference curve with its cuts, and the first, middle and last frame of each shot.
+"""Pictures of shots: the difference curve with its cuts, and the first, middle and last frame of each shot.
 
-An HTML page holds its pictures within itself and can be sent to somebody; a PNG shows one video.
+An HTML page embeds its pictures, so it can be sent as one file; a PNG shows one video.
 """
 
 import base64
@@ -36,7 +36,7 @@ PLAIN, EVIDENCE, CUT, GRADUAL = (150, 175, 205), (30, 90, 170), (200, 40, 40), (
 
 @dataclass(frozen=True)
 class Drawing:
-    """What there is to draw of one video; `threshold` None is the rule's own."""
+    """What to draw for one video; `threshold` None is the rule's own."""
 
     record: Record
     shots: Sequence[Shot]
@@ -50,13 +50,13 @@ def draw_shots(
 ) -> None:
     """Draw the shots of a DATASET's videos (all, or those named) into an .html page, or of one into a .png picture.
 
-    `rule` and `threshold` stand in for those the DATASET was made with.
+    `rule` and `threshold` replace those that the DATASET was made with.
 
     Raises:
-        EruvError: no DATASET, no such video, another kind of file, or a video whose frames cannot be read any more.
+        EruvError: no DATASET, no such video, an unsupported file type, or a video whose frames can no longer be read.
     """
     if out.suffix not in (".html", ".png"):
-        raise EruvError(f"{out}: name a file that ends in .html or .png")
+        raise EruvError(f"{out}: choose a file name that ends in .html or .png")
     known = [video.video for video in Dataset(dataset).videos]
     for name in names or []:
         if name not in known:
@@ -101,7 +101,7 @@ def html_page(drawings: list[Drawing]) -> str:
 
 
 def png_sheet(drawing: Drawing) -> Image.Image:
-    """The same as one picture: title, curve, contact sheet."""
+    """The same content as one picture: title, curve, contact sheet."""
     rows, pictures = curve_rows(drawing), shot_pictures(drawing)
     thumb = pictures[0][0].shape[1]
     cell_width, cell_height = max(3 * thumb + 4, 250) + MARGIN, THUMB_HEIGHT + 58
@@ -128,7 +128,7 @@ def png_sheet(drawing: Drawing) -> Image.Image:
 
 
 def curve_rows(drawing: Drawing) -> list[Image.Image]:
-    """The difference curve as pictures of ROW_FRAMES frames each, all to one scale."""
+    """The difference curve as pictures of ROW_FRAMES frames each, all with one scale."""
     curves = drawing.record.curves
     evidence, limit = cut_curve(curves, rule=drawing.rule)
     limit = drawing.threshold or limit
@@ -154,7 +154,7 @@ def _curve_row(
     def y(value: float) -> float:
         return bottom - min(max(value, 0.0), highest) * (bottom - top) / highest
 
-    for shot in drawing.shots:  # what lies under the curve
+    for shot in drawing.shots:  # the background of the curve
         a, b = max(shot.transition_start, start), min(shot.start, end)
         if shot.transition == "gradual" and a < b:
             draw.rectangle((x(a), top, x(b), bottom), GRADUAL)
@@ -176,8 +176,8 @@ def _curve_row(
             draw.polygon([(x(shot.start) - 4, top - 8), (x(shot.start) + 4, top - 8), (x(shot.start), top - 1)], CUT)
             draw.line((x(shot.start), top, x(shot.start), top + 5), CUT)
     if legend:
-        plain, robust = "mean |HOG difference| to the frame before", drawing.rule == "robust"
-        beyond = f"beyond {CUT_MEDIAN} of the median around it, flashes seen through"
+        plain, robust = "mean |HOG difference| to the previous frame", drawing.rule == "robust"
+        beyond = f"minus {CUT_MEDIAN} of the median around it, flashes ignored"
         words = [(plain, PLAIN)] * robust + [
             (beyond if robust else plain, EVIDENCE), (f"threshold {limit:g} (dashed)", FAINT),
             ("▼ cut", CUT), ("gradual transition (shaded)", (190, 120, 0))]
@@ -203,12 +203,12 @@ def facts(drawing: Drawing) -> str:
 
 
 def caption(record: Record, shot: Shot) -> tuple[str, str, str]:
-    """Three lines under a shot: its frames, its times, and how it opens."""
+    """Three lines under a shot: its frames, its times, and how it starts."""
     times = record.times()
     if shot.transition == "gradual":
         opened = f"gradual {shot.transition_start} to {shot.start - 1}, score {shot.score:.3f}"
     else:
-        opened = f"cut, score {shot.score:.3f}" if shot.transition else "beginning"
+        opened = f"cut, score {shot.score:.3f}" if shot.transition else "start of the video"
     return (f"frames {shot.start} to {shot.end - 1} ({shot.end - shot.start})",
             f"{clock(times[shot.start])} to {clock(times[shot.end])}", opened)
 

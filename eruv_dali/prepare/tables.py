@@ -1,4 +1,4 @@
-"""The tables of a DATASET, and the files that programs read, made from the records of its videos."""
+"""The tables of a DATASET and its files for programs, made from the records of its videos."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ class Totals:
     segments: int = 0
     rejected: int = 0
     damaged: int = 0
-    unused: int = 0  # bytes in the pack that no record names
+    unused: int = 0  # bytes in the pack that no record refers to
     first_rejected: str = ""
 
 
@@ -44,8 +44,8 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
     rows: dict[str, list[tuple]] = {"videos": [], "shots": [], "segments": [], "rejected": []}
     frames, facts, first, totals = [], {}, 0, Totals()
     ends: dict[str, int] = {}
-    parts: dict[tuple[str, int], int] = {}  # bytes of each video's part of the pack; two names of one file share one
-    for name in ("stats", "export"):  # made anew: what stood there may be of another rule
+    parts: dict[tuple[str, int], int] = {}  # bytes of each video's part of the pack; two names of one file share it
+    for name in ("stats", "export"):  # remade: old files may come from another rule
         shutil.rmtree(out / name, ignore_errors=True)
     for video in videos:
         record = read_record(record_path(out, video.name))
@@ -85,7 +85,7 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
         for kind in export:
             try:
                 write_export(out / "export" / f"{video.name}.{kind}", kind, record, shots, out / "pack")
-            except EruvError as error:  # a page shows pictures; the file of a video that was kept may be gone
+            except EruvError as error:  # a page needs frames; the file of a kept video may be gone
                 console.print(f"{video.name}: no {kind} ({error})", markup=False, highlight=False, soft_wrap=True)
     every_frame = np.concatenate(frames) if frames else np.zeros(0, FRAME)
     trim_pack(out / "pack", ends, sealed_sizes(out))
@@ -95,7 +95,7 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
     write_csv(out / "segments.csv", SEGMENT_COLUMNS, rows["segments"])
     write_csv(out / "rejected.csv", ("video", "reason"), rows["rejected"])
     write_text(out / "videos.json", json.dumps(facts) + "\n")
-    (out / "packs.json").unlink(missing_ok=True)  # of format 2
+    (out / "packs.json").unlink(missing_ok=True)  # left from format 2
     place = {row[0]: number for number, row in enumerate(rows["videos"])}
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
     for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):

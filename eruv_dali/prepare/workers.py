@@ -1,9 +1,9 @@
-"""Worker processes that a bad item cannot stop: one that hangs or dies costs only the item it was on.
+"""Worker processes that a bad item cannot stop: if one hangs or dies, only the item it was working on is lost.
 
-Video decoders are C libraries: neither an exception nor a signal handler gets through one that hangs, so the only time
-limit that holds is to end its process from outside. A worker is a fresh interpreter (a forked child of a process that
-runs threads, as DALI's and PyTorch's do, may hang by itself) and dies with the process that started it, however that
-one ends. Time in which this process itself was stopped (Ctrl-Z and `fg`) counts against no worker.
+Video decoders are C libraries: neither an exception nor a signal handler can interrupt one that hangs, so the only
+reliable time limit is to end its process from outside. A worker is a fresh interpreter (a forked child of a process
+with threads, such as DALI's and PyTorch's, may hang by itself) and dies with the process that started it, however that
+process ends. Time during which this process itself was stopped (Ctrl-Z and `fg`) does not count against a worker.
 
     tasks = deque(videos)
     with Workers(functools.partial(Scanner, out), count=4, patience=120) as workers:
@@ -28,13 +28,13 @@ from typing import Any
 
 from eruv_dali.errors import EruvError
 
-START_PATIENCE = 300  # seconds for a worker to import its modules, and on a GPU to wake the device
-LOOK_EVERY = 1.0  # seconds; how often to look whether this process itself was held up
+START_PATIENCE = 300  # seconds for a worker to import its modules, and on a GPU to initialise the device
+LOOK_EVERY = 1.0  # seconds; how often to check whether this process itself was stopped
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A worker told how far it is with a task."""
+    """A worker reported how far it is with a task."""
 
     task: Any
     value: Any
@@ -52,7 +52,7 @@ class Done:
 class Lost:
     """The worker of this task was quiet for too long and was killed here (hung), or its process ended.
 
-    `exit_code` is that of the process, as subprocess gives it (-9: ended by signal 9); None of one that hung.
+    `exit_code` is that of the process, as subprocess gives it (-9: ended by signal 9); None if it hung.
     """
 
     task: Any
@@ -61,11 +61,11 @@ class Lost:
 
 
 class Workers:
-    """`count` processes, each with a `work = make()` of its own, called as `work(task, tell)`; `tell(x)` is Progress.
+    """`count` processes, each with its own `work = make()`, called as `work(task, tell)`; `tell(x)` yields a Progress.
 
     Args:
         make: picklable; makes the function (closed at the end with `work.close()`). Tasks and results are pickled too.
-        patience: seconds without a word (Progress or Done) after which the worker of a task is killed.
+        patience: seconds without a message (Progress or Done) after which the worker of a task is killed.
     """
 
     def __init__(self, make: Callable[[], Callable], *, count: int, patience: float) -> None:
@@ -81,7 +81,7 @@ class Workers:
         self._workers.clear()
 
     def run(self, tasks: deque) -> Iterator[Progress | Done | Lost]:
-        """Work on the tasks until none is left. What a task raises is raised here."""
+        """Work on the tasks until none is left. An exception in a task is raised here."""
         look_every = min(LOOK_EVERY, self._patience / 4)
         looked = time.monotonic()
         while True:
@@ -101,7 +101,7 @@ class Workers:
                 yield from self._heard(busy[ready])
             before, looked = looked, time.monotonic()
             if looked - before > 2 * look_every:
-                # This process stood still, and mostly its whole group did: the workers had no more time than it had.
+                # This process was stopped, usually with its whole process group: the workers had no more time than it.
                 for worker in busy.values():
                     worker.renew(self._patience)
             for worker in busy.values():
@@ -129,10 +129,10 @@ class Workers:
 
     def _lose(self, worker: "_Worker", *, hung: bool) -> Lost:
         self._workers.remove(worker)
-        worker.end(kill=hung)  # one that closed its side is ending by itself, and is not to be given another cause
+        worker.end(kill=hung)  # if it closed its side, it is ending by itself: keep its own exit code
         if not worker.awake:
             raise EruvError(f"a worker process did not start (exit code {worker.process.returncode}; its message, if "
-                            "any, stands above)")
+                            "any, is above)")
         return Lost(worker.task, hung, None if hung else worker.process.returncode)
 
 
@@ -157,15 +157,15 @@ class _Worker:
         self._send(task)
 
     def renew(self, patience: float) -> None:
-        """Give it all its time again."""
+        """Restart its time limit."""
         self.deadline = time.monotonic() + (patience if self.awake else max(patience, START_PATIENCE))
 
     def _send(self, item: Any) -> None:
-        with contextlib.suppress(OSError):  # it has died; the reader of its answers finds that out
+        with contextlib.suppress(OSError):  # it has died, which is noticed when its answers are read
             self.connection.send(item)
 
     def end(self, *, kill: bool) -> None:
-        """End the process: at once, or when it has put its things in order."""
+        """End the process: at once, or after it has cleaned up."""
         if kill:
             self.process.kill()
         self.connection.close()  # an idle worker ends when it reads this
@@ -177,7 +177,7 @@ class _Worker:
 
 
 def serve() -> None:
-    """A worker's life: read how to work, then work on what comes until the other side closes.
+    """A worker's main loop: read `make`, then work on tasks until the other side closes.
 
     Its arguments, in sys.argv, are the descriptor of its end of the connection and the number of its parent process.
     """
@@ -200,18 +200,18 @@ def serve() -> None:
             pipe.send(answer)
         work.close()
     except (BrokenPipeError, ConnectionResetError):
-        pass  # nobody wants the answer any more
+        pass  # the parent no longer needs the answer
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception as it can cross to the parent."""
+    """The exception in a form that can be sent to the parent."""
     if isinstance(error, EruvError):
         return error
     return RuntimeError("in a worker process:\n" + "".join(traceback.format_exception(error)))
 
 
 def _die_with(parent: int) -> None:
-    """Have the system kill this process when its parent ends, even by SIGKILL and even in the middle of a decoder."""
+    """Have the kernel kill this process when its parent ends, even by SIGKILL and even inside a decoder."""
     PR_SET_PDEATHSIG = 1
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

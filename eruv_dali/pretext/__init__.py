@@ -1,4 +1,4 @@
-"""Pretexts: what a network is asked about clips, so that it learns without labels. One file each."""
+"""Pretexts: the self-supervised tasks on which a network learns without labels. One file each."""
 
 from eruv_dali.errors import EruvError
 from eruv_dali.pretext.eruv import Eruv
@@ -12,7 +12,7 @@ def find_pretext(name: str) -> type[Pretext]:
     """The pretext of this name.
 
     Raises:
-        EruvError: there is none.
+        EruvError: there is no such pretext.
     """
     if name not in PRETEXTS:
         raise EruvError(f"pretext {name!r} is not one of {', '.join(PRETEXTS)}")

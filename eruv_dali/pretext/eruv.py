@@ -1,12 +1,12 @@
 """ERUV: name the relation between two clips (ERUV, section III-B).
 
-    CS  two clips of the same shot: of two of its segments, or of its only one
+    CS  two clips of the same shot: from two of its segments, or both from its only one
     CV  two clips of the same video, of different shots
     CD  two clips of different videos
     CR  clip j turned by 90, 180 or 270 degrees        (from here on both clips come from one segment)
     PI  clip j inverted: shown backwards
     PD  clip j disordered: its 16 frames in an order that is neither forwards nor backwards
-    PS  clip j sped up: every 2nd or every 4th frame, every 4th only where so many frames fit
+    PS  clip j sped up: every 2nd or every 4th frame; every 4th only where the segment is long enough
 
 Positions and crops of the two clips are drawn independently; all frames of a clip share one crop. Clip i is never
 transformed. Relations are drawn uniformly. On trimmed data, where a video is one action, CV and CD drop out.
@@ -27,9 +27,9 @@ from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting
 RELATIONS = ("CS", "CV", "CD", "CR", "PI", "PD", "PS")
 RELATION_NAMES = {"CS": "same shot", "CV": "same video, other shot", "CD": "other video", "CR": "rotated",
                   "PI": "inverted", "PD": "disordered", "PS": "sped up"}
-BETWEEN_SHOTS = ("CV", "CD")  # say nothing on trimmed data
+BETWEEN_SHOTS = ("CV", "CD")  # meaningless on trimmed data
 SPEEDS = (2, 4)
-FEW_ANCHORS = 0.5  # share of the segments that can show a relation, below which its videos give it away
+FEW_ANCHORS = 0.5  # if a smaller share of the segments can show a relation, their videos give the relation away
 
 
 @dataclass
@@ -37,14 +37,14 @@ class EruvOptions(PretextOptions):
     """Options of ERUV."""
 
     name: str = "eruv"
-    relations: list[str] = field(default_factory=lambda: list(RELATIONS))  # those asked; label = position
+    relations: list[str] = field(default_factory=lambda: list(RELATIONS))  # those in use; label = position
 
 
 class Eruv(Pretext):
     """Draws pairs of clips from segments, relations uniformly.
 
     Raises:
-        EruvError: unknown relation, clip or crop too large, or a relation that these segments cannot show.
+        EruvError: an unknown relation, a clip or crop that is too large, or a relation that these segments cannot show.
     """
 
     name = "eruv"
@@ -63,7 +63,7 @@ class Eruv(Pretext):
     def check(cls, setting: Setting, options: EruvOptions) -> None:
         asked_relations(options.relations, setting.trimmed)
         super().check(setting, options)
-        if setting.clip_length < 3:  # of two frames every order is forwards or backwards
+        if setting.clip_length < 3:  # any order of two frames is forwards or backwards
             raise EruvError(f"clip_length {setting.clip_length} is too short; it must be at least 3")
 
     @classmethod
@@ -71,26 +71,26 @@ class Eruv(Pretext):
         return setting.clip_length
 
     def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        """Both features concatenated, and a fully-connected layer (`models.RelationNet` says why it is two)."""
+        """Both features concatenated, then fully-connected layers (`models.RelationNet` says why there are two)."""
         return concatenated(2, feature_dim, len(self.kinds), options)
 
     @classmethod
     def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: EruvOptions) -> list[np.ndarray]:
-        """For CV a video of two shots."""
+        """CV needs a video of two shots."""
         if "CV" not in asked_relations(options.relations, setting.trimmed):
             return []
-        shots = np.unique(segments["video"].astype(np.int64) << 32 | segments["shot"]) >> 32  # one a shot: its video
+        shots = np.unique(segments["video"].astype(np.int64) << 32 | segments["shot"]) >> 32  # video of each shot
         return [shots[1:][shots[1:] == shots[:-1]]]
 
     def _find_possible(self) -> None:
-        """Find out which segments can be clip i of each relation. Segments lie sorted by video, then shot."""
+        """Find out which segments can be clip i of each relation. Segments are sorted by video, then shot."""
         video, shot = self.segments["video"], self.segments["shot"]
         place = np.arange(len(self.segments))
         videos = int(video[-1] != video[0]) + 1
         can = {}
         for relation in self.relations:
             can[relation] = place
-            if relation == "CV":  # the video's first and last segment are of different shots
+            if relation == "CV":  # the video's first and last segments belong to different shots
                 first, last = np.searchsorted(video, video), np.searchsorted(video, video, "right") - 1
                 can[relation] = place[shot[first] != shot[last]]
             elif relation == "CD" and videos < 2:
@@ -128,7 +128,7 @@ class Eruv(Pretext):
         return Sample(relation, label, (first, self._second(relation, j, random)))
 
     def _second(self, relation: str, place: int, random: np.random.Generator) -> ClipRequest:
-        """Clip j, of the segment at this place."""
+        """Clip j, from the segment at this position."""
         if relation == "PS":
             fitting = [speed for speed in SPEEDS if self.span(speed) <= self.length(place)]
             return self.clip(place, random, speed=int(random.choice(fitting)))
@@ -138,7 +138,7 @@ class Eruv(Pretext):
         )
 
     def _partner(self, relation: str, i: int, random: np.random.Generator) -> int:
-        """The segment of clip j for the relations between two originals."""
+        """The segment of clip j for the relations between two untransformed clips."""
         video, shot = self.segments["video"], self.segments["shot"]
         first, end = np.searchsorted(video, video[i]), np.searchsorted(video, video[i], "right")
         if relation in ("CS", "CV"):
@@ -147,7 +147,7 @@ class Eruv(Pretext):
                 mates = mates[(shot[first:end] == shot[i]) == (relation == "CS")]
             others = mates[mates != i]
             return int(random.choice(others)) if len(others) else i
-        while True:  # CD: most draws are of another video already
+        while True:  # CD: most draws already come from another video
             j = int(random.integers(len(self.segments)))
             if not first <= j < end:
                 return j
@@ -163,7 +163,7 @@ class Eruv(Pretext):
                 return order
 
     def warnings(self) -> list[str]:
-        """Relations that can be named by which video a clip is of, without a look at the other clip."""
+        """Relations that can be recognised by the video that one clip comes from, without comparing it to the other."""
         found = []
         for relation in self.relations:
             anchors = self.anchors(relation)
@@ -172,7 +172,7 @@ class Eruv(Pretext):
                 of, videos = (len(np.unique(some["video"])) for some in (anchors, self.segments))
                 found.append(
                     f"only {len(anchors)} of {len(self)} segments can show {relation}, from {of} of {videos} "
-                    f"videos: the network may learn to know these instead of comparing clips; add videos like "
+                    f"videos: the network may memorise these videos instead of comparing clips; add videos like "
                     f"them, or leave {relation} out (relations={others})")
         return found
 
@@ -180,17 +180,17 @@ class Eruv(Pretext):
         if kind in ("CS", "CV", "CD"):
             if head.kind == "linear":
                 return "a linear head cannot compare two clips; use model.head=mlp"
-            return "telling shots and videos apart takes many of them and many steps; add videos, or train longer"
+            return "telling shots and videos apart needs many videos and many steps; add videos, or train longer"
         if kind == "CR":
-            return "the frames may look alike from every side; check them with python -m eruv_dali.visualize shots"
+            return "the frames may look the same at any rotation; check them with python -m eruv_dali.visualize shots"
         return "there may be too little motion in the videos; check them with python -m eruv_dali.visualize shots"
 
 
 def asked_relations(relations: Any, trimmed: bool) -> tuple[str, ...]:
-    """The relations that the network is asked: those named, on trimmed data without CV and CD.
+    """The relations in use: those given, without CV and CD on trimmed data.
 
     Raises:
-        EruvError: they are no list, one is unknown or named twice, or none is left.
+        EruvError: `relations` is not a list, one is unknown or given twice, or none is left.
     """
     if isinstance(relations, str) or not isinstance(relations, Sequence):
         raise EruvError(f"relations {relations!r} must be a list of names, such as {[*RELATIONS[:2]]}")
@@ -198,7 +198,7 @@ def asked_relations(relations: Any, trimmed: bool) -> tuple[str, ...]:
         if relation not in RELATIONS:
             raise EruvError(f"relation {relation!r} is not one of {', '.join(RELATIONS)}")
     if len(set(relations)) != len(relations):
-        raise EruvError(f"relations {list(relations)} name one twice")
+        raise EruvError(f"relations {list(relations)} name one twice; remove the duplicate")
     asked = tuple(relation for relation in relations if not (trimmed and relation in BETWEEN_SHOTS))
     if not asked:
         raise EruvError(f"relations {list(relations)} leave nothing to learn; name some of {', '.join(RELATIONS)}")

@@ -47,38 +47,38 @@ class PretextLoader(EpochLoader):
             for batch in loader:
                 loss = F.cross_entropy(net(batch.clips), batch.label)
 
-    Each `iter()` is one epoch; the next is the next epoch, with other samples, even when the one before was broken off;
-    `set_epoch` and `load_state_dict` choose. The same arguments give the same batches, whatever the number of threads.
-    A sample that cannot be decoded is replaced by another of the same kind.
+    Each `iter()` is one epoch; the next `iter()` is the next epoch, with other samples, even if the previous one was
+    not finished, unless `set_epoch` or `load_state_dict` chooses another. The same arguments give the same batches,
+    whatever the number of threads. A sample that cannot be decoded is replaced by another of the same kind.
 
     Args:
-        dataset: a DATASET folder, or one opened.
-        pretext: name of the pretext; `options`: its own, as its `Options` or a dict; by default those of the method.
+        dataset: a DATASET folder, or an opened Dataset.
+        pretext: name of the pretext; `options`: its options, as its `Options` or a dict; by default those of its paper.
         batch_size: samples in a batch; the last batch of an epoch may be smaller.
-        drop_last: leave out what does not fill a batch of every shard.
+        drop_last: leave out the samples that do not fill a batch of every shard.
         clip_length: frames in a clip.
-        crop: side of the square crop, pixels; its place is drawn for each clip.
+        crop: side of the square crop, pixels; its position is drawn for each clip.
         device: where clips are decoded and delivered: "auto", "gpu", "cpu", "cuda:1" or a torch.device.
         dtype: float32, float16 or bfloat16, as a name or a torch.dtype.
         mean, std: per channel, on the scale of 0 to 1. By default values stay between 0 and 1.
-        trimmed: each video is one action (UCF101): whole videos in place of segments.
+        trimmed: each video is one action (UCF101): whole videos are used instead of segments.
         split: "all" videos, or the "train" or "val" part: videos are held out by a hash of their name, so the
-            division stays when videos are added.
-        val_fraction: share of the videos held out; at least two, and what the pretext needs of them.
+            split stays the same when videos are added.
+        val_fraction: share of the videos held out; at least two, and those that the pretext needs.
         samples_per_epoch: by default one for each segment.
-        labels_on_device: deliver labels where the clips are, instead of on the CPU.
-        seed: other seeds give other samples.
+        labels_on_device: deliver labels on the device of the clips, instead of on the CPU.
+        seed: different seeds give different samples.
         shard_id, num_shards: this process's part of every epoch; by default its rank among the processes of
             torch.distributed or torchrun. All have the same number of batches; to fill them, an epoch may have a few
-            samples more.
-        threads: for decoding; by default one a core.
+            more samples.
+        threads: for decoding; by default one per core.
 
     Attributes:
-        pretext: the Pretext that draws the samples; its `kinds` are what labels count.
+        pretext: the Pretext that draws the samples; labels are positions in its `kinds`.
 
     Raises:
-        EruvError: a bad argument, no such DATASET, a kind that these videos cannot show, or videos or a pack that are
-            not what prepare left.
+        EruvError: a bad argument, no such DATASET, a kind that these videos cannot show, or videos or a pack that have
+            changed since prepare.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ def part_of(
 
 
 def _options(kind: type[PretextOptions], given: PretextOptions | dict[str, Any] | None) -> PretextOptions:
-    """The options of a pretext from what was given."""
+    """The options of a pretext, built from the `given` ones."""
     if given is None:
         return kind()
     if isinstance(given, dict):

@@ -1,10 +1,10 @@
-"""What a pretext is: which clips make a sample, and what the network must say of it. One file each beside this one.
+"""What a pretext is: which clips make a sample, and what the network must predict for it. Each has its own file here.
 
     segments ──Pretext.sample──► Sample: K clip requests, a label
     K clips ──backbone──► features (B, K, D) ──Pretext.head──► output ──Pretext.loss──► training
 
-The loader, the training loop, checkpoints and reports know nothing of any one of them. A new one is a file with a
-subclass of `Pretext` and a line in pretext/__init__.py; `pretext: NAME` in a configuration then chooses it.
+The loader, the training loop, checkpoints and reports depend on no particular pretext. A new one is a file with a
+subclass of `Pretext` and a line in pretext/__init__.py; `pretext: NAME` in a configuration then selects it.
 """
 
 from abc import ABC, abstractmethod
@@ -28,10 +28,10 @@ from eruv_dali.video.frames import FRAME_SIZE
 
 @dataclass(frozen=True)
 class Sample:
-    """What the network is asked once.
+    """One sample for the network.
 
     Attributes:
-        kind: name of what is to be recognised, one of the pretext's `kinds`; `label`: its position there.
+        kind: name of the class to recognise, one of the pretext's `kinds`; `label`: its position there.
         clips: K requests, in the order in which the network sees them.
     """
 
@@ -42,12 +42,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Setting:
-    """What every pretext is given beside its options.
+    """What every pretext is given in addition to its options.
 
     Attributes:
         clip_length: T, frames in a clip.
         crop: side of the square crop, pixels; `frame_size`: (height, width) of the frames it is taken from.
-        seed: other seeds give other samples.
+        seed: different seeds give different samples.
         trimmed: each video is one action (UCF101), and one segment.
     """
 
@@ -66,28 +66,28 @@ class PretextOptions:
 
 
 class Pretext(ABC):
-    """Draws samples from segments, and says how the network's answer is judged.
+    """Draws samples from segments, and defines the head, the target and the loss.
 
     `sample` is a pure function of its arguments and the seed. The first clip's segment, the anchor, runs through all
     segments once in every pass.
 
     Class attributes:
-        name: by which a configuration chooses it.
+        name: by which a configuration selects it.
         kind_word: what its kinds are called ("relation").
         Options: its options, a subclass of `PretextOptions`.
-        heads: kinds of `HeadOptions` that it can be given.
+        heads: the values of `HeadOptions.kind` that it supports.
 
     Args:
-        segments: (S,) array of `dataset.SEGMENT`; those of fewer than `frames_needed` are left aside.
-        setting, options: see there.
+        segments: (S,) array of `dataset.SEGMENT`; those with fewer than `frames_needed` frames are not used.
+        setting, options: see their classes.
 
     Attributes:
-        kinds: names of what the network tells apart; a label is a position in them.
+        kinds: names of the classes that the network tells apart; a label is a position in them.
         clips_per_sample: K.
         segments: those that are used, sorted by video, shot and start.
 
     Raises:
-        EruvError: a bad option, or these segments cannot serve.
+        EruvError: a bad option, or these segments do not suffice for this pretext.
     """
 
     name: ClassVar[str]
@@ -110,7 +110,7 @@ class Pretext(ABC):
 
     @classmethod
     def check(cls, setting: Setting, options: Any) -> None:
-        """Find what is wrong whatever the videos are. A pretext adds its own, after these.
+        """Check what does not depend on the videos. A subclass adds its own checks after these.
 
         Raises:
             EruvError: a bad option, or a crop that does not fit into the frame.
@@ -129,15 +129,15 @@ class Pretext(ABC):
     def sample(self, epoch: int, number: int, attempt: int = 0) -> Sample:
         """Sample `number` of an epoch. Numbers beyond the epoch's length are further passes over the segments.
 
-        Where that sample cannot be had, `attempt` 1, 2, … are others of the same kind, drawn from all segments.
+        If that sample cannot be decoded, `attempt` 1, 2, … give others of the same kind, drawn from all segments.
         """
 
     @abstractmethod
     def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        """What answers: features (B, K, D) → output."""
+        """The head: features (B, K, D) → output."""
 
     def target(self, label_B: torch.Tensor, clips: torch.Tensor) -> torch.Tensor:
-        """What the output is compared with, from labels and delivered clips (B, K, 3, T, H, W)."""
+        """The target of the loss, from labels and delivered clips (B, K, 3, T, H, W)."""
         return label_B
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -146,15 +146,15 @@ class Pretext(ABC):
 
     @classmethod
     def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: Any) -> list[np.ndarray]:
-        """Sets of videos; of each at least one must be held out, or the held-out part cannot serve this pretext."""
+        """Sets of videos; at least one of each set must be held out, or this pretext cannot be validated."""
         return []
 
     def warnings(self) -> list[str]:
-        """What about these segments a person should know before training."""
+        """Warnings about these segments, to show before training."""
         return []
 
     def advice(self, kind: str, head: HeadOptions) -> str:
-        """What may be the cause, and what to do, where a kind is still named no better than by guessing."""
+        """The likely cause, and what to do, if a kind is still recognised no better than by chance."""
         return "add videos, or train longer"
 
     def __len__(self) -> int:
@@ -162,15 +162,15 @@ class Pretext(ABC):
         return len(self.segments)
 
     def span(self, speed: int = 1) -> int:
-        """Source frames that a clip reaches over."""
+        """Source frames that a clip spans."""
         return (self.setting.clip_length - 1) * speed + 1
 
     def length(self, place: int) -> int:
-        """Frames of the segment at this place."""
+        """Frames of the segment at this position."""
         return int(self.segments["end"][place] - self.segments["start"][place])
 
     def random(self, epoch: int, number: int, attempt: int = 0) -> np.random.Generator:
-        """The stream that a sample is drawn from."""
+        """The random stream that a sample is drawn from."""
         return stream(self.setting.seed, epoch, number, attempt)
 
     def anchor(self, epoch: int, number: int) -> int:
@@ -185,8 +185,8 @@ class Pretext(ABC):
         self, place: int, random: np.random.Generator, *, start: int | None = None, speed: int = 1, rotation: int = 0,
         order: Callable[[np.random.Generator], np.ndarray] | None = None,
     ) -> ClipRequest:
-        """A clip of the segment at this place, at a random start and crop unless `start` is given; all its frames share
-        the crop. `order` draws the order in which its frames are shown."""
+        """A clip of the segment at this position, at a random crop, and at a random start unless `start` is given; all
+        its frames share the crop. `order` draws the order in which its frames are shown."""
         segment = self.segments[place]
         if start is None:
             start = int(random.integers(segment["start"], segment["end"] - self.span(speed) + 1))
@@ -201,7 +201,7 @@ class Pretext(ABC):
 
 
 def trimmed_segments(frames_of_videos: Sequence[int]) -> np.ndarray:
-    """One segment a video, for trimmed data: (V,) array of SEGMENT from the number of frames of each video."""
+    """One segment per video, for trimmed data: (V,) array of SEGMENT from the number of frames of each video."""
     segments = np.zeros(len(frames_of_videos), SEGMENT)
     segments["segment"] = segments["video"] = np.arange(len(frames_of_videos))
     segments["end"] = frames_of_videos

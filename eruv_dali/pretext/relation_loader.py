@@ -1,4 +1,4 @@
-"""RelationLoader: ERUV's samples under their own names, pairs of clips and their relations."""
+"""RelationLoader: ERUV's samples in ERUV's terms, pairs of clips and their relations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,17 +43,17 @@ class RelationLoader(PretextLoader):
                 loss = F.cross_entropy(net(batch.clips), batch.relation)
 
     Args:
-        dataset: a DATASET folder, or one opened.
+        dataset: a DATASET folder, or an opened Dataset.
         relations: any of RELATIONS; a label is a position in this list.
         pairs_per_epoch: by default one for each segment.
         others: as in `PretextLoader`. With `trimmed`, CV and CD drop out.
 
     Attributes:
-        relations: those that are asked.
+        relations: those in use.
 
     Raises:
         EruvError: a bad argument, no such DATASET, a relation that these videos cannot show, or videos or a pack that
-            are not what prepare left.
+            have changed since prepare.
     """
 
     def __init__(

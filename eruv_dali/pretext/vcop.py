@@ -1,9 +1,9 @@
-"""VCOP: tell the order in which clips of one video were shuffled.
+"""VCOP: recognise the order into which clips of one video were shuffled.
 
 Xu, Xiao, Zhao, Shao, Xie, Zhuang, "Self-supervised Spatiotemporal Learning via Video Clip Order Prediction", CVPR 2019.
-Three clips of 16 frames, 8 frames apart, from one segment, shown in one of 3! = 6 orders. The head compares each two
-clips (section 3.3). The public code gives each clip a crop of its own, and so does this; where the clips begin is drawn
-once, so their distances tell nothing.
+Three clips of 16 frames, 8 frames apart, from one segment, shown in one of 3! = 6 orders. The head compares the clips
+pairwise (section 3.3). As in VCOP's public code, each clip has its own crop; the start of the three is drawn once, so
+the distances between them reveal nothing about the order.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class Vcop(Pretext):
 
     @classmethod
     def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: VcopOptions) -> list[np.ndarray]:
-        """A video with a segment that is long enough."""
+        """It needs a video with a segment that is long enough."""
         long = segments["end"] - segments["start"] >= cls.frames_needed(setting, options)
         return [np.unique(segments["video"][long])]
 
@@ -81,4 +81,4 @@ class Vcop(Pretext):
         return PairwiseHead(self.clips_per_sample, feature_dim, len(self.kinds), options)
 
     def advice(self, kind: str, head: HeadOptions) -> str:
-        return "the order shows only where something goes on in the videos; train longer, or with more of them"
+        return "the order is visible only where something moves or changes; train longer, or with more videos"

@@ -1,6 +1,6 @@
-"""Pre-train a 3D CNN on raw, unlabelled videos by naming the relation between two clips.
+"""Pre-train a 3D CNN on raw, unlabelled videos by classifying the relation between two clips.
 
-    python -m eruv_dali.pretrain                                          a demonstration on videos drawn on the spot
+    python -m eruv_dali.pretrain                                          a demo on videos that it draws itself
     python -m eruv_dali.pretrain --videos my_videos/                      prepares the videos first, then trains
     python -m eruv_dali.pretrain --config configs/thumos14_c3d.yaml --data my_dataset --out runs/c3d
     python -m eruv_dali.pretrain --out runs/c3d --resume
@@ -8,9 +8,9 @@
     torchrun --nproc-per-node 8 -m eruv_dali.pretrain --data my_dataset --out runs/c3d
 
 Writes a RUN folder: config.yaml, metrics.jsonl, last.pt, best.pt, backbone.pt, result.json, curves.png, confusion.png.
-Ctrl-C and SIGTERM save before they end the run; --resume then goes on as if it had never stopped. Under torchrun each
-process takes data.batch_size pairs and optim.lr is multiplied by their number (optim.lr_rule); restarted by torchrun,
-a run goes on from its last checkpoint.
+Ctrl-C and SIGTERM save before they end the run; --resume then continues exactly where it stopped. Under torchrun each
+process takes data.batch_size pairs and optim.lr is multiplied by their number (optim.lr_rule); if torchrun restarts it,
+a run continues from its last checkpoint.
 """
 
 import argparse
@@ -51,16 +51,16 @@ def main() -> None:
     source.add_argument("--videos", metavar="PATH", nargs="+", help="video files or folders, prepared on the first run")
     parser.add_argument("--device", choices=DEVICES, help="the same as device=…")
     parser.add_argument("--out", metavar="RUN", help="folder to write (default: runs/001, runs/002, …)")
-    parser.add_argument("--resume", action="store_true", help="go on from RUN/last.pt")
+    parser.add_argument("--resume", action="store_true", help="continue from RUN/last.pt")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, such as optim.epochs=3")
     args = parser.parse_args()
-    # `--videos a b optim.lr=0.1` lets argparse swallow the overrides.
+    # In `--videos a b optim.lr=0.1` argparse takes the overrides for videos.
     videos = [word for word in args.videos or () if "=" not in word or Path(word).exists()]
     overrides = args.overrides + [word for word in args.videos or () if word not in videos]
 
     processes = from_environment()
     if args.resume and not args.out:
-        raise EruvError("--resume needs --out RUN, the run to go on with")
+        raise EruvError("--resume needs --out RUN, the run to continue")
     if processes.world > 1 and not args.out:
         raise EruvError("several processes need --out RUN, the folder of the run that they share")
     resume = args.resume or (processes.restarts > 0 and bool(checkpoints(Path(args.out) / "last.pt")))
@@ -115,10 +115,10 @@ def _prepared(config: Config, videos: list[str], folder: Path, *, remove: bool =
 
 
 def _users_dataset(config: Config, folder: Path) -> Dataset:
-    """Prepare the videos of the configuration. Where some have vanished since, nobody but the user knows what is meant.
+    """Prepare the videos of the configuration. If some have vanished since, the user must decide what to do.
 
     Raises:
-        EruvError: some have, and how to go on; or see `prepare`.
+        EruvError: some have vanished, with the choices; or see `prepare`.
     """
     data = config.data
     try:
@@ -126,26 +126,26 @@ def _users_dataset(config: Config, folder: Path) -> Dataset:
     except VideosNotNamed as error:
         command = removing_command(data.videos, folder, pack=data.pack, frame_size=data.height_and_width,
                                    min_length=data.min_length)
-        raise EruvError(f"{error.said}; bring them back, train on all that was prepared with --data "
-                        f"{shlex.quote(str(folder))}, or let them go first: {command}") from None
+        raise EruvError(f"{error.said}; restore them, train on all that was prepared with --data "
+                        f"{shlex.quote(str(folder))}, or remove them first: {command}") from None
 
 
 def _dataset_folder(config: Config, out: Path) -> Path:
-    """Where videos given by path are prepared: beside the run, under a name that the next run will find again."""
+    """Where videos given by path are prepared: next to the run, under a name that the next run will find again."""
     paths = sorted(str(Path(path).resolve()) for path in config.data.videos)
     key = hashlib.sha256(repr((paths, config.data.frame_size, config.data.pack)).encode()).hexdigest()[:8]
     return out.parent / f"dataset_{Path(paths[0]).name}_{key}"
 
 
 def _demo_dataset(config: Config, out: Path) -> Dataset:
-    """Draw the demonstration's videos, unless an earlier run did, and prepare them."""
+    """Draw the demo's videos, unless an earlier run did, and prepare them."""
     folder = out.parent / "demo_videos"
-    console.print("[bold]demo[/] no videos given: drawing a small untrimmed corpus of our own", highlight=False)
+    console.print("[bold]demo[/] no videos given: drawing a small untrimmed corpus", highlight=False)
     with progress("videos") as bar:
         task = bar.add_task("draw", total=None)
         render_corpus(folder, progress=lambda done, total: bar.update(task, completed=done, total=total))
     height, width = config.data.frame_size
-    # Both folders are ours: where a later version draws other videos, those of before are of no use to anybody.
+    # Both folders are ours: if a later version draws other videos, the old ones are of no use.
     return _prepared(config, [str(folder)], out.parent / f"demo_dataset_{height}x{width}_{config.data.pack}",
                      remove=True)
 

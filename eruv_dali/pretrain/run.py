@@ -21,7 +21,7 @@ from eruv_dali.train.step import choose_precision
 from eruv_dali.visualize.confusion import draw_confusion
 from eruv_dali.visualize.curves import draw_curves
 
-VAL_SAMPLES_PER_KIND = 30  # at the least, so that the accuracy of one kind means something
+VAL_SAMPLES_PER_KIND = 30  # at least, so that the accuracy of one kind is meaningful
 
 
 def pretrain(
@@ -34,17 +34,17 @@ def pretrain(
     fractions of 1, of the best epoch.
 
     Args:
-        config: everything that decides the run. `data.batch_size` and `optim.lr` are for one process: with several,
-            each takes its own batch, and the rate is multiplied as `optim.lr_rule` says.
-        dataset: what `prepare` wrote.
+        config: everything that determines the run. `data.batch_size` and `optim.lr` are for one process: with several,
+            each takes its own batch, and the learning rate is multiplied according to `optim.lr_rule`.
+        dataset: written by `prepare`.
         out: the RUN folder.
-        resume: go on from the newest whole checkpoint in `out`, bit for bit.
+        resume: continue from the newest intact checkpoint in `out`, bit for bit.
         processes: this process among those that train together; only the first writes.
 
     Raises:
-        EruvError: `out` holds a run already (and not `resume`), or another run than `config` describes; the data cannot
-            serve the configuration; the loss is no longer a finite number; a file cannot be written.
-        Stopped: SIGINT or SIGTERM came, and the run was saved.
+        EruvError: `out` holds a run already (without `resume`), or a run with another `config`; the data does not
+            suffice for the configuration; the loss is not a finite number; a file cannot be written.
+        Stopped: SIGINT or SIGTERM was received, and the run was saved.
     """
     device = torch_device(config.device, processes.local_rank)
     join(processes, device)
@@ -108,7 +108,7 @@ def _loader(
         crop=data.crop, device=config.device, dtype=precision, mean=data.mean, std=data.std, trimmed=data.trimmed,
         split=split, val_fraction=data.val_fraction,
         samples_per_epoch=data.pairs_per_epoch if split == "train" else data.val_pairs,
-        # Held-out samples are drawn from a seed of their own, the same in every epoch.
+        # Held-out samples are drawn from their own seed, the same in every epoch.
         seed=config.seed if split == "train" else config.seed + 1,
         shard_id=processes.rank, num_shards=processes.world,
         threads=data.threads or max(1, cores() // processes.local_world),

@@ -1,4 +1,4 @@
-"""Pre-training as a task for the training loop: samples of a pretext, and what the network says of them."""
+"""Pre-training as a task for the training loop: samples of a pretext, and the network's predictions for them."""
 
 import hashlib
 from pathlib import Path
@@ -15,8 +15,8 @@ from eruv_dali.train.processes import Processes
 from eruv_dali.train.scores import KindScores
 from eruv_dali.train.step import TrainStep
 
-# What may differ between a run's start and its resumption. How the videos were prepared is not compared either: the
-# segments that came of it are.
+# Keys that may differ between a run's start and its resumption. How the videos were prepared is not compared either:
+# the resulting segments are.
 FREE_KEYS = (
     "optim.epochs", "optim.max_steps", "optim.compile", "checkpoint.every_minutes", "checkpoint.keep",
     "log.every_steps", "log.tensorboard", "device", "data.dataset", "data.videos", "data.threads", "data.pack",
@@ -26,10 +26,10 @@ FREE_KEYS = (
 
 
 class PretrainTask:
-    """A `train.task.Task`: see there.
+    """Implements `train.task.Task`.
 
     Args:
-        config: everything that decides the run.
+        config: everything that determines the run.
         loader, val_loader: of the training and the held-out videos.
     """
 
@@ -68,7 +68,7 @@ class PretrainTask:
         loader.set_epoch(0)
         first = processes.rank  # number of the batch's first sample
         for batch in loader:
-            # What was added so that all processes have as many batches does not count.
+            # Samples added so that all processes have the same number of batches do not count.
             count = len(range(first, min(first + len(batch.label) * processes.world, loader.items), processes.world))
             first += loader.batch_size * processes.world
             target = self.target(batch)[:count].to(step.device, non_blocking=True)

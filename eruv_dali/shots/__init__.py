@@ -1,4 +1,4 @@
-"""Finding the shots of a video: HOG features, their differences, and the rules that cut where these jump."""
+"""Finding the shots of a video: HOG features, their differences, and the rules that cut where the differences jump."""
 
 from eruv_dali.shots.curves import ShotCurves, ShotStatistics
 from eruv_dali.shots.hog import hog

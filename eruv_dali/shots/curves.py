@@ -1,4 +1,4 @@
-"""From frames to curves: what the shot rules need to know of a video, gathered while it is decoded, once."""
+"""From frames to curves: what the shot rules need to know about a video, computed once, while it is decoded."""
 
 import sys
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ import numpy as np
 from eruv_dali.errors import EruvError
 from eruv_dali.shots.hog import as_frames, backend
 
-LAGS = (1, 5, 9)  # a frame is compared with those so many frames before it
+LAGS = (1, 5, 9)  # a frame is compared with the frames this many frames before it
 WINDOW = 9  # frames averaged on each side of t for the window curve: t+8 .. t+16 against t-16 .. t-8
 SPAN = 24  # from the first frame of one window to the first of the other
-EDGE = 16  # the window curve cannot be computed for so many frames at either end
+EDGE = 16  # frames at either end for which the window curve cannot be computed
 # VLFeat's HOG scales every 2 x 2 block of cells to the same energy, so the grain and the coding noise of a flat wall or
-# a pavement become structure that changes. The robust rule's HOG adds this to the energy (see `eruv_dali.shots.hog`).
-# Seen on 60 single-take UT-Interaction clips: 3 false dissolves at 0, none at 200; above 300 dark cuts fade away.
+# a pavement become changing structure. The robust rule's HOG adds this to the energy (see `eruv_dali.shots.hog`).
+# On 60 single-take UT-Interaction clips: 3 false dissolves at 0, none at 200; above 300 dark cuts are missed.
 EPSILON = 200.0
-CHUNK = 256  # frames worked on at once: bounds the memory, whatever the caller hands over
+CHUNK = 256  # frames processed at once: bounds the memory, however many frames the caller passes
 
 
 @dataclass(frozen=True)
 class ShotCurves:
     """How a video of N frames changes, as float32 curves. Entry t is about the step from frame t-1 to frame t.
 
-    Where a comparison would reach beyond the video the entry is 0.
+    If a comparison would reach beyond the video, the entry is 0.
 
     hog         (N,) mean |HOG_t - HOG_{t-1}| with VLFeat's HOG: the d_t of the published rules
     luminance   (N,) mean |Y_t - Y_{t-1}| in grey levels; tells where fades begin and end
@@ -41,7 +41,7 @@ class ShotCurves:
 
 
 class ShotStatistics:
-    """Gathers `ShotCurves` from a stream of frames, in memory that does not grow with the features.
+    """Computes `ShotCurves` from a stream of frames; its memory does not grow with the features.
 
         statistics = ShotStatistics(device="cpu")
         for frames_THWC in decoder:                # uint8 RGB, normally 96 x 128
@@ -55,9 +55,9 @@ class ShotStatistics:
         self._device = device
         self._backend = backend(device)
         self._count = 0
-        self._frame = None  # the last one, and its HOG
+        self._frame = None  # the last frame, and its HOG
         self._plain = None
-        self._features = None  # HOG' of the last frames, as many as a later frame is compared or averaged with
+        self._features = None  # HOG' of the last frames: those that a later frame is compared or averaged with
         self._means = None  # over windows, likewise
         self._hog: list[np.ndarray] = []
         self._luminance: list[np.ndarray] = []
@@ -65,10 +65,10 @@ class ShotStatistics:
         self._window: list[np.ndarray] = []
 
     def add(self, frames_THWC) -> None:
-        """Take the next frames: (T, H, W, 3) uint8 RGB, NumPy or (device="gpu") CuPy, any T, always of one size.
+        """Add the next frames: (T, H, W, 3) uint8 RGB, NumPy or (device="gpu") CuPy, any T, always of one size.
 
         Raises:
-            EruvError: wrong shape or dtype, or not the size of the frames before.
+            EruvError: wrong shape or dtype, or another size than the frames before.
         """
         frames_THWC = as_frames(frames_THWC, self._device)
         for begin in range(0, len(frames_THWC), CHUNK):
@@ -112,7 +112,7 @@ class ShotStatistics:
 
 
 def _extended(before, new, *, keep: int):
-    """The kept and the new entries together, and the last `keep` of them for the next time."""
+    """The kept and the new entries together, and the last `keep` of them for the next call."""
     if before is not None:
         module = np if isinstance(new, np.ndarray) else sys.modules["cupy"]
         new = module.concatenate([before, new])

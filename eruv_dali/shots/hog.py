@@ -1,4 +1,4 @@
-"""HOG features of video frames: on the GPU through CuPy, on the processor through g++, or else in NumPy."""
+"""HOG features of video frames: on the GPU with CuPy, on the CPU with code compiled by g++, or else in NumPy."""
 
 import sys
 from types import ModuleType
@@ -17,9 +17,9 @@ def hog(frames_THWC, *, device: str = "cpu", epsilon: float = 0.0):
 
     Args:
         frames_THWC: (T, H, W, 3) uint8 RGB, H and W multiples of 8; a NumPy array, or a CuPy array with device="gpu".
-        device: "cpu" returns a NumPy array, "gpu" a CuPy array. Both hold the same numbers.
-        epsilon: added in squares to the energy that a cell is normalised by, in grey levels summed over a cell. 0 is
-            VLFeat's HOG; some hundreds keep film grain in a flat region from being blown up into structure.
+        device: "cpu" returns a NumPy array, "gpu" a CuPy array. Both contain the same numbers.
+        epsilon: its square is added to the energy that a cell is normalised by; in grey levels summed over a cell. 0 is
+            VLFeat's HOG; a few hundred keep film grain in a flat region from being amplified into structure.
 
     Returns:
         (T, H/8, W/8, 31) float32: 18 directed orientations, 9 undirected ones, 4 texture energies.
@@ -36,16 +36,16 @@ def hog(frames_THWC, *, device: str = "cpu", epsilon: float = 0.0):
 def backend(device: str) -> ModuleType:
     """The module that computes on `device`: all have the functions of `hog_numpy`."""
     if device not in DEVICES:
-        raise EruvError(f"device {device!r} is unknown here; use one of {', '.join(DEVICES)}")
+        raise EruvError(f"device {device!r} is unknown; use one of {', '.join(DEVICES)}")
     if device == "gpu":
-        from eruv_dali.shots import hog_gpu  # CuPy is loaded only where it is used
+        from eruv_dali.shots import hog_gpu  # CuPy is imported only when it is used
 
         return hog_gpu
     return hog_host if hog_host.available() else hog_numpy
 
 
 def as_frames(frames_THWC, device: str):
-    """Check frames and bring them to the device they are worked on. Raises EruvError."""
+    """Check frames and move them to the device that processes them. Raises EruvError."""
     on_gpu = "cupy" in sys.modules and isinstance(frames_THWC, sys.modules["cupy"].ndarray)
     if on_gpu and device == "cpu":
         raise EruvError("frames are a CuPy array but device is 'cpu'; pass device='gpu' or frames.get()")

@@ -9,12 +9,12 @@ from eruv_dali import native
 from eruv_dali.shots.hog_host import GROUP, TILE
 from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
 
-FLAGS = ("--std=c++14", "--fmad=false")  # no contraction into fused multiply-adds: host and GPU agree to the bit
+FLAGS = ("--std=c++14", "--fmad=false")  # no fused multiply-adds: host and GPU results are bit-identical
 THREADS = 256
 
 
 def source() -> str:
-    """hog.cu with its header in place: NVRTC has no include path of ours."""
+    """hog.cu with its header inlined: NVRTC has no include path to our folder."""
     folder = native.kernels_dir()
     return (folder / "hog.cu").read_text().replace('#include "host.h"', (folder / "host.h").read_text())
 

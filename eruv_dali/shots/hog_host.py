@@ -1,4 +1,4 @@
-"""kernels/hog.cu on the processor: compiled with g++ on first use, called with NumPy arrays, threads over frames."""
+"""kernels/hog.cu on the CPU: compiled with g++ on first use, called with NumPy arrays, threads over frames."""
 
 import ctypes
 import functools
@@ -9,8 +9,8 @@ from eruv_dali import native
 from eruv_dali.device import cores
 from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
 
-# Without contraction into fused multiply-adds the host and the GPU agree to the bit. The last two flags only say that
-# nobody looks at floating-point exceptions and errno: without them sqrt and the comparisons do not vectorise.
+# Without contraction into fused multiply-adds, host and GPU results are bit-identical. The last two flags only state
+# that floating-point exceptions and errno are not checked: without them sqrt and the comparisons do not vectorise.
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno")
 TILE = (4, 8)  # cells of a hog_cells block, down and across, as in hog.cu
 GROUP = 32  # cells of a hog_features block
@@ -27,7 +27,7 @@ def library() -> ctypes.CDLL:
 
 
 def available() -> bool:
-    """Whether the kernels can be compiled here; says why not, once."""
+    """Whether the kernels can be compiled here; if not, logs why, once."""
     try:
         library()
     except native.NoCompiler as reason:

@@ -1,6 +1,6 @@
-"""The numbers shot detection works on, in NumPy: the definition, and what runs where there is no compiler.
+"""The numbers that shot detection works on, in NumPy: the reference definition, and the fallback without a compiler.
 
-kernels/hog.cu computes the same, far faster, on the GPU and on the host; each function here has its kernel there.
+kernels/hog.cu computes the same, far faster, on the GPU and on the host; each function here has a kernel there.
 The features are VLFeat's UoCTTI HOG (Felzenszwalb et al., PAMI 2010) with cells of 8 x 8 pixels and 9 orientations.
 """
 
@@ -8,11 +8,11 @@ import numpy as np
 
 CELL = 8
 ORIENTATIONS = 9
-FEATURES = 31  # numbers a cell
+FEATURES = 31  # numbers per cell
 
 
 def histograms(frames_THWC: np.ndarray) -> np.ndarray:
-    """Gradients, shared out bilinearly over the cells: (T, H, W, 3) uint8 -> (T, H/8, W/8, 18) directed histograms."""
+    """Gradients, distributed bilinearly over the cells: (T, H, W, 3) uint8 -> (T, H/8, W/8, 18) directed histograms."""
     T, H, W, _ = frames_THWC.shape
     if T > 16:  # bounds the memory
         return np.concatenate([histograms(frames_THWC[t : t + 16]) for t in range(0, T, 16)])
@@ -22,18 +22,18 @@ def histograms(frames_THWC: np.ndarray) -> np.ndarray:
     dx[inside] = pixels[:, 1:-1, 2:] - pixels[:, 1:-1, :-2]
     dy[inside] = pixels[:, 2:, 1:-1] - pixels[:, :-2, 1:-1]
     square = dx * dx + dy * dy
-    strongest = square.argmax(-1)[..., None]  # the colour channel; the first of equals
+    strongest = square.argmax(-1)[..., None]  # the colour channel; of equal ones the first
     dx, dy, square = (np.take_along_axis(x, strongest, -1)[..., 0] for x in (dx, dy, square))
 
-    # The nearest of 18 directions 20 degrees apart: how many of the boundaries at 10, 30, 50, 70 degrees lie below.
-    # A vertical gradient is as near to 80 as to 100 degrees and takes 80, as VLFeat's does.
+    # The nearest of 18 directions 20 degrees apart: how many of the boundaries at 10, 30, 50, 70 degrees are below it.
+    # A vertical gradient is equally near to 80 and 100 degrees and is assigned to 80, as in VLFeat.
     boundaries = np.tan(np.deg2rad([10, 30, 50, 70]))
     step = (abs(dy)[..., None] > abs(dx)[..., None] * boundaries).sum(-1)
     upper = np.where(dx < 0, ORIENTATIONS - step, step)
     lower = np.where(dx <= 0, ORIENTATIONS + step, 2 * ORIENTATIONS - step)
     direction = np.where(dy < 0, lower, upper) % (2 * ORIENTATIONS)
 
-    # A pixel's share in cell y falls linearly from 1 at the cell's centre to 0 at the neighbours' centres.
+    # A pixel's weight in cell y falls linearly from 1 at the cell's centre to 0 at the neighbours' centres.
     def share(length: int) -> np.ndarray:
         centres = np.arange(length // CELL) * CELL + CELL / 2
         return np.maximum(0, 1 - abs(np.arange(length) + 0.5 - centres[:, None]) / CELL).astype(np.float32)
@@ -60,7 +60,7 @@ def features(directed: np.ndarray, epsilon: float) -> np.ndarray:
 
 
 def lag_difference(x: np.ndarray, lag: int) -> np.ndarray:
-    """Mean |x[t + lag] - x[t]| over everything but time: (T, ...) float32 -> (T - lag,) float32."""
+    """Mean |x[t + lag] - x[t]| over all axes but time: (T, ...) float32 -> (T - lag,) float32."""
     gaps = [np.abs(x[t + lag] - x[t]).mean() for t in range(len(x) - lag)]
     return np.array(gaps, np.float32)
 

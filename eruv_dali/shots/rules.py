@@ -1,6 +1,6 @@
 """From curves to shots: the rules that decide where one shot ends and the next begins.
 
-Every rule works on `ShotCurves` alone, so another rule or threshold needs no second decoding.
+Every rule works on `ShotCurves` alone, so another rule or threshold needs no new decoding.
 """
 
 from collections.abc import Sequence
@@ -11,43 +11,43 @@ import numpy as np
 from eruv_dali.errors import EruvError
 from eruv_dali.shots.curves import EDGE, LAGS, ShotCurves
 
-# The published rules. d_t > 0.0715 is the paper's; UntrimmedNets (CVPR 2017), whose settings it takes, asks besides
-# that d_t stands out from its neighbourhood.
+# The published rules. d_t > 0.0715 is the paper's; UntrimmedNets (CVPR 2017), whose settings the paper uses, also
+# requires that d_t stands out from its neighbourhood.
 PUBLISHED_THRESHOLD = 0.0715
 UNTRIMMEDNETS_WINDOW = 11
 UNTRIMMEDNETS_SIGMAS = 1.5
 
 # The robust rule. The constants were chosen on 8 synthetic videos (312 cuts, dissolves and fades; flashes, occluders,
-# light switches) and 128 real single-take clips together: F1 0.984 (benchmarks/shots.py) and no false transition.
+# light switches) and 128 real single-take clips: F1 0.984 (benchmarks/shots.py) and no false transition.
 # Chosen on seven of the videos and scored on the eighth, F1 is 0.979 (benchmarks/results/shots_cross_validation.json).
 MIN_SHOT = 8  # frames; 12 scores the same
-# A cut's difference beyond 0.5 of the median of its neighbourhood, so that steady motion has none. At 0.3 a
-# hand-held pan is cut; from 0.8 on true cuts are lost.
+# A cut's difference minus 0.5 of the median of its neighbourhood, so that steady motion gives none. At 0.3 a
+# hand-held pan is cut; from 0.8 on true cuts are missed.
 CUT_THRESHOLD = 0.06
 CUT_MEDIAN = 0.5
-# A gradual transition's change between the windows before and after, beyond half of its own value 20 frames earlier
-# and later (a pan changes there too) and beyond 0.9 of the median step (people moving and coding noise make many
-# steps that lead nowhere; a dissolve leads from one picture to another).
+# A gradual transition's change between the windows before and after, minus half of its own value 20 frames earlier
+# and later (a pan changes there too) and minus 0.9 of the median step (people moving and coding noise make many
+# steps without lasting change; a dissolve leads from one picture to another).
 GRADUAL_THRESHOLD = 0.015
 GRADUAL_MEDIAN = 0.9
 GRADUAL_ELSEWHERE = 20
 GRADUAL_RUN = 6  # frames in a row above the threshold
-GRADUAL_CLEAR = 16  # frames from a cut: nearer than this the windows hold the cut itself
+GRADUAL_CLEAR = 16  # frames from a cut: nearer than this the windows contain the cut itself
 # Where the luminance shows the ends of a fade or dissolve (see `_light_edge`). Of the frames within the 65 gradual
-# transitions found in those 8 videos 71 % were left in the shots without this, 15 % with it, at the same F1; one cut of
+# transitions found in those 8 videos, 71 % were left in shots without this, 15 % with it, at the same F1; one cut in
 # 244 is taken for a fade. DROP, CONTRAST or REACH a seventh larger or smaller: F1 within 0.004, frames left 14 to 17 %.
 FADE_REACH = 40  # frames to either side
-FADE_DROP = 0.7  # the end is where the luminance step falls below this part of what it was
-FADE_CONTRAST_START = 1.4  # ... and stays that many times smaller: a doubt about the start costs some frames of the old
-FADE_CONTRAST_END = 2.0  # shot, one about the end moves the beginning of the new one
-FADE_RATE = 0.5  # grey levels a frame; slower is motion or noise
-FADE_STILL = 0.15  # grey levels a frame; less is the black between the halves of a fade
+FADE_DROP = 0.7  # the end is where the luminance step falls below this fraction of its earlier value
+FADE_CONTRAST_START = 1.4  # ... and stays this many times smaller: an uncertain start costs some frames of the old
+FADE_CONTRAST_END = 2.0  # shot, an uncertain end moves the start of the new one
+FADE_RATE = 0.5  # grey levels per frame; slower is motion or noise
+FADE_STILL = 0.15  # grey levels per frame; less is the black between the halves of a fade
 FADE_HOLD = 16  # frames of black at most
-FADE_LEAST = 6  # frames; what is shorter is a cut, which the five-frame differences show six frames long
-FADE_JUMP = 2.0  # a cut's own luminance step is larger, in steps of its neighbourhood; else it lies in a fade
+FADE_LEAST = 6  # frames; a shorter one is a cut, which the five-frame differences show as six frames long
+FADE_JUMP = 2.0  # a cut's own luminance step is larger, relative to its neighbourhood; otherwise it lies in a fade
 MEDIAN_REACH = 12  # frames on either side
-# Where the luminance shows no ends, the five-frame difference does: frames on either side in which its peak, its end
-# and the level outside are looked for. Reasoned, not tuned: they only move the ends of intervals.
+# If the luminance shows no ends, the five-frame difference does: frames on either side in which its peak, its end
+# and the level outside are searched for. Reasoned, not tuned: they only move the ends of intervals.
 INTERVAL_PEAK, INTERVAL_REACH, INTERVAL_OUTSIDE = 8, 24, 36
 
 
@@ -55,7 +55,7 @@ INTERVAL_PEAK, INTERVAL_REACH, INTERVAL_OUTSIDE = 8, 24, 36
 class Shot:
     """Frames start .. end-1 of one shot.
 
-    score: strength of the transition that opens it, 0 where the video itself opens it
+    score: strength of the transition that starts it, 0 at the start of the video
     transition_start: first frame of that transition, which ends at `start`; equal to `start` for a cut
     """
 
@@ -66,7 +66,7 @@ class Shot:
 
     @property
     def transition(self) -> str:
-        """What opens the shot: "cut", "gradual" (a dissolve or a fade), or "" for the beginning of the video."""
+        """What starts the shot: "cut", "gradual" (a dissolve or a fade), or "" for the start of the video."""
         return "" if self.start == 0 else "cut" if self.transition_start == self.start else "gradual"
 
 
@@ -87,14 +87,14 @@ def find_shots(
     Args:
         curves: from `ShotStatistics.finish()`.
         rule: "robust"; "untrimmednets" or "threshold" as published (they find no gradual transitions).
-        threshold: replaces the rule's own for cuts: 0.0715, for robust 0.06; with robust the one for gradual
-            transitions is raised or lowered in proportion, so that it is one knob for how much is found.
+        threshold: replaces the rule's own for cuts: 0.0715, for robust 0.06; with robust, the one for gradual
+            transitions is scaled in proportion, so that one value controls how much is found.
         min_shot: fewest frames of a shot; None is 8 for robust and 1, which is no limit, for the published rules.
-            Of transitions too close together the strongest stand. A piece shorter than this that a transition leaves
-            at the beginning or the end of the video belongs to no shot.
+            Of transitions too close together the strongest are kept. A piece shorter than this that a transition leaves
+            at the start or the end of the video belongs to no shot.
 
     Returns:
-        The shots in order. Frames within a gradual transition belong to none. A video that has frames has a shot.
+        The shots in order. Frames within a gradual transition belong to none. A video with frames has a shot.
 
     Raises:
         EruvError: unknown rule, or a threshold or minimum out of range.
@@ -117,14 +117,14 @@ def find_shots(
 
 
 def cut_curve(curves: ShotCurves, *, rule: str = "robust") -> tuple[np.ndarray, float]:
-    """What `rule` compares with its threshold to find cuts: (N,) float32, and the threshold it takes by default."""
+    """The curve that `rule` compares with its threshold to find cuts, (N,) float32, and its default threshold."""
     if rule == "robust":
         return (cut_evidence(curves) if len(curves) > 1 else curves.hog), CUT_THRESHOLD
     return curves.hog, PUBLISHED_THRESHOLD
 
 
 def threshold_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
-    """The paper's sentence: a cut wherever the adjacent HOG difference exceeds the threshold."""
+    """The paper's rule: a cut wherever the adjacent HOG difference exceeds the threshold."""
     limit = PUBLISHED_THRESHOLD if limit is None else limit
     return [Transition(t, t, float(curves.hog[t])) for t in np.flatnonzero(curves.hog > limit).tolist()]
 
@@ -162,15 +162,15 @@ def robust_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
 def cut_evidence(curves: ShotCurves) -> np.ndarray:
     """(N,) How much the picture changes, for good, between t-1 and t.
 
-    The smallest of four differences across that step. A flash is gone in t+4, or was not yet there in t-5; an object
-    that sweeps past is gone when both are asked.
+    The smallest of four differences across that step. A flash is gone at t+4, or was not yet there at t-5; an object
+    that sweeps past is gone if both are compared.
 
         t-5   .   .   .  t-1 | t   .   .   .  t+4
     """
     lags = dict(zip(LAGS, curves.lags, strict=True))
 
     def between(before: int, after: int) -> np.ndarray:
-        """Difference of frames t-before and t+after; infinite, so that it decides nothing, where one is missing."""
+        """Difference of frames t-before and t+after; infinite, so that the minimum ignores it, if one is missing."""
         difference = np.full(len(curves), np.inf, np.float32)
         known = lags[before + after][before + after :]
         difference[before : before + len(known)] = known
@@ -182,7 +182,7 @@ def cut_evidence(curves: ShotCurves) -> np.ndarray:
 
 
 def gradual_evidence(curves: ShotCurves) -> np.ndarray:
-    """(N,) How much the picture changes, slowly and for good, around t; 0 near the ends, where it cannot be known."""
+    """(N,) How much the picture changes, slowly and for good, around t; 0 near the ends, where it is unknown."""
     N = len(curves)
     evidence = np.zeros(N, np.float32)
     if N > 2 * EDGE:
@@ -196,10 +196,10 @@ def gradual_evidence(curves: ShotCurves) -> np.ndarray:
 def gradual_interval(curves: ShotCurves, t: int, cuts: Sequence[int] = ()) -> tuple[int, int]:
     """First frame after the old shot and first frame of the new one, of the gradual transition around t.
 
-    Where the luminance says when it begins or ends (`_light_edge`), it is believed: in a fade HOG, which does not care
-    for contrast, sees only the darkest part change. Otherwise: within a transition five frames make about as large a
-    difference of HOG everywhere; outside they make less. Where that lasts no longer than for a cut (which five such
-    differences span), it is one that stayed below the cut threshold.
+    If the luminance shows where it begins or ends (`_light_edge`), that is used: in a fade HOG, which is insensitive to
+    contrast, changes only in the darkest part. Otherwise: within a transition the five-frame HOG difference is about
+    equally large everywhere; outside it is smaller. If that lasts no longer than for a cut (which five such differences
+    span), it is a cut that stayed below the cut threshold.
     """
     change = np.append(curves.lags[LAGS.index(5)][2:], [0, 0])  # between t-3 and t+2
     near = slice(max(t - INTERVAL_PEAK, 0), t + INTERVAL_PEAK + 1)
@@ -214,14 +214,14 @@ def gradual_interval(curves: ShotCurves, t: int, cuts: Sequence[int] = ()) -> tu
     if end - start <= FADE_LEAST:
         return fade_interval(curves, start + int(curves.lags[0][start : end + 1].argmax()), cuts)
     begun, over = _light_edges(curves, t, cuts)
-    end -= 1  # change[t] is about the moment between t-1 and t
+    end -= 1  # change[t] is about the step between t-1 and t
     return min(start, t) if begun is None else begun, max(end, t) if over is None else over
 
 
 def fade_interval(curves: ShotCurves, t: int, cuts: Sequence[int] = ()) -> tuple[int, int]:
-    """The same of a cut at t that may be the darkest moment of a fade, where one picture's structure gives way.
+    """The same for a cut at t that may be the darkest moment of a fade, where one picture replaces the other.
 
-    A true cut is a jump of the luminance too. In a fade the luminance changes as much before it or after it.
+    A true cut is also a jump of the luminance. In a fade the luminance changes as much before it or after it.
     """
     begun, over = (t if edge is None else edge for edge in _light_edges(curves, t, cuts))
     if over - begun <= FADE_LEAST:
@@ -234,7 +234,7 @@ def fade_interval(curves: ShotCurves, t: int, cuts: Sequence[int] = ()) -> tuple
 
 
 def _light_edges(curves: ShotCurves, t: int, cuts: Sequence[int]) -> tuple[int | None, int | None]:
-    """First frame of the transition around t and first frame after it, as far as the luminance tells either."""
+    """First frame of the transition around t and first frame after it, as far as the luminance shows them."""
     first = max([t - FADE_REACH, 1, *(cut + 1 for cut in cuts if cut < t)])
     last = min([t + FADE_REACH, len(curves) - 1, *(cut - 1 for cut in cuts if cut > t)])
     begun = _light_edge(curves.luminance[first : t + 1][::-1], FADE_CONTRAST_START)
@@ -245,8 +245,8 @@ def _light_edges(curves: ShotCurves, t: int, cuts: Sequence[int]) -> tuple[int |
 def _light_edge(steps: np.ndarray, contrast: float) -> int | None:
     """How many luminance steps from here on belong to a transition, or None where it has no clear end.
 
-    While a picture fades or dissolves, the luminance moves at a steady rate; at the end the rate drops at once. What
-    stands still in between is the black (or white) in the middle.
+    While a picture fades or dissolves, the luminance changes at a steady rate; at the end the rate drops at once. A
+    still stretch in between is the black (or white) in the middle.
     """
     since = at = 0
     while at + 1 < len(steps):
@@ -280,7 +280,7 @@ def _activity(curves: ShotCurves) -> np.ndarray:
 
 
 def _strongest(transitions: list[Transition], min_shot: int) -> list[Transition]:
-    """Those that stand when a shot must have min_shot frames, the strongest first; in the order of the video."""
+    """The transitions to keep if a shot must have min_shot frames, preferring the strongest; in temporal order."""
     chosen: list[Transition] = []
     for new in sorted(transitions, key=lambda transition: -transition.score):
         if all(new.start - old.end >= min_shot or old.start - new.end >= min_shot for old in chosen):

@@ -1,8 +1,8 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped.
+"""Checkpoints: everything a run needs to resume exactly where it stopped.
 
     RUN/last.pt      the newest
     RUN/last-1.pt    the one before it, and so on: `checkpoint.keep` in all
-    RUN/best.pt      of the epoch with the best validation accuracy
+    RUN/best.pt      from the epoch with the best validation accuracy
 """
 
 import io
@@ -23,12 +23,13 @@ FORMAT = 3
 
 
 def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None:
-    """Write `parts` (state dicts and plain values) aside, then rename; `keep` - 1 older files stay beside `path`.
+    """Write `parts` (state dicts and plain values) to a temporary file, then rename it to `path`; `keep` - 1 older
+    checkpoints are kept next to it.
 
     Raises:
-        EruvError: it cannot be written (disk full, say). The checkpoints that were there are intact.
+        EruvError: it cannot be written (for example, the disk is full). Existing checkpoints are intact.
     """
-    # Through memory: torch's own writer ends the process, or says nothing of the cause, when a disk is full.
+    # Through memory: torch's own writer aborts the process, or hides the cause, when a disk is full.
     content = io.BytesIO()
     torch.save({"format": FORMAT, **parts}, content)
 
@@ -52,10 +53,10 @@ def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None
 
 
 def load_newest(path: Path) -> tuple[dict[str, Any], Path]:
-    """The newest checkpoint of `path`, `path`-1, … that is whole, and which one it is. Damaged ones are reported.
+    """The newest intact checkpoint of `path`, `path`-1, …, and its path. Damaged ones are reported.
 
     Raises:
-        EruvError: there is none, or none is whole.
+        EruvError: there is none, or none is intact.
     """
     found = checkpoints(path)
     if not found:
@@ -67,12 +68,12 @@ def load_newest(path: Path) -> tuple[dict[str, Any], Path]:
         except EruvError as error:
             if older is None:
                 raise
-            log.warning("%s; taking the one before it, %s", error, older.name)
+            log.warning("%s; using the one before it, %s", error, older.name)
     return state, candidate
 
 
 def checkpoints(path: Path) -> list[Path]:
-    """`path` and the older ones beside it, newest first."""
+    """`path` and the older checkpoints next to it, newest first."""
     older = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"),
                    key=lambda name: (len(name.stem), name.stem))
     return [name for name in (path, *older) if name.exists()]
@@ -82,11 +83,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what `save_checkpoint` wrote.
 
     Raises:
-        EruvError: there is no such file, it is damaged, or it is no checkpoint of this version.
+        EruvError: there is no such file, it is damaged, or it is not a checkpoint of this version.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            rotten = archive.testzip()  # torch reads flipped bits without a word
+            rotten = archive.testzip()  # torch reads flipped bits without an error
         if rotten:
             raise EruvError(f"{path}: damaged checkpoint (checksum of {rotten})")
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -96,7 +97,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise
     except (zipfile.BadZipFile, EOFError):
         raise EruvError(f"{path}: damaged checkpoint (truncated after {path.stat().st_size} bytes, or none)") from None
-    except (RuntimeError, ValueError, KeyError) as error:  # of torch's unpickler
+    except (RuntimeError, ValueError, KeyError) as error:  # from torch's unpickler
         raise EruvError(f"{path}: damaged checkpoint ({str(error).splitlines()[0]})") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise EruvError(f"{path}: not a checkpoint of this version (format {FORMAT}); start a new run")
@@ -104,12 +105,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _stand_back(newer: Path, older: Path) -> None:
-    """Let `newer` be found as `older`, and until it is replaced as `newer` too."""
+    """Make `newer` available as `older` too; it keeps its own name until it is replaced."""
     link = older.with_name(f".{older.name}.{os.getpid()}.aside")
     link.unlink(missing_ok=True)
     try:
         os.link(newer, link)
-    except OSError:  # a file system without hard links: for a moment there is no `newer`; load_newest copes with that
+    except OSError:  # a file system without hard links: for a moment `newer` is missing, which load_newest allows
         os.replace(newer, older)
     else:
         os.replace(link, older)

@@ -1,4 +1,4 @@
-"""How long the network waits for clips: on a GPU as the GPU sees it, which is busy while the host waits."""
+"""How long the network waits for clips. On a GPU this is the GPU's idle time: it may be busy while the host waits."""
 
 import time
 
@@ -6,9 +6,9 @@ import torch
 
 
 class StepClock:
-    """Times steps and the waits between them, without making the device wait.
+    """Times steps and the waits between them, without synchronising the device.
 
-    Before a batch is asked for: `waiting()`; when it has come: `working()`; now and then `lap()`.
+    Call `waiting()` before requesting a batch, `working()` when it has arrived, and `lap()` from time to time.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,7 +23,7 @@ class StepClock:
         self._mark()
 
     def _mark(self) -> None:
-        if self._on_gpu:  # reached when all work queued so far is done
+        if self._on_gpu:  # the event is reached when all work queued so far is done
             event = torch.cuda.Event(enable_timing=True)
             event.record()
             self._marks.append(event)
@@ -31,7 +31,7 @@ class StepClock:
             self._marks.append(time.perf_counter())
 
     def lap(self) -> tuple[float, float]:
-        """Seconds since the last lap, and the part of them spent waiting. On a GPU this waits until it is done."""
+        """Seconds since the last lap, and how many of them were spent waiting. This synchronises a GPU."""
         if self._on_gpu and self._marks:
             self._marks[-1].synchronize()
         pairs = zip(self._marks[::2], self._marks[1::2], strict=False)

@@ -1,7 +1,7 @@
-"""Configuration: what a YAML file and `key=value` words on the command line may say, and what holds when they do not.
+"""Configuration: the keys that a YAML file and `key=value` words on the command line may set, and their defaults.
 
-Every key is a field below. Values that the paper does not state come from the nearest code of its authors or are
-marked as ours.
+Every key is a field below. Values that the paper does not state come from VCOP's public code, on which ERUV's authors
+build, or are our choice; the comments say which.
 """
 
 import dataclasses
@@ -25,32 +25,32 @@ from eruv_dali.shots import RULES
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.video.frames import FRAME_SIZE
 
-# ERUV's relations stand at the top of a configuration, under a name that is older than its pretext.
+# ERUV's relations have a top-level key, for compatibility: it is older than the section `pretext`.
 ALIASES = {"relations": "pretext.relations"}
 
 
 @dataclass
 class DataConfig:
-    """Which videos, how they are prepared, and what a batch of them looks like."""
+    """Which videos, how they are prepared, and what a batch looks like."""
 
     dataset: str | None = None  # a prepared DATASET
     videos: list[str] = field(default_factory=list)  # or files and folders, prepared on the first run
     batch_size: int = 8  # samples (ERUV's are pairs); unstated in the paper, from VCOP's public code
     clip_length: int = 16
     crop: int = 112
-    frame_size: list[int] = field(default_factory=lambda: list(FRAME_SIZE))  # height, width that frames are resized to
+    frame_size: list[int] = field(default_factory=lambda: list(FRAME_SIZE))  # height, width of the resized frames
     trimmed: bool = False  # each video is one action: CV and CD drop out, CS means the same video
     pack: str = "jpeg"  # none, jpeg, raw
     rule: str = "robust"  # how shots are found
     threshold: float | None = None
     segment_length: int = SEGMENT_LENGTH
     min_length: int = MIN_LENGTH
-    val_fraction: float = 0.1  # share of the videos held out; unstated in the paper
+    val_fraction: float = 0.1  # share of the videos held out; unstated in the paper; our choice
     pairs_per_epoch: int | None = None  # samples; by default one for each segment
     val_pairs: int | None = None  # samples; by default one for each held-out segment, at least 30 for each kind
     mean: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     std: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0])
-    threads: int | None = None  # by default one a core
+    threads: int | None = None  # by default one per core
 
     @property
     def height_and_width(self) -> tuple[int, int]:
@@ -75,7 +75,7 @@ class Config:
     """Everything that decides a pre-training run."""
 
     data: DataConfig = field(default_factory=DataConfig)
-    pretext: PretextOptions = field(default_factory=Eruv.Options)  # its name, and its own options
+    pretext: PretextOptions = field(default_factory=Eruv.Options)  # its name and options
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -112,7 +112,7 @@ class Config:
         pretext.check(Setting(data.clip_length, data.crop, frame_size, self.seed, data.trimmed), self.pretext)
         if data.pairs_per_epoch is not None and data.batch_size > data.pairs_per_epoch:
             raise EruvError(f"data.batch_size = {data.batch_size} can never be filled: data.pairs_per_epoch is "
-                            f"{data.pairs_per_epoch}; lower the one or raise the other")
+                            f"{data.pairs_per_epoch}; lower the former or raise the latter")
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key."""
@@ -138,7 +138,7 @@ def load_config(file: str | Path | None = None, overrides: typing.Sequence[str] 
         except yaml.YAMLError as error:
             raise EruvError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
         if not isinstance(tree, dict):
-            raise EruvError(f"{file}: a configuration is keys and values, this is {tree!r}")
+            raise EruvError(f"{file}: a configuration must be a mapping of keys to values, not {tree!r}")
     flat = dict(_flatten(tree))
     for word in overrides:
         key, equals, value = word.partition("=")
@@ -146,13 +146,13 @@ def load_config(file: str | Path | None = None, overrides: typing.Sequence[str] 
             raise EruvError(f"{word!r} is not of the form key=value, such as optim.epochs=3")
         flat[key] = _parse(value)
     flat.update(known)
-    if "pretext" in flat:  # `pretext: vcop` for `pretext: {name: vcop}`
+    if "pretext" in flat:  # `pretext: vcop` is short for `pretext: {name: vcop}`
         flat["pretext.name"] = flat.pop("pretext")
     return _build(flat)
 
 
 def dump_config(config: Config) -> str:
-    """The whole configuration as YAML, every key spelt out."""
+    """The whole configuration as YAML, with every key."""
     tree = dataclasses.asdict(config)
     for alias, key in ALIASES.items():
         section, _, name = key.partition(".")
@@ -172,7 +172,7 @@ def _parse(text: str) -> Any:
     except yaml.YAMLError:
         return text
     if isinstance(value, str) and "," in value:
-        return [yaml.safe_load(part) for part in value.split(",")]  # relations=CS,CV for relations=[CS,CV]
+        return [yaml.safe_load(part) for part in value.split(",")]  # relations=CS,CV is short for relations=[CS,CV]
     return value
 
 
@@ -205,7 +205,7 @@ def _build(flat: dict[str, Any]) -> Config:
 
 
 def _fields(pretext: type[PretextOptions]) -> dict[str, Any]:
-    """Every dotted key and its type, with the options of this pretext."""
+    """Every dotted key and its type, including the options of this pretext."""
     found = {}
     for name, kind in {**typing.get_type_hints(Config), "pretext": pretext}.items():
         if dataclasses.is_dataclass(kind):
@@ -221,7 +221,7 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
     for option in options:
         if option is type(None) and value is None:
             return None
-        if option is float and type(value) in (int, float, str):  # YAML 1.1 takes 1e-3 for a word
+        if option is float and type(value) in (int, float, str):  # YAML 1.1 reads 1e-3 as a string
             try:
                 return float(value)
             except ValueError:

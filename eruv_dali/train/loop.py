@@ -1,8 +1,9 @@
-"""The training loop: whatever a task is, its epochs, checkpoints, exact resumption, stop signals and report.
+"""The training loop, for any task: epochs, checkpoints, exact resumption, stop signals and report.
 
     Trainer(task, …).train()  ──►  RUN: metrics.jsonl, TensorBoard events, last.pt; the task keeps its best epoch
 
-The whole state of a run is its step: the loader's position, the schedule and dropout follow from it.
+Besides weights and optimiser, the state of a run is its step: the loader's position, the schedule and dropout follow
+from it.
 """
 
 import contextlib
@@ -31,10 +32,10 @@ from eruv_dali.train.task import Task
 
 
 def refuse_run(out: Path, resume: bool) -> None:
-    """Refuse to begin a run where there is one already.
+    """Refuse to start a run in a folder that already holds one.
 
     Raises:
-        EruvError: `out` holds a run, and it is not to be resumed.
+        EruvError: `out` holds a run, and `resume` is not set.
     """
     if not resume and checkpoints(out / "last.pt"):
         raise EruvError(f"{out}: holds a run already; go on with it by resume=True (--resume), or name another folder")
@@ -45,21 +46,21 @@ class Trainer:
 
     Args:
         task: what is trained.
-        optim, checkpoint, log: how. `optim.lr` is for one process: with several it is multiplied as `optim.lr_rule`
-            says.
+        optim, checkpoint, log: sections of the configuration. `optim.lr` is for one process: with several it is
+            multiplied according to `optim.lr_rule`.
         out: the RUN folder.
         seed: of dropout.
-        device, precision: where, and in what numbers, the network computes.
+        device, precision: where, and in which dtype, the network computes.
         processes: this process among those that train together; only the first writes.
-        resume: go on from the newest whole checkpoint in `out`, if there is one, bit for bit.
+        resume: continue from the newest intact checkpoint in `out`, if there is one, bit for bit.
 
     Attributes:
         result: `task.result` of the best epoch.
 
     Raises:
-        EruvError: the checkpoint is of another run, the loss is no longer a finite number, a checkpoint cannot be
+        EruvError: the checkpoint belongs to another run, the loss is not a finite number, a checkpoint cannot be
             written.
-        Stopped: SIGINT or SIGTERM came, and the run was saved.
+        Stopped: SIGINT or SIGTERM was received, and the run was saved.
     """
 
     def __init__(
@@ -77,12 +78,12 @@ class Trainer:
         self.schedule = build_schedule(self.step_by.optimizer, optim, self.total_steps)
         self.agreement = Agreement(processes)
         self.step = 0  # steps done
-        self.validated = 0  # after so many steps the last validation took place
+        self.validated = 0  # steps done at the last validation
         self.best: list[float] | None = None
         self.result: dict[str, Any] = {}
         self.at_chance: dict[str, int] = {}
-        self.interval = task.scores(device)  # of the steps since the last line of metrics.jsonl
-        self.unchecked: list[tuple[torch.Tensor, Any]] = []  # losses nobody has looked at, and what tells their batches
+        self.interval = task.scores(device)  # over the steps since the last line of metrics.jsonl
+        self.unchecked: list[tuple[torch.Tensor, Any]] = []  # losses not yet checked, and the info of their batches
         self.clock, self.seconds, self.waited, self.clips = StepClock(device), 0.0, 0.0, 0
         self.saved_at = time.monotonic()
         self.signals = StopSignals()
@@ -96,7 +97,7 @@ class Trainer:
                 self._train(None)
                 return self.result
             self.out.mkdir(parents=True, exist_ok=True)
-            for aside in self.out.glob(".*.aside"):  # of a process killed while it wrote
+            for aside in self.out.glob(".*.aside"):  # left by a process that was killed while writing
                 aside.unlink()
             report = Report(self.out, self.total_steps, self.step, tensorboard=self.log.tensorboard,
                             at_chance=self.at_chance)
@@ -111,7 +112,7 @@ class Trainer:
     def _headline(self) -> str:
         precision = str(self.step_by.precision).removeprefix("torch.")
         several = f" on each of {self.processes.world} processes" if self.processes.world > 1 else ""
-        begun = f", going on after {self.step}" if self.step else ""
+        begun = f", resuming after {self.step}" if self.step else ""
         return (f"{self.task.program} {self.task.headline()}, {self.total_steps} steps of "
                 f"{self.task.loader.batch_size}{several}{begun}, {self.device.type}, {precision}")
 
@@ -126,7 +127,7 @@ class Trainer:
             self._save()
 
     def _validation_due(self) -> bool:
-        """At the end of each epoch, and of the run."""
+        """True at the end of each epoch, and of the run."""
         ended = self.step % self.epoch_steps == 0 or self.step == self.total_steps
         return ended and self.step > self.validated
 
@@ -138,7 +139,7 @@ class Trainer:
         loader.load_state_dict({"epoch": epoch, "position": within * together})
         batches = iter(loader)
         self.net.train()
-        self.clock.lap()  # whatever came between is not training
+        self.clock.lap()  # time since the last epoch is not training
         while True:
             self.clock.waiting()
             batch = next(batches)
@@ -179,7 +180,7 @@ class Trainer:
         self.seconds, self.waited, self.clips = 0.0, 0.0, 0
 
     def _check_losses(self) -> None:
-        """Stop where a loss is not a finite number, before weights spoilt by it are saved."""
+        """Stop if a loss is not a finite number, before the weights it has spoilt are saved."""
         if not self.unchecked:
             return
         losses = torch.stack([loss for loss, _ in self.unchecked]).tolist()
@@ -191,7 +192,7 @@ class Trainer:
                 write_text(file, json.dumps({"step": first + number + 1, "loss": str(loss), "samples": samples},
                                             indent=1))
                 raise EruvError(f"loss is {loss} at step {first + number + 1}; its batch is described in {file}; lower "
-                                f"the learning rate ({self.optim.lr}), and go on from the last checkpoint in a new run")
+                                f"the learning rate ({self.optim.lr}), and start a new run from the last checkpoint")
         self.unchecked = []
 
     @torch.no_grad()
@@ -206,7 +207,7 @@ class Trainer:
         self.validated = self.step
         if report and val:
             report.validation({"epoch": epoch, "step": self.step, "val": val}, self.task.advice)
-        # Where nothing is held out, the last epoch is the best.
+        # If nothing is held out, the last epoch counts as the best.
         if val or self.step == self.total_steps:
             rank = self.task.rank(val) if val else [float(epoch)]
             if self.best is None or rank > self.best:
@@ -215,7 +216,7 @@ class Trainer:
                     self.task.save_best(self.out, val, epoch)
 
     def _pause(self) -> None:
-        """Between batches of a validation. Several processes agree at a step."""
+        """Called between batches of a validation. Several processes agree to stop only at a step."""
         if self.processes.world == 1:
             self._stop_if_asked()
 
@@ -227,11 +228,11 @@ class Trainer:
         number = self.signals.received or signal.SIGTERM
         name = signal.Signals(number).name
         start = "python" if self.processes.world == 1 else "torchrun …"
-        raise Stopped(f"{name}: saved after step {self.step} of {self.total_steps}; go on with: "
+        raise Stopped(f"{name}: saved after step {self.step} of {self.total_steps}; continue with: "
                       f"{start} -m eruv_dali.{self.task.program} --out {self.out} --resume", number)
 
     def _gather_interval(self) -> None:
-        """Hand what all processes counted since the last logging step to the first, which saves it."""
+        """Add what all processes counted since the last logging step to the first process's scores, which it saves."""
         self.interval.add_up(self.processes)
         if not self.processes.first:
             self.interval = self.task.scores(self.device)
@@ -251,7 +252,7 @@ class Trainer:
         }, keep=self.checkpoint.keep)
 
     def _load(self, state: dict[str, Any], file: Path) -> None:
-        """Go on from a checkpoint, if it is of the run that the task describes."""
+        """Continue from a checkpoint, if it belongs to the run that the task describes."""
         before, now = state["fingerprint"], self.task.fingerprint
         for key in before | now:
             if key not in self.task.free and now.get(key) != before.get(key):
@@ -267,7 +268,7 @@ class Trainer:
         self.step_by.scaler.load_state_dict(state["scaler"])
         self.step, self.validated, self.best = state["step"], state["validated"], state["best"]
         self.result, self.at_chance = state["result"], state["at_chance"]
-        if self.processes.first:  # the others' counts are in it
+        if self.processes.first:  # includes the other processes' counts
             self.interval.load_state_dict(state["interval"])
 
     def _samples_a_step(self) -> int:
@@ -281,7 +282,7 @@ def _short(value: Any) -> str:
 
 @contextlib.contextmanager
 def disk_errors_named(out: Path) -> Iterator[None]:
-    """A file that cannot be written is one line."""
+    """Report a file that cannot be written in one line."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Several training processes: who they are, what they tell each other. Alone, each function is a plain no-op.
+"""Several training processes: ranks and communication. With one process, each function is a no-op.
 
-`torchrun` starts the processes and tells each its place in the environment. GPUs talk through NCCL, CPUs through gloo.
+`torchrun` starts the processes and sets each one's rank in the environment. GPUs communicate by NCCL, CPUs by gloo.
 """
 
 import os
@@ -22,9 +22,9 @@ class Processes:
     """This process among those that train together.
 
     Attributes:
-        rank: its number; number 0 alone writes files and speaks to people.
+        rank: its number; only process 0 writes files and prints.
         world: how many there are, on all machines; `local_rank`, `local_world`: the same on this machine.
-        restarts: how often torchrun has started them all anew.
+        restarts: how often torchrun has restarted them all.
     """
 
     rank: int = 0
@@ -42,7 +42,7 @@ ALONE = Processes()
 
 
 def from_environment() -> Processes:
-    """What torchrun says of this process; one process alone where it says nothing."""
+    """This process as torchrun's environment describes it; a single process if torchrun did not start it."""
     names = {"rank": "RANK", "world": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_world": "LOCAL_WORLD_SIZE",
              "restarts": "TORCHELASTIC_RESTART_COUNT"}
     if "TORCHELASTIC_RUN_ID" not in os.environ:
@@ -51,7 +51,7 @@ def from_environment() -> Processes:
 
 
 def join(processes: Processes, device: torch.device) -> None:
-    """Meet the other processes. On a GPU each takes that of its number on its machine."""
+    """Connect to the other processes. On GPUs, each takes the one with its local rank."""
     if device.type == "cuda":
         torch.cuda.set_device(processes.local_rank)
     if processes.world > 1 and not dist.is_initialized():
@@ -60,7 +60,7 @@ def join(processes: Processes, device: torch.device) -> None:
 
 
 def first_alone(processes: Processes, work: Callable[[], str]) -> str:
-    """Let the first process do `work` and give its answer to all, however long it takes. Before `join`."""
+    """Run `work` in the first process only, and return its result in all, however long it takes. Call before `join`."""
     if processes.world == 1:
         return work()
     store = _store(processes.restarts)
@@ -72,7 +72,7 @@ def first_alone(processes: Processes, work: Callable[[], str]) -> str:
 
 @cache
 def _store(restarts: int) -> dist.Store:
-    """Where torchrun lets the processes leave notes for each other. Those of before a restart are still in it."""
+    """torchrun's key-value store, shared by the processes. Entries from before a restart are still in it."""
     return dist.PrefixStore(f"eruv_dali/{restarts}", next(rendezvous("env://"))[0])
 
 
@@ -84,10 +84,10 @@ def add_up(processes: Processes, *tensors: torch.Tensor) -> None:
 
 
 class Agreement:
-    """Whether any process wants to stop: told by all to all at every step, learnt one step later.
+    """Whether any process wants to stop: an all-reduce at every step, whose result is known one step later.
 
-    The answer is on its way while the step runs, through gloo, so neither host nor GPU waits for it; and since all
-    learn it at the same step, they stop at the same step.
+    The all-reduce runs through gloo during the step, so neither host nor GPU waits for it; and since all processes get
+    the result at the same step, they stop at the same step.
     """
 
     def __init__(self, processes: Processes) -> None:
@@ -96,7 +96,8 @@ class Agreement:
         self._told: dist.Work | None = None
 
     def reached(self, wish: bool) -> bool:
-        """Tell this process's wish; True once any process wished it, before this call or (alone) at it."""
+        """Announce whether this process wants to stop; True once any process did so in an earlier call, or, if there is
+        only one process, in this one."""
         if self._group is None:
             return wish
         if self._told is not None:
@@ -108,7 +109,7 @@ class Agreement:
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum over all processes; so is its gradient, for every process's loss depends on every summand."""
+    """The sum over all processes. Its gradient is summed too, because every process's loss depends on every summand."""
 
     @staticmethod
     def forward(ctx, x: torch.Tensor) -> torch.Tensor:
@@ -124,7 +125,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class HostSyncBatchNorm3d(nn.BatchNorm3d):
-    """BatchNorm3d over the batches of all processes, on CPUs, where torch.nn.SyncBatchNorm refuses to work."""
+    """BatchNorm3d over the batches of all processes, on CPUs, which torch.nn.SyncBatchNorm does not support."""
 
     def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         if not self.training:
@@ -148,7 +149,7 @@ class HostSyncBatchNorm3d(nn.BatchNorm3d):
 
 
 def synchronise_batchnorm(net: nn.Module, device: torch.device) -> nn.Module:
-    """`net` with its BatchNorm taking mean and variance over the batches of all processes; keys stay the same."""
+    """`net` with BatchNorm that computes mean and variance over the batches of all processes; keys stay the same."""
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(net)
     for module in net.modules():

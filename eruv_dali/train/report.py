@@ -1,4 +1,4 @@
-"""What a person sees of a run, and what is written down: the progress line, warnings, metrics.jsonl, TensorBoard."""
+"""What a run prints and records: the progress line, warnings, metrics.jsonl, TensorBoard events."""
 
 import json
 import math
@@ -13,21 +13,22 @@ from eruv_dali.device import cores
 from eruv_dali.files import write_text
 from eruv_dali.loader.epochs import EpochLoader
 
-MOST_WAIT = 0.2  # share of the time spent waiting for clips, above which the cause is named
-WAITING_LINES = 3  # … in so many logging steps in a row
-EPOCHS_AT_CHANCE = 10  # validations in a row that find a kind no better than guessed, before that is said
+MOST_WAIT = 0.2  # if a larger share of the time is spent waiting for clips, warn and name the cause
+WAITING_LINES = 3  # … in this number of logging steps in a row
+EPOCHS_AT_CHANCE = 10  # warn after this number of validations in a row with a kind no better than chance
 
 
 class Report:
     """Reports on the run in folder `out`; only the first of several processes has one.
 
-    Enter it for the progress line. `steps` takes the figures of a logging step, `validation` those of an epoch.
+    Use it as a context manager, which shows the progress line. `steps` takes the figures of a logging step,
+    `validation` those of an epoch.
 
     Args:
         out: the RUN folder.
         total_steps: of the whole run; `step` are done.
-        tensorboard: write its events too, where it is installed (the extra `log`).
-        at_chance: for each kind, how many validations in a row have found it at chance; belongs into a checkpoint.
+        tensorboard: also write TensorBoard events, if it is installed (the extra `log`).
+        at_chance: for each kind, how many validations in a row found it at chance; to be saved in checkpoints.
     """
 
     def __init__(self, out: Path, total_steps: int, step: int, *, tensorboard: bool, at_chance: dict[str, int]) -> None:
@@ -54,7 +55,7 @@ class Report:
         self._progress.console.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
     def status(self, text: str) -> None:
-        """Show what is being done other than training."""
+        """Show what is being done when it is not training."""
         self._progress.update(self._task, state=text)
 
     def steps(self, figures: dict[str, Any], loader: EpochLoader) -> None:
@@ -70,13 +71,13 @@ class Report:
                               description=f"epoch {figures['epoch']}")
         self._waiting_lines = self._waiting_lines + 1 if figures["data_wait"] > MOST_WAIT else 0
         if self._waiting_lines == WAITING_LINES:
-            self.warn(f"{figures['data_wait']:.0%} of the time goes into waiting for clips: {_cause_of_wait(loader)}")
+            self.warn(f"{figures['data_wait']:.0%} of the time is spent waiting for clips: {_cause_of_wait(loader)}")
 
     def validation(self, figures: dict[str, Any], advice: Callable[[str], str]) -> None:
         """Figures of a validation: epoch, step, and under "val" accuracy, loss and the rest.
 
-        Where "per_…" and "confusion" are among them, a kind that is never named better than by guessing is warned of,
-        with `advice`.
+        If they include "per_…" and "confusion", warn of a kind that is never recognised better than by chance, with
+        `advice`.
         """
         self._write(figures)
         val = figures["val"]
@@ -89,16 +90,16 @@ class Report:
             guessed = chance + 2 * math.sqrt(chance * (1 - chance) / sum(row))  # two standard deviations above chance
             self.at_chance[name] = self.at_chance.get(name, 0) + 1 if accuracy <= guessed else 0
             if self.at_chance[name] == EPOCHS_AT_CHANCE:
-                self.warn(f"after {EPOCHS_AT_CHANCE} validations {name} is still named no better than by guessing "
+                self.warn(f"after {EPOCHS_AT_CHANCE} validations {name} is still recognised no better than by chance "
                           f"({accuracy:.1%}, chance {chance:.1%}): {advice(name)}")
 
     def forget_after(self, step: int, validated: int) -> None:
-        """Drop the lines that a run killed after its last checkpoint wrote; they will come again."""
+        """Drop the lines that a killed run wrote after its last checkpoint; they will be written again."""
         kept = []
         for line in self._file.read_text().splitlines() if self._file.exists() else ():
             try:
                 figures = json.loads(line)
-            except json.JSONDecodeError:  # the line it was writing when it was killed
+            except json.JSONDecodeError:  # the line that was being written when the run was killed
                 continue
             if figures["step"] <= (validated if "val" in figures else step):
                 kept.append(line + "\n")
@@ -116,7 +117,7 @@ class Report:
 
 
 def _per_kind(val: dict[str, Any]) -> dict[str, float | None]:
-    """The accuracy of each kind, where there are kinds ("per_relation", "per_order", …)."""
+    """The accuracy of each kind, if there are kinds ("per_relation", "per_order", …)."""
     return next((value for key, value in val.items() if key.startswith("per_")), {})
 
 
@@ -129,7 +130,7 @@ def _tensorboard(out: Path, step: int):
 
 
 def _cause_of_wait(loader: EpochLoader) -> str:
-    """What holds the loader up, as far as its settings tell, and what to do."""
+    """What slows the loader down, as far as its settings tell, and what to do."""
     pack = loader.videos.pack
     if pack == "none":
         return "every clip is decoded from the original videos; prepare with --pack jpeg, which decodes them once"
@@ -137,4 +138,4 @@ def _cause_of_wait(loader: EpochLoader) -> str:
         return f"the loader decodes on {loader.threads} of {cores()} cores; raise data.threads"
     if pack == "jpeg" and loader.device == "cpu":
         return "decoding JPEGs takes all cores; prepare with --pack raw, which needs no decoding"
-    return "the pack is read too slowly; put the DATASET on a faster disk, or in one that memory can hold"
+    return "the pack is read too slowly; put the DATASET on a faster disk, or make it small enough to fit in memory"

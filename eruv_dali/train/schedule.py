@@ -1,4 +1,4 @@
-"""The learning rate: how it grows with the number of processes, and how it falls over a run."""
+"""The learning rate: how it scales with the number of processes, and how it changes over a run."""
 
 import math
 
@@ -6,14 +6,14 @@ import torch
 
 from eruv_dali.train.settings import OptimConfig
 
-WARMUP = 0.05  # share of the steps in which a cosine schedule rises
+WARMUP = 0.05  # share of the steps in which a cosine schedule warms up
 
 
 def scaled(lr: float, processes: int, rule: str) -> float:
-    """`lr` of one process for several, each with a batch of its own.
+    """The learning rate for several processes, each with its own batch, from `lr` for one process.
 
-    "linear": times their number (Goyal et al. 2017: k times the batch, k times the step); "sqrt": times its square
-    root, kinder to Adam; "none": as it is.
+    "linear": times their number (Goyal et al. 2017: k times the batch, k times the learning rate); "sqrt": times its
+    square root, better suited to Adam; "none": unchanged.
     """
     return lr * {"linear": processes, "sqrt": math.sqrt(processes), "none": 1}[rule]
 

@@ -1,4 +1,4 @@
-"""Scores of a network that names kinds: accuracy overall and for each kind, and the loss (the paper's Table I)."""
+"""Scores of a network that classifies kinds: accuracy overall and for each kind, and the loss (the paper's Table I)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,11 @@ from eruv_dali.train.processes import Processes, add_up
 
 
 class KindScores:
-    """Counts of right and wrong answers, and the loss, over any number of batches, without a synchronisation a batch.
+    """Counts of right and wrong predictions, and the loss, over any number of batches, without a synchronisation per
+    batch.
 
     Attributes:
-        confusion: (R, R) int64, row: the true kind, column: the network's answer; on `device`.
+        confusion: (R, R) int64, row: the true kind, column: the predicted kind; on `device`.
         loss_sum: float64, the sum of the loss over all samples; on `device`.
     """
 
@@ -28,7 +29,7 @@ class KindScores:
         self.loss_sum += loss.double() * len(target_B)
 
     def add_up(self, processes: Processes) -> None:
-        """Take in what all other processes counted."""
+        """Add what all other processes counted."""
         add_up(processes, self.confusion, self.loss_sum)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -45,7 +46,7 @@ class KindScores:
 
     @property
     def accuracy(self) -> float:
-        """Fraction of samples named right; 0 where none was counted."""
+        """Fraction of samples predicted right; 0 if none was counted."""
         return int(self.confusion.diagonal().sum()) / max(1, self.count)
 
     @property
@@ -55,7 +56,7 @@ class KindScores:
 
     @property
     def per_kind(self) -> dict[str, float | None]:
-        """Fraction named right of each kind; None where none was asked."""
+        """Fraction predicted right of each kind; None if it has no samples."""
         asked, right = self.confusion.sum(1).tolist(), self.confusion.diagonal().tolist()
         return {name: r / a if a else None for name, a, r in zip(self.kinds, asked, right, strict=True)}
 

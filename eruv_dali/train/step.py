@@ -1,6 +1,6 @@
-"""One step of training: a batch through the network, forwards, backwards, update.
+"""One training step: a batch through the network, forward, backward, update.
 
-Nothing in it waits for the device: losses and answers stay there until somebody looks at them.
+Nothing in it synchronises the device: losses and outputs stay there until they are read.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """float32, bfloat16 or float16 by name; "auto" is float32 on a CPU, bfloat16 on a GPU that has it, else float16."""
+    """float32, bfloat16 or float16 by name; "auto": float32 on a CPU, bfloat16 on a GPU with support, else float16."""
     if name != "auto":
         if device.type == "cpu" and name != "float32":
             log.warning("%s on a CPU: PyTorch 2.13 was seen to make gradients of small convolutions NaN there; float32 "
@@ -32,22 +32,22 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 class TrainStep:
-    """Trains `net` by one batch a call.
+    """Trains `net` on one batch per call.
 
-    Weights lie channels last (channels_last_3d); convolutions run in `precision` under autocast, with loss scaling for
-    float16; `optim.compile` compiles the network, and falls back, saying so, where that fails.
+    Weights are channels last (channels_last_3d); convolutions run in `precision` under autocast, with loss scaling for
+    float16; `optim.compile` compiles the network; if that fails, it logs a warning and runs uncompiled.
 
     Args:
-        net: any network from a batch's clips to an output. It keeps the weights: `net.state_dict()` is the model.
+        net: any network from a batch's clips to an output. It is trained in place: `net.state_dict()` is the model.
         optim: optimiser, learning rate (already scaled for the number of processes), and the rest.
-        device: where `net` shall be.
+        device: where `net` is moved to.
         precision: of the convolutions.
         loss: (output, target) → mean loss of the batch.
         processes: whose gradients are averaged.
-        seed: dropout of a step depends on it, the step's number and the process, and on nothing before.
+        seed: dropout of a step depends only on it, the step's number and the process.
 
     Attributes:
-        optimizer, scaler: their states belong into a checkpoint.
+        optimizer, scaler: to be saved in checkpoints.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class TrainStep:
             self._forward, self._rehearsed = torch.compile(self._forward), False
 
     def __call__(self, clips: torch.Tensor, target: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Train by a batch.
+        """Train on a batch.
 
         Args:
-            clips: what `net` takes, on `device`; (B, K, 3, T, H, W) for PretextNet.
+            clips: the input of `net`, on `device`; (B, K, 3, T, H, W) for PretextNet.
             target: what its output is compared with, on `device`.
             number: of the step in the run.
 
@@ -98,7 +98,7 @@ class TrainStep:
 
     @torch.no_grad()
     def answer(self, clips: torch.Tensor) -> torch.Tensor:
-        """Output, float32, of the network as it stands, nothing learnt. For `net.eval()`."""
+        """The network's output, float32, without training. For `net.eval()`."""
         with self._autocast():
             return self.net(clips).float()
 
@@ -111,12 +111,12 @@ class TrainStep:
         return output, self._judge(output, target)
 
     def _rehearse(self, clips: torch.Tensor, target: torch.Tensor) -> None:
-        """Compile, by a step that changes nothing; go on without where the compiler fails."""
+        """Compile the network by a step that updates nothing; run it uncompiled if the compiler fails."""
         self._rehearsed = True
         buffers = {name: value.clone() for name, value in self.net.named_buffers()}
         try:
             self._loss(clips, target)[1].backward()
-        except Exception as error:  # compilers fail in many ways of their own: no Triton, no g++, an unknown operator
+        except Exception as error:  # compilers fail in many ways: no Triton, no g++, an unknown operator
             cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
             log.warning("optim.compile: torch.compile failed, the network runs uncompiled (%s)", cause)
             self._forward = self._plain

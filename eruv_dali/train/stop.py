@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM ask a run to stop; it finishes its step, saves, and says how to go on."""
+"""Ctrl-C and SIGTERM ask a run to stop; it finishes its step, saves, and prints how to continue."""
 
 import signal
 import threading
 
 
 class StopSignals:
-    """While it is entered, the first SIGINT or SIGTERM is only noted; a second one acts at once, as ever.
+    """Inside this context, the first SIGINT or SIGTERM is only recorded; a second one acts at once, as usual.
 
     Attributes:
         received: the signal's number, or None.
@@ -16,7 +16,7 @@ class StopSignals:
         self._before: dict = {}
 
     def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is not threading.main_thread():  # Python gives signals to the main thread alone
+        if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread only
             return self
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
@@ -35,7 +35,7 @@ class StopSignals:
 
 
 class Stopped(Exception):
-    """The run was asked to stop, and has saved. `signal` is the signal's number; the message says how to go on."""
+    """The run was asked to stop, and has saved. `signal` is the signal's number; the message says how to continue."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)

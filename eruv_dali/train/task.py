@@ -1,4 +1,4 @@
-"""What the training loop is told of that which is trained: a task. pretrain and finetune each have one."""
+"""A task: what the training loop needs to know about what it trains. pretrain and finetune each have one."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,13 +12,13 @@ from eruv_dali.train.step import TrainStep
 
 
 class Scores(Protocol):
-    """What is counted over batches. Kept on the device: nothing waits for it until its figures are asked for."""
+    """Counts over batches. Kept on the device, which is not synchronised until the figures are read."""
 
     def add(self, output: torch.Tensor, target: torch.Tensor, loss: torch.Tensor) -> None:
         """Count a batch; `loss` is its mean."""
 
     def add_up(self, processes: Processes) -> None:
-        """Take in what all other processes counted."""
+        """Add what all other processes counted."""
 
     def figures(self) -> dict[str, Any]:
         """Figures of a logging step, "loss" among them."""
@@ -33,10 +33,10 @@ class Task(Protocol):
 
     Attributes:
         program: the program that trains it, for messages ("pretrain").
-        net: what a batch's clips go into; its `state_dict` is what checkpoints hold.
-        loader: of the training batches. An epoch has as many for every process.
-        fingerprint: what decides the run, by name. A checkpoint of another fingerprint is not resumed, but for the keys
-            in `free`.
+        net: takes a batch's clips; checkpoints hold its `state_dict`.
+        loader: of the training batches. An epoch has the same number for every process.
+        fingerprint: the settings that determine the run, by name. A checkpoint with another fingerprint is not resumed,
+            except for differences in the keys `free`.
         free: keys of the fingerprint that may differ between a run's start and its resumption.
     """
 
@@ -51,10 +51,10 @@ class Task(Protocol):
     def loader(self) -> EpochLoader: ...
 
     def headline(self) -> str:
-        """What is trained, in some words."""
+        """What is trained, in a few words."""
 
     def warnings(self) -> list[str]:
-        """What a person should know before it begins."""
+        """Warnings to show before training starts."""
 
     def target(self, batch: Any) -> torch.Tensor:
         """What the net's output for `batch.clips` is compared with."""
@@ -63,25 +63,25 @@ class Task(Protocol):
         """Mean loss of a batch."""
 
     def scores(self, device: torch.device) -> Scores:
-        """Nothing counted yet."""
+        """Scores with nothing counted yet."""
 
     def validate(self, step: TrainStep, processes: Processes, pause: Any) -> dict[str, Any]:
-        """Figures of the held-out part, "loss" among them, the same in every process; empty where there is none.
+        """Figures of the held-out part, including "loss", the same in every process; empty if nothing is held out.
 
         `pause()` is called between batches, and may end the run.
         """
 
     def rank(self, val: dict[str, Any]) -> list[float]:
-        """By what the best epoch is found; the higher, the better."""
+        """The key by which the best epoch is chosen; higher is better."""
 
     def result(self, val: dict[str, Any], epoch: int, step: int) -> dict[str, Any]:
-        """What is known of the best epoch, for the end of the run and its checkpoints."""
+        """The result of the best epoch, for the end of the run and its checkpoints."""
 
     def save_best(self, out: Path, val: dict[str, Any], epoch: int) -> None:
         """Keep the network of the best epoch so far."""
 
     def advice(self, kind: str) -> str:
-        """What may help where a kind is named no better than by guessing."""
+        """What may help if a kind is recognised no better than by chance."""
 
     def describe(self, info: list) -> list[dict[str, Any]]:
-        """A batch's `info` in words, for the record of one that spoilt the loss."""
+        """A batch's `info` as plain values, for the record of a batch whose loss was not finite."""

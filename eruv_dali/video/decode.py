@@ -1,7 +1,7 @@
-"""Decode: every frame of a video, once, in display order, as RGB pictures of the sizes asked for.
+"""Decode: every frame of a video, once, in display order, as RGB pictures of the requested sizes.
 
-Frame n of a video is the n-th picture shown, counting from 0, whatever the time stamps say; every other module counts
-the same way. Pictures stand upright: a rotation that the file asks players for (phone videos) is applied.
+Frame n of a video is the n-th frame shown, counting from 0, regardless of time stamps; every other module counts
+the same way. Pictures are upright: a rotation in the file's metadata (phone videos) is applied.
 """
 
 import logging
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 def decode_pictures(
     path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str = "cpu", threads: int = 1
 ) -> Iterator[Chunk]:
-    """Decode every frame of a video, in chunks, each frame scaled to every one of `sizes` (height, width).
+    """Decode every frame of a video, in chunks, each frame resized to each of `sizes` (height, width).
 
-    On a GPU the frames come from NVDEC where it knows the codec and from PyAV otherwise.
+    On a GPU the frames come from NVDEC if it supports the codec and from PyAV otherwise.
 
     Raises:
-        UnusableVideo: no frame can be had from the file.
-        DamagedVideo: decoding broke off after some good frames; raised after the last of them was yielded.
+        UnusableVideo: no frame can be decoded from the file.
+        DamagedVideo: decoding failed after some good frames; raised after the last of them was yielded.
     """
     done = 0
     if device == "gpu":

@@ -1,8 +1,8 @@
-"""Decode whole videos through DALI: on a GPU by NVDEC, several runs of frames side by side.
+"""Decode whole videos through DALI: on a GPU by NVDEC, several runs of frames in parallel.
 
-A video is cut at key frames into runs, each remuxed in memory (`slices`), because DALI's decoder wants small streams
-and an H200 has seven decoding engines to keep busy. What DALI cannot decode rightly is left to PyAV: unknown codecs,
-files whose packets do not tell the order of the pictures, pictures to be turned, and streams that break in the middle.
+A video is cut at key frames into runs, each remuxed in memory (`slices`), because DALI's decoder needs small streams
+and an H200 has seven decoding engines to keep busy. PyAV decodes what DALI cannot decode correctly: unknown codecs,
+files whose packets do not give the display order, rotated videos, and streams that are damaged in the middle.
 """
 
 import functools
@@ -25,7 +25,7 @@ RUN_BYTES = 512 << 20  # decoded, at the video's own size; a single group of pic
 
 
 class NotForDali(Exception):
-    """DALI cannot be trusted with (the rest of) this video."""
+    """DALI cannot decode (the rest of) this video reliably."""
 
 
 def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str) -> Iterator[Chunk]:
@@ -34,7 +34,7 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
     On a GPU the first size's pictures are CuPy arrays, the others' NumPy.
 
     Raises:
-        NotForDali: the frames from here on must be had otherwise; every chunk yielded before is right.
+        NotForDali: the frames from here on need another decoder; every chunk yielded before is correct.
     """
     path = Path(path)
     try:
@@ -49,7 +49,7 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
             for start, end in runs[first : first + RUNS_AT_ONCE]:
                 cut = reader.slice(path, index, np.arange(start, end))
                 if cut is None or cut[1][0] != 0:
-                    raise NotForDali("its packets do not tell the order of its pictures")
+                    raise NotForDali("its packets do not give the order of its frames")
                 streams.append(np.frombuffer(cut[0], np.uint8))
             outputs = _decode(streams, tuple(sizes), device)
             for place, (start, end) in enumerate(runs[first : first + RUNS_AT_ONCE]):
@@ -63,7 +63,7 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
 
 
 def _index_from_packets(path: Path, device: str) -> tuple[FrameIndex, dict]:
-    """The order of the pictures from the packets alone, which takes no decoding; and what the first frame says."""
+    """The order of the frames from the packets alone, without decoding; and the properties of the first frame."""
     container, stream = open_video(path)
     with container:
         facts = describe(stream, next(container.decode(stream)))
@@ -101,7 +101,7 @@ def _decode(streams: list[np.ndarray], sizes: tuple, device: str) -> list[list]:
         pipeline.schedule_run()
         outputs = pipeline.outputs()
     except (RuntimeError, IndexError) as error:
-        _pipeline.cache_clear()  # a pipeline that met an error is dead
+        _pipeline.cache_clear()  # a pipeline is unusable after an error
         raise NotForDali(str(error).splitlines()[0]) from None
     if device == "cpu":
         return [[np.array(output[place]) for place in range(len(streams))] for output in outputs]

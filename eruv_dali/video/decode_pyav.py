@@ -11,16 +11,16 @@ from av.video.reformatter import VideoReformatter
 from eruv_dali.video.frames import Chunk, describe, rgb_picture
 from eruv_dali.video.open import NO_PTS, DamagedVideo, UnusableVideo, libav_words, open_video
 
-CHUNK = 128  # frames handed over at a time
+CHUNK = 128  # frames yielded at a time
 
 
 def decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads: int) -> Iterator[Chunk]:
-    """Decode every frame of a video as `decode.decode_pictures` does; raises what that raises."""
+    """Decode every frame of a video as `decode.decode_pictures` does; raises the same exceptions."""
     container, stream = open_video(path, threads=threads)
     count, damage = 0, None
     with container:
         frames = container.decode(stream)
-        scalers = [VideoReformatter() for _ in sizes]  # each keeps its scaler from frame to frame
+        scalers = [VideoReformatter() for _ in sizes]  # each reuses its scaler from frame to frame
         while damage is None:
             pictures: list[list[np.ndarray]] = [[] for _ in sizes]
             pts, key, facts = [], [], dict[str, Any]()

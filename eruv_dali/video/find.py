@@ -1,4 +1,4 @@
-"""Find video files, and the names they go by."""
+"""Find video files, and give them names."""
 
 import os
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ VIDEO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Video:
-    """A video file and the name it goes by: its path relative to the folder that was given."""
+    """A video file and its name: its path relative to the given folder."""
 
     name: str
     path: Path
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[Video]:
-    """Collect videos from files and folders (searched in depth), sorted by name.
+    """Collect videos from files and folders (searched recursively), sorted by name.
 
-    A file named outright is taken whatever its suffix; in a folder only video suffixes count, and hidden files do not.
+    A file given directly is taken whatever its suffix; in a folder only video suffixes count, and not hidden files.
 
     Raises:
-        EruvError: a path does not exist or cannot be read, a folder holds no video, or two videos would bear one name.
+        EruvError: a path does not exist or cannot be read, a folder holds no video, or two videos have the same name.
     """
     found: dict[str, Path] = {}
     for given in map(Path, paths):
@@ -49,5 +49,5 @@ def find_videos(paths: Sequence[str | Path]) -> list[Video]:
             if found.setdefault(name, path).resolve() != path.resolve():
                 raise EruvError(f"{path} and {found[name]} would both be called {name!r}; give their common folder")
     if not found:
-        raise EruvError("no videos given; name video files or folders of them")
+        raise EruvError("no videos given; give video files or folders of them")
     return [Video(name, found[name]) for name in sorted(found)]

@@ -1,4 +1,4 @@
-"""A decoded frame: what its file says of it, and the RGB picture of it, upright and scaled."""
+"""A decoded frame: the properties that its file gives, and its RGB picture, upright and resized."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 FRAME_SIZE = (128, 171)  # height, width of the frames that clips are cropped from (the paper's)
 
-# swscale's bilinear filter widens with the reduction, so it averages (anti-aliases) when it makes pictures smaller: the
-# same meaning as DALI's INTERP_LINEAR with antialias and PyTorch's bilinear with antialias=True. Without the other two
-# flags some widths take a short cut that darkens every pixel by 1 to 2 levels; PyAV 17, the last one for Python 3.10,
+# swscale's bilinear filter widens with the reduction, so it averages (anti-aliases) when downscaling: the
+# same as DALI's INTERP_LINEAR with antialias and PyTorch's bilinear with antialias=True. Without the other two
+# flags some widths use a fast path that darkens every pixel by 1 to 2 levels; PyAV 17, the last one for Python 3.10,
 # does not offer them.
 ACCURATE = hasattr(Interpolation, "ACCURATE_RND")
 SCALING = Interpolation.BILINEAR
@@ -23,10 +23,10 @@ class Chunk:
     """Consecutive frames of a video.
 
     Attributes:
-        pictures: for each size asked for, (T, height, width, 3) uint8 RGB, NumPy; the first size's may be CuPy.
-        pts: (T,) int64 time stamps in the stream's time base, NO_PTS where there is none.
+        pictures: for each requested size, (T, height, width, 3) uint8 RGB, NumPy; the first size's may be CuPy.
+        pts: (T,) int64 time stamps in the stream's time base, NO_PTS if there is none.
         key: (T,) bool, the frame can be decoded without any other.
-        stream: what the file says of itself: fps, width, height (upright), codec, rotation (degrees).
+        stream: the file's own properties: fps, width, height (upright), codec, rotation (degrees).
     """
 
     pictures: list
@@ -36,9 +36,9 @@ class Chunk:
 
 
 def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> dict:
-    """What a file says of its video: frames per second, size as shown, codec, rotation in degrees (0, 90, 180, 270).
+    """A file's own properties of its video: frames per second, size as shown, codec, rotation (0, 90, 180, 270).
 
-    And its clock: time stamps count in units of `time_base` seconds, and the file begins at second `start_time` of it.
+    And its clock: time stamps are in units of `time_base` seconds, and the file starts at `start_time` seconds.
     """
     turns = _turns(frame)
     width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
@@ -52,19 +52,19 @@ def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> dict:
 def rgb_picture(
     frame: av.VideoFrame, height: int, width: int, scaler: VideoReformatter | None = None
 ) -> np.ndarray:
-    """A decoded frame, upright, scaled to (height, width, 3) uint8 RGB; a `scaler` kept between frames saves half.
+    """A decoded frame, upright, scaled to (height, width, 3) uint8 RGB; reusing a `scaler` halves the time.
 
     Scaling inside the conversion from YUV is several times faster than scaling RGB afterwards.
     """
     turns = _turns(frame)
     if turns % 2:
         height, width = width, height
-    # One thread: videos run side by side already.
+    # One thread: videos are already processed in parallel.
     scaler = scaler or VideoReformatter()
     picture = scaler.reformat(frame, width, height, "rgb24", interpolation=SCALING, threads=1).to_ndarray()
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
 
 def _turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise quarter turns that set the picture upright."""
+    """Counter-clockwise quarter turns that make the picture upright."""
     return round(frame.rotation / 90) % 4

@@ -1,9 +1,9 @@
-"""Index: which frames a video has, by their time stamps, and which of them are keys.
+"""Index: which frames a video has, by their time stamps, and which of them are key frames.
 
-`prepare` decodes every frame and so knows all of them. `index_video` counts the packets instead, which takes
-milliseconds a video: in most files one packet is one picture, and carries its time stamp. Where that is not sure (AVI,
-which keeps no time stamps; codecs that were not tried; a stream that does not begin with a key frame), the video is
-decoded after all. A time stamp is used only as a name tag: the frame that carries tag `pts[n]` is frame n.
+`prepare` decodes every frame and so finds all of them. `index_video` counts the packets instead, which takes
+milliseconds per video: in most files one packet is one frame, with its time stamp. Where that is uncertain (AVI,
+which has no time stamps; untested codecs; a stream that does not start with a key frame), the video is
+decoded. A time stamp is used only as an identifier: the frame with time stamp `pts[n]` is frame n.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ import numpy as np
 from eruv_dali.video.frames import describe
 from eruv_dali.video.open import NO_PTS, UnusableVideo, libav_words, open_video
 
-# One packet holds one picture, or says that it shows none (VP8).
+# In these codecs a packet holds one frame, or is marked as not shown (VP8).
 PACKET_IS_PICTURE = ("h264", "hevc", "vp8", "vp9", "mpeg4", "mjpeg", "prores", "ffv1")
 
 
 @dataclass(frozen=True, eq=False)
 class FrameIndex:
-    """What `prepare` noted of each frame of one video, in display order.
+    """What `prepare` recorded for each frame of one video, in display order.
 
     Attributes:
-        pts: (N,) int64 time stamps in the stream's time base; NO_PTS where the file gives none.
+        pts: (N,) int64 time stamps in the stream's time base; NO_PTS if the file gives none.
         key: (N,) bool, the frame can be decoded without any other.
     """
 
@@ -39,13 +39,13 @@ class FrameIndex:
 
     @cached_property
     def tagged(self) -> bool:
-        """Every frame carries a time stamp of its own, so that it can be recognised after a seek."""
+        """Whether every frame has a unique time stamp, so that it can be recognised after a seek."""
         tags = self._sorted[0]
         return len(tags) > 0 and tags[0] != NO_PTS and bool(np.all(tags[1:] > tags[:-1]))
 
     @cached_property
     def ordered(self) -> bool:
-        """Time stamps rise with the frame number. (Not so in AVI files with B-frames: they tag in coding order.)"""
+        """Whether time stamps increase with the frame number. (AVI files with B-frames number them in coding order.)"""
         return self.tagged and bool(np.all(self.pts[1:] > self.pts[:-1]))
 
     @cached_property
@@ -54,7 +54,7 @@ class FrameIndex:
         return np.flatnonzero(self.key)
 
     def locate(self, pts: int | None) -> int:
-        """The frame that carries this time stamp, or -1."""
+        """The frame with this time stamp, or -1."""
         tags, order = self._sorted
         if pts is None:
             return -1
@@ -63,10 +63,10 @@ class FrameIndex:
 
 
 def index_video(path: str | Path) -> tuple[FrameIndex, dict]:
-    """Find the frames of a video, and what the file says of itself (see `decode.describe`).
+    """Find the frames of a video, and the file's own properties (see `decode.describe`).
 
     Raises:
-        UnusableVideo: no frame can be had from it.
+        UnusableVideo: no frame can be decoded from it.
     """
     container, stream = open_video(path)
     with container:
@@ -91,7 +91,7 @@ def index_video(path: str | Path) -> tuple[FrameIndex, dict]:
 
 
 def _shows(stream: av.video.stream.VideoStream, packet: av.Packet) -> bool:
-    """VP8 has packets that only serve as a reference; a bit in their first byte says whether they are shown."""
+    """Whether a packet is shown: VP8 has reference-only packets, marked by a bit in their first byte."""
     return stream.codec_context.name != "vp8" or bool(bytes(memoryview(packet)[:1])[0] & 0x10)
 
 
@@ -106,5 +106,5 @@ def _index_by_decoding(path: str | Path) -> FrameIndex:
         except av.error.FFmpegError as error:
             if not pts:
                 raise UnusableVideo(f"no frame could be decoded ({libav_words(error)})") from None
-            # What comes before the damage is good, as in `decode`.
+            # Frames before the damage are good, as in `decode`.
     return FrameIndex(np.array(pts), np.array(key, bool))

@@ -1,6 +1,6 @@
-"""Read wanted frames out of a video file, without decoding the rest of it.
+"""Read selected frames from a video file, without decoding the rest of it.
 
-Two ways out of a file, for a thread that keeps it open:
+Two ways to read from a file, for a thread that keeps it open:
 - `FrameReader.read` decodes with PyAV (any codec) and returns pictures;
 - `FrameReader.slice` returns a small file of the packets from a key frame on, for DALI's decoder (see `remux`).
 """
@@ -20,15 +20,15 @@ from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.open import UnusableVideo, libav_words, open_video
 from eruv_dali.video.remux import cut_slice
 
-# Decoders that can pass over a picture which no other needs (a B-frame, mostly) without decoding it, and lose nothing.
-# Not HEVC: what it calls a non-reference picture may still serve a higher temporal layer.
+# Decoders that can skip a frame which no other needs (usually a B-frame) without decoding it, at no loss.
+# Not HEVC: its non-reference pictures may still be referenced by a higher temporal layer.
 SKIP_CODECS = ("h264", "mpeg4", "mpeg2video", "vp8")
 
-OPEN_FILES = 8  # containers a reader keeps open: opening one costs 1-5 ms, much of it probing
+OPEN_FILES = 8  # containers that a reader keeps open: opening one costs 1-5 ms, much of it probing
 
 
 class FrameNotFound(Exception):
-    """The file does not yield frames that the index names; `frames` are the numbers of those that were wanted."""
+    """The file does not yield frames that are in its index; `frames` are the numbers of the wanted ones."""
 
     def __init__(self, message: str, frames: np.ndarray) -> None:
         super().__init__(message)
@@ -36,11 +36,11 @@ class FrameNotFound(Exception):
 
 
 class FrameReader:
-    """Reads wanted frames out of video files, keeping the last few files open. One per thread; `close` when done.
+    """Reads selected frames from video files, keeping the last few files open. One per thread; `close` when done.
 
     Attributes:
-        seconds: spent so far in "read" (opening, seeking), "demux" (taking packets) and "decode" (pictures, scaled).
-        bytes: of packets taken so far.
+        seconds: spent so far in "read" (opening, seeking), "demux" (reading packets) and "decode" (decoding, scaling).
+        bytes: of packets read so far.
     """
 
     def __init__(self) -> None:
@@ -61,13 +61,13 @@ class FrameReader:
         """Decode frames `wanted` (ascending, no repeats) with PyAV: (len(wanted), height, width, 3) uint8 RGB.
 
         Raises:
-            FrameNotFound: the file does not hold what the index says (it was changed, or cannot be decoded any more).
+            FrameNotFound: the file does not match the index (it was changed, or can no longer be decoded).
         """
         wanted = np.asarray(wanted)
         pictures = np.empty((len(wanted), height, width, 3), np.uint8)
         failure, most = "", 0
-        # Normally the first try succeeds. A container whose seek lands late is tried one key frame earlier, and from
-        # the very start (None) as the last resort, where nothing can go wrong but the time it takes.
+        # Normally the first try succeeds. If a container's seek lands late, try one key frame earlier, and as the last
+        # resort from the start of the file (None), which is slow but always right.
         starts = [*index.keys[index.keys <= wanted[0]][::-1][:2], None] if index.tagged else [None]
         for start in starts:
             filled = 0
@@ -88,10 +88,10 @@ class FrameReader:
     def _decode_from(
         self, start: int | None, path: Path, index: FrameIndex, wanted: np.ndarray
     ) -> Iterator[av.VideoFrame]:
-        """Decode from key frame `start` (None: the start of the file) and yield the wanted frames, until one misses."""
+        """Decode from key frame `start` (None: the start of the file) and yield the wanted frames until one fails."""
         opened = time.perf_counter()
         if start is None:
-            self._forget(path)  # only a fresh container is sure to begin at its first packet
+            self._forget(path)  # only a newly opened container is sure to start at its first packet
         container, stream = self._container(path)
         if start is not None:
             self._prime(path)
@@ -100,7 +100,7 @@ class FrameReader:
         codec = stream.codec_context
         can_skip = start is not None and index.ordered and codec.name in SKIP_CODECS
         tags = set(index.pts[wanted].tolist())
-        # A count from the start of the file needs no tags. After a seek, pictures shown before the key frame may lack
+        # Counting from the file's start needs no time stamps. After a seek, frames shown before the key frame may lack
         # their references; a wanted frame is never among them, because `start` is at or before the first wanted.
         begun, count, left = start is None, 0, deque(wanted.tolist())
         for packet in self._packets(container, stream):
@@ -121,20 +121,20 @@ class FrameReader:
             self.seconds["decode"] += time.perf_counter() - started
 
     def _prime(self, path: Path) -> None:
-        """Show the decoder the first packet of an H.264 file, once.
+        """Pass the first packet of an H.264 file to the decoder, once.
 
-        There, and only there, x264 leaves its version, and libav decodes the 4:4:4 of old versions, which had a fault,
-        by their own rule: a decoder that was let in later gives noise.
+        Only there does x264 write its version, and libav has a special case for the 4:4:4 of old versions, which had a
+        bug: a decoder that starts later outputs noise.
         """
         container, stream = self._open[path]
         if path in self._primed or stream.codec_context.name != "h264":
             return
         self._primed.add(path)
-        with contextlib.suppress(av.error.FFmpegError):  # damage there need not hurt the rest
+        with contextlib.suppress(av.error.FFmpegError):  # damage there need not affect the rest
             next(container.demux(stream)).decode()
 
     def _packets(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator:
-        """The packets from where the container stands, timed; the last one is empty and empties the decoder."""
+        """The packets from the container's current position, timed; the last one is empty and flushes the decoder."""
         packets = container.demux(stream)
         while True:
             started = time.perf_counter()
@@ -150,8 +150,8 @@ class FrameReader:
     ) -> tuple[bytes, np.ndarray] | None:
         """Cut the packets that frames `wanted` (ascending) need into a Matroska file in memory.
 
-        Returns the file and the position of each wanted frame in it (int32), or None where the container's own order
-        of packets cannot be trusted to say which frame is which; `read` is for those.
+        Returns the file and the position of each wanted frame in it (int32), or None if the container's own order
+        of packets does not reliably tell which frame is which; use `read` for those.
         """
         wanted = np.asarray(wanted)
         before = index.keys[index.keys <= wanted[0]]
@@ -162,7 +162,7 @@ class FrameReader:
             container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)
             return cut_slice(stream, self._packets(container, stream), index, wanted, int(before[-1]))
         except (av.error.FFmpegError, UnusableVideo):
-            self._forget(path)  # `read` will find out what of it can be had, or say why nothing
+            self._forget(path)  # `read` will find out which frames can be read, or report why none can
             return None
 
     def _container(self, path: Path) -> tuple:

@@ -1,6 +1,6 @@
 """Slices: the packets that some frames need, remuxed in memory without re-encoding.
 
-DALI's decoder seeks linearly, so it must never be given a whole long file. A slice is a small Matroska file of the
+DALI's decoder seeks linearly, so it must never get a whole long file. A slice is a small Matroska file of the
 packets from a key frame on.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from eruv_dali.video.index import FrameIndex
 
-# DALI's CPU decoder takes these; its GPU decoder (NVDEC) takes more. Hopper's NVDEC has no AV1.
+# DALI's CPU decoder supports these; its GPU decoder (NVDEC) supports more. Hopper's NVDEC has no AV1.
 DALI_CODECS = {"cpu": ("vp8", "vp9", "mjpeg"), "gpu": ("vp8", "vp9", "mjpeg", "h264", "hevc", "mpeg4")}
 
 
@@ -23,9 +23,9 @@ def cut_slice(
 ) -> tuple[bytes, np.ndarray] | None:
     """Put the packets that frames `wanted` (ascending) need into a Matroska file in memory.
 
-    `arriving` are the packets of `stream` from a place at or before key frame `first` on. Returns the file and the
-    position of each wanted frame in it (int32), or None where the container's own order of packets cannot be trusted
-    to say which frame is which.
+    `arriving` are the packets of `stream` from a position at or before key frame `first` on. Returns the file and the
+    position of each wanted frame in it (int32), or None if the container's own order of packets does not reliably
+    tell which frame is which.
     """
     start_pts, last_pts = index.pts[first], index.pts[wanted[-1]]
     packets: list[av.Packet] = []
@@ -34,12 +34,12 @@ def cut_slice(
             continue
         if not packets and packet.pts != start_pts:
             if packet.pts > start_pts:
-                return None  # the seek landed behind the key frame
+                return None  # the seek landed after the key frame
             continue
         if packet.pts < start_pts or packet.is_discard:
             continue  # shown before the key frame (an open GOP), or hidden by an edit list
         packets.append(packet)
-        # Packets come in coding order: everything shown up to `last_pts` has arrived once decoding times pass it.
+        # Packets are in coding order: every frame shown up to `last_pts` has arrived once decoding times pass it.
         top = packet.dts if packet.dts is not None else packet.pts
         if top > last_pts or (top == last_pts and packet.pts == last_pts):
             break
@@ -49,12 +49,12 @@ def cut_slice(
         return None
     frames = index.pts[first : wanted[-1] + 1]
     if not np.array_equal(shown[: len(frames)], frames):
-        return None  # a packet without a frame of its own, or the reverse: counting would go wrong
+        return None  # packets and frames do not match one to one: counting would go wrong
     return mux(stream, packets, shown), position.astype(np.int32)
 
 
 def mux(stream: av.video.stream.VideoStream, packets: list[av.Packet], shown: np.ndarray) -> bytes:
-    """Write packets into a Matroska file with time stamps that only count (1 ms a frame, Matroska's own unit)."""
+    """Write packets into a Matroska file with time stamps that only count frames (1 ms each, Matroska's unit)."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as output:
         target = output.add_stream_from_template(stream)

@@ -10,16 +10,16 @@
 
 `shots` draws each video's difference curve with its cuts and gradual transitions, and the first, middle and last frame
 of every shot: a page that needs no other file (.html), or a picture (.png). --rule and --threshold try other settings
-without writing anything to the DATASET.
+without changing the DATASET.
 
 `embedding` draws clips of a few classes as points on the plane of the two principal components of their pool5
-features, one panel for each network, and prints the mean distances within and between classes; they are kept in a
-.json file beside the .png.
+features, one panel per network, and prints the mean distances within and between classes, which it also writes to a
+.json file next to the .png.
 
-`attention` draws where the last convolution answers strongly (mean over channels of its square), each network below the
+`attention` draws where the last convolution responds strongly (mean over channels of its square), networks below each
 other in a .png, side by side in an .mp4 or .gif.
 
-`neighbours` shows queries of a RUN of retrieve, each with the videos found nearest, moving, hits and misses marked, on
+`neighbours` shows queries of a RUN of retrieve, each with its nearest videos, animated, hits and misses marked, on
 a page that needs no other file.
 """
 
@@ -49,33 +49,33 @@ def main() -> None:
     shots = add_kind("shots", _shots, "difference curve, cuts and contact sheet of prepared videos", ".html or .png")
     shots.add_argument("dataset", type=Path, metavar="DATASET", help="folder made by eruv_dali.prepare")
     shots.add_argument("--video", nargs="+", metavar="NAME", help="videos as named in videos.csv (default: all)")
-    shots.add_argument("--rule", choices=RULES, help="in place of the one the DATASET was made with")
-    shots.add_argument("--threshold", type=float, help="in place of the rule's own")
+    shots.add_argument("--rule", choices=RULES, help="instead of the one the DATASET was made with")
+    shots.add_argument("--threshold", type=float, help="instead of the rule's own")
 
     embedding = add_kind("embedding", _embedding, "clips of a few classes as points on a plane", ".png")
-    embedding.add_argument("--dataset", required=True, choices=DATASETS, help="folder: one folder a class")
+    embedding.add_argument("--dataset", required=True, choices=DATASETS, help="folder: one folder per class")
     embedding.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of class folders")
-    embedding.add_argument("--classes", required=True, metavar="A,B,C", help="names of their folders")
-    embedding.add_argument("--samples", type=int, default=300, help="clips, of all classes (default %(default)s)")
+    embedding.add_argument("--classes", required=True, metavar="A,B,C", help="names of class folders")
+    embedding.add_argument("--samples", type=int, default=300, help="clips, over all classes (default %(default)s)")
     embedding.add_argument("--batch-size", type=int, default=16, help="clips (default %(default)s)")
 
-    attention = add_kind("attention", _attention, "where in a video the network answers strongly", ".png, .mp4, .gif")
+    attention = add_kind("attention", _attention, "where in a video the network responds strongly", ".png, .mp4, .gif")
     attention.add_argument("video", type=Path, metavar="VIDEO")
     attention.add_argument("--start", type=int, default=0, help="first frame (default %(default)s)")
     attention.add_argument("--frames", type=int, default=64, help="how many (default %(default)s)")
     attention.add_argument("--power", type=float, default=2, help="p of |A|^p (default %(default)s)")
 
     neighbours = add_kind("neighbours", _neighbours, "queries of retrieve and what they found", ".html")
-    neighbours.add_argument("run", type=Path, metavar="RUN", help="folder that eruv_dali.retrieve wrote; of several "
-                            "splits one, RUN/split_N")
+    neighbours.add_argument("run", type=Path, metavar="RUN", help="folder that eruv_dali.retrieve wrote; with several "
+                            "splits, one of its RUN/split_N")
     neighbours.add_argument("--queries", type=int, default=20, help="how many, spread over all (default %(default)s)")
     neighbours.add_argument("--k", type=int, default=5, help="neighbours of each, at most 10 (default %(default)s)")
 
     for kind in (embedding, attention):
         kind.add_argument("--init", required=True, nargs="+", metavar="CKPT", help="RUNs or checkpoints of pretrain; "
                           "none: random weights, in a network like the first checkpoint's")
-        kind.add_argument("--backbone", choices=BACKBONES, help="of the random network (default: as said, else c3d)")
-        kind.add_argument("--width", type=int, help="of the random network (default: as said, else 64)")
+        kind.add_argument("--backbone", choices=BACKBONES, help="of the random network (default: a checkpoint's, c3d)")
+        kind.add_argument("--width", type=int, help="of the random network (default: a checkpoint's, 64)")
         kind.add_argument("--crop", type=int, help="pixels (default: as in the checkpoint's RUN, else 112)")
         kind.add_argument("--frame-size", type=height_by_width, metavar="HxW", help="of the frames that are cropped "
                           "(default: as in the checkpoint's RUN, else 128x171)")

@@ -1,6 +1,6 @@
-"""Attention: where in the frames the last convolution answers strongly (the paper's Fig. 6).
+"""Attention: where in the frames the last convolution responds strongly (the paper's Fig. 6).
 
-The map of a clip is the mean over channels of |A|^p, A the last feature maps, scaled up to the clip's frames.
+The map of a clip is the mean over channels of |A|^p, A the last feature maps, upsampled to the clip's frames.
 """
 
 import io
@@ -29,18 +29,18 @@ from eruv_dali.video.open import UnusableVideo
 from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 KINDS = (".png", ".mp4", ".gif")
-SHOWN = 336  # pixels of a picture, as nearly as a multiple of the crop allows
-STRIP = 8  # frames of a strip
+SHOWN = 336  # side of a picture in pixels, rounded to a multiple of the crop
+STRIP = 8  # frames in a strip
 STRIP_SIDE = 168
 CHUNK = 64  # frames in memory at a time
-LABEL = 26  # height of a line of words
+LABEL = 26  # height of a line of text
 PAPER, INK = (255, 255, 255), (32, 36, 44)
 
 
 def attention_maps(backbone: Backbone, x_BCTHW: torch.Tensor, *, p: float = 2) -> torch.Tensor:
     """Clips (B, 3, T, H, W) float → attention (B, T, H, W) ≥ 0: the mean over channels of |A|^p, p = 2 in the paper.
 
-    A are the backbone's last feature maps; between their few places the map runs linearly, in time too.
+    A are the backbone's last feature maps; between their few positions the map is interpolated linearly, also in time.
     """
     maps_BTHW = backbone.feature_maps(x_BCTHW).float().abs().pow(p).mean(1, keepdim=True)
     return F.interpolate(maps_BTHW, x_BCTHW.shape[2:], mode="trilinear", align_corners=False).squeeze(1)
@@ -49,10 +49,10 @@ def attention_maps(backbone: Backbone, x_BCTHW: torch.Tensor, *, p: float = 2) -
 def video_attention(
     net: Pretrained, video: IndexedVideos, start: int, frames: int, *, p: float = 2, device: str = "auto"
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Attention (frames, crop, crop) float32 in the frames from `start` on, clip after clip, on a scale of 0 to 1 for
+    """Attention (frames, crop, crop) float32 for the frames from `start` on, clip after clip, on a scale of 0 to 1 for
     all of them together; and (top, left) of the crop.
 
-    `video` holds one video. The last clip is filled up with its last frame where too few are left.
+    `video` holds one video. If too few frames are left, the last clip repeats the last frame.
     """
     device = resolve_device(device)
     on = torch_device(device)
@@ -72,7 +72,7 @@ def video_attention(
 
 
 def overlay(pictures_THWC: np.ndarray, maps_THW: np.ndarray) -> np.ndarray:
-    """Pictures (T, H, W, 3) uint8 with the maps (T, h, w), 0 to 1, laid over: dimmed where weak, glowing where strong.
+    """Pictures (T, H, W, 3) uint8 overlaid with the maps (T, h, w), 0 to 1: dimmed where weak, glowing where strong.
     """
     height, width = pictures_THWC.shape[1:3]
     maps = F.interpolate(torch.from_numpy(np.ascontiguousarray(maps_THW))[:, None], (height, width), mode="bilinear",
@@ -86,17 +86,17 @@ def draw_attention(
     networks: Sequence[tuple[str, Pretrained]], path: Path, out: Path, *, start: int = 0, frames: int = 64,
     p: float = 2, device: str = "auto",
 ) -> None:
-    """Draw a video's attention in `frames` frames from `start` on (fewer where it ends before).
+    """Draw a video's attention in `frames` frames from `start` on (fewer if the video ends before).
 
-    Into a .png: a strip of frames as the networks see them, and below, for each network, the same with its map laid
-    over. Into an .mp4 or .gif: all of the frames and overlays, side by side, moving.
+    In a .png: a strip of frames as the networks see them, and below, for each network, the same overlaid with its
+    map. In an .mp4 or .gif: all of the frames and overlays, side by side, animated.
 
     Raises:
-        EruvError: another kind of file, a video that cannot be used, a start behind its end, networks that see clips of
+        EruvError: an unsupported file type, an unusable video, a start after its end, networks that take clips of
             different crops or frame sizes.
     """
     if out.suffix not in KINDS:
-        raise EruvError(f"{out}: name a file that ends in {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        raise EruvError(f"{out}: choose a file name that ends in {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     first = networks[0][1]
     for name, net in networks[1:]:
         if (net.crop, net.frame_size) != (first.crop, first.frame_size):
@@ -107,21 +107,21 @@ def draw_attention(
     try:
         index, facts = index_video(path)
     except UnusableVideo as error:
-        raise EruvError(f"{path}: {error}; name another video") from None
+        raise EruvError(f"{path}: {error}; choose another video") from None
     if not 0 <= start < len(index.pts) or frames < 1:
         raise EruvError(f"start {start}, frames {frames}: the video has frames 0 to {len(index.pts) - 1}")
     frames = min(frames, len(index.pts) - start)
     video = IndexedVideos([Video(path.name, path)], first.frame_size, 1)
     found = [video_attention(net, video, start, frames, p=p, device=device) for _, net in networks]
 
-    # The crop that the networks saw, cut from frames scaled by a whole number more.
+    # The crop that the networks see, cut from frames enlarged by an integer factor.
     scale = max(1, round(SHOWN / first.crop))
-    scale += scale * first.crop % 2  # MP4 wants even sides
+    scale += scale * first.crop % 2  # MP4 needs even sides
     side, (top, left) = scale * first.crop, (scale * offset for offset in found[0][1])
     reader = FrameReader()
 
     def rows(shown: np.ndarray) -> list[tuple[str, np.ndarray]]:
-        """Words and pictures (T, side, side, 3) uint8: frames `shown`, then the same under each network's map."""
+        """Captions and pictures (T, side, side, 3) uint8: frames `shown`, then the same under each network's map."""
         pictures = reader.read(path, index, shown, *(scale * size for size in first.frame_size))
         pictures = pictures[:, top : top + side, left : left + side]
         return [(f"{path.name}, frames {start} to {start + frames - 1}", pictures),
@@ -149,7 +149,7 @@ def draw_attention(
 
 
 def _strip(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
-    """A row of small pictures for each of `rows`, its words above it."""
+    """A row of small pictures for each of `rows`, its caption above it."""
     sheet = Image.new("RGB", (8 + len(rows[0][1]) * (STRIP_SIDE + 4), 4 + len(rows) * (STRIP_SIDE + LABEL)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (words, pictures) in enumerate(rows):
@@ -162,7 +162,7 @@ def _strip(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
 
 
 def _side_by_side(rows: Sequence[tuple[str, np.ndarray]], number: int) -> np.ndarray:
-    """Picture `number` of each of `rows`, (LABEL + side, sum of sides, 3) uint8, its words above it."""
+    """Picture `number` of each of `rows`, (LABEL + side, sum of sides, 3) uint8, its caption above it."""
     side = rows[0][1].shape[1]
     sheet = Image.new("RGB", (side * len(rows), side + LABEL), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -178,7 +178,7 @@ def _side_by_side(rows: Sequence[tuple[str, np.ndarray]], number: int) -> np.nda
 def _write_gif(moving: Iterator[np.ndarray], fps: float, out: Path) -> None:
     pictures = (Image.fromarray(each).quantize(256) for each in moving)
     buffer = io.BytesIO()
-    # GIF counts in hundredths of a second, and players slow down what is faster than two of them.
+    # GIF counts in hundredths of a second, and players slow down frames shorter than two of them.
     next(pictures).save(buffer, "GIF", save_all=True, append_images=pictures, loop=0,
                         duration=max(20, 10 * round(100 / fps)))
     write_aside(out, lambda file: file.write(buffer.getbuffer()))

@@ -1,4 +1,4 @@
-"""A confusion matrix as a picture: which name is given to what."""
+"""A confusion matrix as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from eruv_dali.visualize.curves import write_figure
 
-MOST_NUMBERED = 20  # classes up to which every cell says its number
+MOST_NUMBERED = 20  # classes up to which every cell shows its numbers
 
 
 def draw_confusion(confusion: Sequence[Sequence[int]], names: Sequence[str], png: Path, *, title: str) -> None:
-    """Draw a (K, K) matrix of counts, row: what it is, column: what it was called, into the file `png`.
+    """Draw a (K, K) matrix of counts, row: true class, column: predicted class, into the file `png`.
 
-    Colour is the share of the row; up to 20 classes each cell says the share in percent and the count.
+    Colour is the share of the row; up to 20 classes each cell shows the share in percent and the count.
     """
     counts = np.asarray(confusion)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)

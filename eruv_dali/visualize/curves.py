@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 
 from eruv_dali.files import write_aside
 
-# Okabe and Ito's colours, told apart by the colour-blind too.
+# Okabe and Ito's colours, which colour-blind readers can also tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-SMOOTHED = 50  # points that a curve of training steps is brought down to, at most, by means of equal stretches
+SMOOTHED = 50  # points of a smoothed curve of training steps, at most: means of equal stretches
 STRETCH = 5  # lines in such a stretch, at least
 
 
 def draw_curves(metrics: Path, png: Path) -> None:
     """Draw the curves of `metrics` (RUN/metrics.jsonl) into the file `png`.
 
-    A line cut short, as a killed run leaves it, is passed over.
+    A truncated line, as a killed run leaves it, is skipped.
     """
     steps, vals = _read(metrics)
     figure = Figure(figsize=(13, 7), layout="constrained")
@@ -57,7 +57,7 @@ def draw_curves(metrics: Path, png: Path) -> None:
 
 
 def write_figure(figure: Figure, png: Path) -> None:
-    """Write a figure as PNG, aside and renamed."""
+    """Write a figure as PNG, to a temporary file that is then renamed."""
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
     write_aside(png, lambda file: file.write(drawn.getbuffer()))
@@ -77,7 +77,7 @@ def _read(metrics: Path) -> tuple[list[dict], list[dict]]:
 
 
 def _curve(axes, steps: list[dict], key: str, *, scale: float = 1.0, label: str | None = None) -> None:
-    """Every line's value, faint, and means of equal stretches, strong."""
+    """Draw every line's value, faint, and means of equal stretches, strong."""
     x, y = np.array([s["step"] for s in steps]), np.array([scale * s[key] for s in steps])
     few = len(x) <= SMOOTHED
     axes.plot(x, y, ".-" if few else "-", color=COLOURS[0], alpha=1 if few else 0.25, linewidth=1,

@@ -1,6 +1,6 @@
-"""Embedding: what networks make of clips of a few classes, on a plane (the paper's Fig. 5).
+"""Embedding: the features of clips of a few classes, on a plane (the paper's Fig. 5).
 
-Points are clips; near each other where pool5 features are alike in the two directions in which they differ most (PCA).
+Points are clips; they are close if their pool5 features are similar in the two directions of largest variance (PCA).
 """
 
 import json
@@ -20,20 +20,20 @@ from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_text
 from eruv_dali.visualize.curves import COLOURS, write_figure
 
-MARKS = "os^DvPX"  # told apart without colours too
-ACROSS = 4  # panels in a row
+MARKS = "os^DvPX"  # distinguishable without colours
+ACROSS = 4  # panels per row
 
 
 def principal_plane(features_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates (N, 2) of features (N, D) along their two first principal components, and their shares of variance.
 
-    A component's sign, which PCA leaves open, is that which makes its entry of largest magnitude positive.
+    A component's sign, which PCA does not determine, is chosen so that its entry of largest magnitude is positive.
 
     Raises:
         EruvError: fewer than three features.
     """
     if len(features_ND) < 3 or features_ND.shape[1] < 2:
-        raise EruvError(f"{len(features_ND)} features of {features_ND.shape[1]} numbers span no plane; take more "
+        raise EruvError(f"{len(features_ND)} features of {features_ND.shape[1]} numbers do not span a plane; take more "
                         "samples")
     centred_ND = features_ND.astype(np.float64) - features_ND.mean(0, dtype=np.float64)
     left_NK, scale_K, axes_KD = np.linalg.svd(centred_ND, full_matrices=False)
@@ -45,7 +45,7 @@ def principal_plane(features_ND: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def class_distances(features_ND: np.ndarray, labels_N: np.ndarray) -> dict[str, float]:
     """Mean Euclidean distance of two samples of one class ("intra") and of different classes ("inter"), and "ratio" =
-    inter / intra, which does not depend on the features' scale; each class, each pair of classes counts alike."""
+    inter / intra, which does not depend on the features' scale; each class, each pair of classes has equal weight."""
     x = features_ND.astype(np.float64)
     square_N = (x**2).sum(1)
     distance_NN = np.sqrt(np.maximum(square_N[:, None] + square_N - 2 * x @ x.T, 0))
@@ -57,10 +57,10 @@ def class_distances(features_ND: np.ndarray, labels_N: np.ndarray) -> dict[str, 
 
 
 def labelled_videos(dataset: str, root: Path, classes: Sequence[str]) -> list[list[Path]]:
-    """The videos of each of `classes` in a data set as it unpacks, sorted.
+    """The videos of each of `classes` in a dataset as it unpacks, sorted.
 
     Raises:
-        EruvError: no such folder, fewer than two classes, a class that is not there.
+        EruvError: no such folder, fewer than two classes, a class that does not exist.
     """
     folder = find_root(root, {"ucf101": ucf101.FOLDER, "hmdb51": hmdb51.FOLDER, "folder": ""}[dataset])
     found = list_classes(folder)
@@ -77,24 +77,24 @@ def sample_clips(
     net: Pretrained, videos: Sequence[Sequence[Path]], samples: int, *, seed: int = 0, batch_size: int = 16,
     device: str = "auto",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """pool5 features (N, D) of `samples` clips drawn from the videos of each class alike, and their labels (N,).
+    """pool5 features (N, D) of `samples` clips drawn equally from the videos of each class, and their labels (N,).
 
-    A class of fewer videos than its share gives several clips of each, spread evenly. A seed draws the same clips for
+    A class with fewer videos than its share gives several clips of each, spread evenly. A seed gives the same clips for
     every network (of one clip length).
 
     Raises:
-        EruvError: fewer than two samples a class; see `video_features`.
+        EruvError: fewer than two samples per class; see `video_features`.
     """
     share = samples // len(videos)
     if share < 2:
         raise EruvError(f"samples {samples} is fewer than two for each of {len(videos)} classes")
     random = np.random.default_rng(seed)
     drawn, kept, at = [], [], 0
-    clips = max(-(-share // min(share, len(each))) for each in videos)  # of each video, the same for all classes
+    clips = max(-(-share // min(share, len(each))) for each in videos)  # per video, the same for all classes
     for each in videos:
         chosen = sorted(random.permutation(len(each))[:share])
         drawn += [each[place] for place in chosen]
-        # Of every video one clip before any gives a second.
+        # One clip from every video before a second from any.
         order = np.concatenate([random.permuted(np.arange(clips)) for _ in chosen]).reshape(len(chosen), clips).T
         rows = (np.arange(len(chosen)) * clips + order).reshape(-1)[:share]
         kept.append(at + np.sort(rows))
@@ -110,17 +110,17 @@ def draw_embedding(
     networks: Sequence[tuple[str, Pretrained]], videos: Sequence[Sequence[Path]], classes: Sequence[str], out: Path, *,
     samples: int = 300, seed: int = 0, batch_size: int = 16, device: str = "auto",
 ) -> list[dict]:
-    """Draw a panel for each network into `out` (.png), and write the distances into a .json file beside it.
+    """Draw a panel for each network into `out` (.png), and write the distances into a .json file next to it.
 
     Returns:
-        What the JSON holds of each network: name, init, backbone, width, "pool5" and "plane" (`class_distances` of the
+        The JSON's entry for each network: name, init, backbone, width, "pool5" and "plane" (`class_distances` of the
         features and of the points drawn), "variance" (shares of the two components).
 
     Raises:
-        EruvError: another kind of file; see `sample_clips`, `principal_plane`.
+        EruvError: an unsupported file type; see `sample_clips`, `principal_plane`.
     """
     if out.suffix != ".png":
-        raise EruvError(f"{out}: name a file that ends in .png")
+        raise EruvError(f"{out}: choose a file name that ends in .png")
     found, points = [], []
     for name, net in networks:
         features_ND, labels_N = sample_clips(net, videos, samples, seed=seed, batch_size=batch_size, device=device)
@@ -154,7 +154,7 @@ def _draw(
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_box_aspect(1)
-        axes.set_aspect("equal", adjustable="datalim")  # distances on paper are distances
+        axes.set_aspect("equal", adjustable="datalim")  # the same scale on both axes
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(found):]:
         axes.set_axis_off()

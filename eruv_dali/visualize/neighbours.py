@@ -1,4 +1,4 @@
-"""Neighbours: videos, and those that a network finds most alike, moving, on a page that needs no other file."""
+"""Neighbours: videos and those that a network finds most similar, animated, on a page that needs no other file."""
 
 import base64
 import html
@@ -20,21 +20,21 @@ from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 HEIGHT = 96  # pixels of a thumbnail
 WIDEST = 2 * HEIGHT
-SHOWN = 16  # frames of a thumbnail: of a video spread over all of it, of a clip those from its start on
-MILLISECONDS = 120  # each is shown
+SHOWN = 16  # frames of a thumbnail: for a video spread over all of it, for a clip those from its start on
+MILLISECONDS = 120  # per frame
 
 Clip = tuple[str, int | None]  # path, and first frame; None: all of the video
 
 
 def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> None:
-    """Draw `queries` queries of a RUN of retrieve, spread over all it made, each with its `k` nearest, into an .html.
+    """Draw `queries` queries of a RUN of retrieve, spread evenly over all, each with its `k` nearest, into an .html.
 
     Raises:
-        EruvError: another kind of file, a folder without retrieve's neighbours.json or a damaged one, more neighbours
-            asked for than it names, a video that is gone or cannot be decoded.
+        EruvError: an unsupported file type, a folder without retrieve's neighbours.json or a damaged one, more
+            neighbours requested than it lists, a video that is missing or cannot be decoded.
     """
     if out.suffix not in (".html", ".htm"):
-        raise EruvError(f"{out}: name a file that ends in .html")
+        raise EruvError(f"{out}: choose a file name that ends in .html")
     if queries < 1 or k < 1:
         raise EruvError(f"queries {queries}, k {k}: both must be at least 1")
     found = read_neighbours(run)
@@ -46,7 +46,7 @@ def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> N
     chosen = [{**query, "neighbours": query["neighbours"][:k]} for query in chosen]
     clips = list(dict.fromkeys(_clip(video) for query in chosen for video in (query, *query["neighbours"])))
     if gone := [path for path in dict.fromkeys(path for path, _ in clips) if not Path(path).is_file()]:
-        raise EruvError(f"{gone[0]}: no such video any more ({len(gone)} are gone); bring it back, or run retrieve "
+        raise EruvError(f"{gone[0]}: the video no longer exists ({len(gone)} are missing); restore it, or run retrieve "
                         "again")
     thumbnails, reader = {}, FrameReader()
     try:
@@ -62,12 +62,12 @@ def read_neighbours(run: Path) -> list[dict[str, Any]]:
     """The queries of RUN/neighbours.json, as retrieve describes them.
 
     Raises:
-        EruvError: there is none, it is damaged, or it is in folders of several splits.
+        EruvError: it does not exist, is damaged, or is in folders of several splits.
     """
     file = run / "neighbours.json"
     if not file.is_file():
         splits = sorted(path.parent for path in run.glob("split_*/neighbours.json"))
-        hint = (f"it has several splits, name one: {', '.join(map(str, splits[:3]))}{', …' if len(splits) > 3 else ''}"
+        hint = (f"it has several splits, give one: {', '.join(map(str, splits[:3]))}{', …' if len(splits) > 3 else ''}"
                 if splits else "name a RUN of eruv_dali.retrieve")
         raise EruvError(f"{file}: no such file; {hint}")
     try:
@@ -80,12 +80,12 @@ def read_neighbours(run: Path) -> list[dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EruvError(f"{file}: is damaged ({type(error).__name__}: {error}); run retrieve again") from None
     if len(sizes) != 1 or 0 in sizes:
-        raise EruvError(f"{file}: names no queries, or not as many neighbours of each; run retrieve again")
+        raise EruvError(f"{file}: lists no queries, or unequal numbers of neighbours; run retrieve again")
     return found
 
 
 def thumbnail(clip: Clip, reader: FrameReader) -> str:
-    """A video, or a clip of it, as a small moving picture (WebP), in a data: address.
+    """A video, or a clip of it, as a small animated WebP picture in a data: URL.
 
     Raises:
         EruvError: it cannot be decoded.
@@ -112,7 +112,7 @@ def html_page(queries: Sequence[dict[str, Any]], thumbnails: dict[Clip, str], *,
     k = len(queries[0]["neighbours"])
     first = sum(query["neighbours"][0]["hit"] for query in queries)
     any_hit = sum(any(each["hit"] for each in query["neighbours"]) for query in queries)
-    words = (f"{len(queries)} of {of} queries; of these the nearest is a hit for {first}, one of the {k} nearest for "
+    words = (f"{len(queries)} of {of} queries; the nearest is a hit for {first}, one of the {k} nearest for "
              f"{any_hit}. A hit has the query's class; numbers are cosines.")
     pictures = "\n".join(f".v{number[clip]} {{ background-image: url({address}); }}"
                          for clip, address in thumbnails.items())

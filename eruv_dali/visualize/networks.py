@@ -1,4 +1,4 @@
-"""The networks that a picture compares side by side, each with a short name."""
+"""The networks that a picture compares, each with a short name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +13,8 @@ def load_networks(
 ) -> list[tuple[str, Pretrained]]:
     """(name, network) of each of `inits`: RUN folders or checkpoints of pretrain, or "none" for random weights.
 
-    Random weights are those of `seed`, in a network of the first checkpoint's kind and width that is given clips of its
-    look; `backbone` and `width` choose otherwise. `crop` and `frame_size` (height, width) replace every network's own.
+    Random weights are those of `seed`, in a network like the first checkpoint's, for clips of the same format, unless
+    `backbone` and `width` are given. `crop` and `frame_size` (height, width) replace every network's own.
 
     Raises:
         EruvError: see `load_pretrained`; a crop that does not fit into the frames.
