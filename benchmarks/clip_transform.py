@@ -1,12 +1,12 @@
-"""Clips per second of our clip_transform operator against the same graph of DALI's own operators.
+"""Clips per second of our clip_transform operator against the same graph of DALI's built-in operators.
 
     python benchmarks/clip_transform.py --device cpu --threads 2
 
 Dimensions: a batch of 16 spans, each 16 x 128 x 171 x 3 uint8 and contiguous, to 16 x 112 x 112 x 3; the frames of a
 clip in random order, a random crop. Three cases: no rotation (DALI's graph has no rotate operator in it), and rotation
-as a per-sample argument, once 0 for all samples, once any of 0, 90, 180 and 270 degrees. The two sides run in turn,
-round by round, so that a busy machine slows both; a side's figures are over its rounds. Spans are handed over without
-a copy, so what is timed is the transform and DALI's own overhead; on the GPU the copy of the spans is in it.
+as a per-sample argument, once 0 for all samples, once any of 0, 90, 180 and 270 degrees. The two sides alternate,
+round by round, so that a busy machine slows both; a side's figures are over its rounds. Spans are passed without
+a copy, so the time is that of the transform and DALI's overhead; on the GPU it includes the copy of the spans.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Proves the GPU path in one go, in ten minutes: every part with its own time limit, log and figures, and a table last.
+# Tests the GPU path in one go, in ten minutes: every part with its own time limit, log and figures, and a final table.
 #
 #     benchmarks/gpu_proof.sh OUT VIDEOS              on a machine with a GPU
 #     DEVICE=cpu benchmarks/gpu_proof.sh OUT VIDEOS   a dry run, on small sizes: shows that the script itself works
 #
-# VIDEOS is a folder of videos; they are prepared on the CPU, so that a GPU without NVDEC can be proved too. A part that
-# fails or runs out of time does not stop the others; the exit code is 1 if one did. All together get TOTAL seconds. OUT
+# VIDEOS is a folder of videos; they are prepared on the CPU, so that a GPU without NVDEC can be tested too. A part that
+# fails or runs out of time does not stop the others; the exit code is 1 if one did. All parts share TOTAL seconds. OUT
 # gets, for each part, PART.log, PART.part.json (exit code, seconds) and what the part itself writes, and proof.md, the
 # table.
 set -u

@@ -1,15 +1,15 @@
-"""Can one linear layer name the relation of two clips? The paper's literal head against the default one.
+"""Can one linear layer recognise the relation of two clips? The paper's literal head against the default one.
 
     python benchmarks/head.py --out /tmp/head
     python benchmarks/head.py --out /tmp/head --seeds 1 2 3 4 5 --device gpu optim.epochs=10
 
-Draws the demonstration's videos, prepares them once, and pre-trains on them with `model.head=linear` and
-`model.head=mlp`, each with several seeds; all else is the demonstration's configuration (configs/demo.yaml, on a GPU
-demo_gpu.yaml) and what `key=value` words change. Prints validation accuracy for each relation, mean ± deviation
+Draws the demo's videos, prepares them once, and pre-trains on them with `model.head=linear` and
+`model.head=mlp`, each with several seeds; the rest is the demo's configuration (configs/demo.yaml, on a GPU
+demo_gpu.yaml) with the `key=value` words applied. Prints validation accuracy for each relation, mean ± deviation
 over the seeds, as a Markdown table, and writes it to --json. Finished runs in --out are not run again.
 
-    told apart   of the CS, CV and CD pairs that were answered with one of these three: the share answered right. They
-                 differ in nothing but how the two clips relate, so whoever cannot compare stays at a third
+    told apart   of the CS, CV and CD pairs that were predicted as one of these three: the share predicted right. They
+                 differ only in how the two clips relate, so a head that cannot compare stays at a third
     all          of all pairs
 """
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _run(args: argparse.Namespace, preset: Path, dataset: Dataset, device: str, head: str, seed: int) -> dict:
-    """The result of one pre-training; an earlier one where it was finished, or gone on with where it was not."""
+    """The result of one pre-training; a finished run is reused, an unfinished one is resumed."""
     out = args.out / f"{head}_{seed}"
     if (out / "result.json").exists():
         return json.loads((out / "result.json").read_text())
@@ -80,7 +80,7 @@ def _summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
 
 
 def _told_apart(run: dict) -> float:
-    """Share right of the pairs of `BETWEEN` that were answered with one of them."""
+    """Share right of the pairs of `BETWEEN` that were predicted as one of them."""
     places = [list(run["per_relation"]).index(name) for name in BETWEEN]
     counts = [[run["confusion"][true][answer] for answer in places] for true in places]
     return sum(counts[k][k] for k in range(len(places))) / max(1, sum(map(sum, counts)))

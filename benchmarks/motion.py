@@ -1,11 +1,11 @@
-"""Is there enough motion in these videos to learn from? What the amount of change between frames alone tells.
+"""Is there enough motion in these videos to learn from? What the amount of change between frames alone reveals.
 
     python benchmarks/motion.py --data my_dataset --crop 112
 
-Of each clip nothing is kept but the mean absolute difference between frames 1, 2, 4 and 8 apart: its mean, deviation
-and maximum over the clip; of a pair, the difference of the mean colours too. A small perceptron learns to name the
-relation from these numbers. A relation that it tells apart on held-out videos leaves a trace that any network could
-find; where PD (disordered) and PS (sped up) stay near chance, the videos hardly move. Needs no GPU, takes a minute.
+From each clip only the mean absolute difference between frames 1, 2, 4 and 8 apart is used: its mean, deviation
+and maximum over the clip; from a pair, also the difference of mean colours. A small perceptron learns to classify the
+relation from these numbers. A relation that it recognises on held-out videos leaves a trace that any network could
+find; if PD (disordered) and PS (sped up) stay near chance, the videos hardly move. Needs no GPU, takes a minute.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def change(clips_BCTHW: torch.Tensor) -> torch.Tensor:
 
 
 def pair_numbers(loader: RelationLoader) -> tuple[torch.Tensor, torch.Tensor]:
-    """All that the perceptron is told of an epoch's pairs, (N, 37), and their relations (N,)."""
+    """The perceptron's inputs for an epoch's pairs, (N, 37), and their relations (N,)."""
     numbers, relations = [], []
     for batch in loader:
         first, second = (change(batch.clips[:, k]) for k in (0, 1))
@@ -49,7 +49,7 @@ def pair_numbers(loader: RelationLoader) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def tell(train: tuple[torch.Tensor, torch.Tensor], test_ND: torch.Tensor, relations: int) -> torch.Tensor:
-    """Train the perceptron; its logits (N, relations) for the test pairs."""
+    """Train the perceptron; returns its logits (N, relations) for the test pairs."""
     train_ND, relation_N = train
     mean, std = train_ND.mean(0), train_ND.std(0) + 1e-6
     net = nn.Sequential(nn.Linear(train_ND.shape[1], HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, relations))
@@ -66,9 +66,9 @@ def tell(train: tuple[torch.Tensor, torch.Tensor], test_ND: torch.Tensor, relati
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, type=Path, metavar="DATASET", help="that prepare wrote")
+    parser.add_argument("--data", required=True, type=Path, metavar="DATASET", help="written by prepare")
     parser.add_argument("--crop", type=int, default=112, help="pixels (default %(default)s)")
-    parser.add_argument("--pairs", type=int, default=6000, help="to learn from (default %(default)s)")
+    parser.add_argument("--pairs", type=int, default=6000, help="for training (default %(default)s)")
     parser.add_argument("--val-fraction", type=float, default=0.15, help="of the videos (default %(default)s)")
     parser.add_argument("--relations", default=",".join(RELATIONS), help="default %(default)s")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""What the JPEG pack costs: bytes a frame, and its error against the resized frame it was made from.
+"""What the JPEG pack costs: bytes per frame, and its error against the resized frame it was made from.
 
     python benchmarks/pack_quality.py --videos my_videos/ --json benchmarks/results/pack_quality.json
 

@@ -1,4 +1,4 @@
-"""The last lines of gpu_proof.sh: a table of part, result, figure, goal, from the files that its parts left.
+"""The last lines of gpu_proof.sh: a table of part, result, figure, goal, from the files that its parts wrote.
 
     python benchmarks/proof_table.py OUT
 
@@ -35,11 +35,11 @@ def shots_figures(figures: dict) -> str:
 
 def transform_figures(figures: dict) -> str:
     cases = (f"{row['case']} {row['ratio']['median']:.1f} ×" for row in figures["results"])
-    return "the operator against DALI's own graph: " + ", ".join(cases)
+    return "the operator against DALI's built-in graph: " + ", ".join(cases)
 
 
 def last_summary(log: str) -> str:
-    """The line in which pytest counts what passed, or the last line of all."""
+    """pytest's summary line of passed tests, or else the last line."""
     lines = [line.strip(" =") for line in log.splitlines() if re.search(r"\w", line)]
     counted = [line for line in lines if re.search(r"\d+ (passed|failed|skipped)", line)]
     return (counted or lines or ["nothing was printed"])[-1]

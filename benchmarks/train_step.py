@@ -1,19 +1,19 @@
-"""How fast the network trains, how much of that the loader keeps, and how much of the device that is.
+"""How fast the network trains, how much of that remains with the loader, and how much of the device's peak that is.
 
     python benchmarks/train_step.py --data my_raw_dataset --json result.json
     python benchmarks/train_step.py --data my_raw_dataset --device cpu --width 8 --crop 56 --steps 8
 
-Four ways to make the same step (C3D, both clips of 8 pairs, forwards, backwards, update), one after the other in every
-round, so that what else the machine does meets all of them:
+Four ways to do the same step (C3D, both clips of 8 pairs, forward, backward, update), one after the other in every
+round, so that other load on the machine affects all of them:
 
     loader + network   batches from RelationLoader, the network as `pretrain` runs it
-    cached batch       the same on one batch, again and again: what the network alone can do
-    uncompiled         as `cached batch`, without torch.compile (left out where that is off: on a CPU)
-    reference          float32, contiguous memory, plain SGD, on one batch: what a plain training script does
+    cached batch       the same on one batch, repeated: the speed of the network alone
+    uncompiled         as `cached batch`, without torch.compile (left out if that is off, as on a CPU)
+    reference          float32, contiguous memory, plain SGD, on one batch: a plain training script
 
-Of each: clips/s, times the reference, the share of the time spent waiting for clips, and FLOP/s (counted by
-PyTorch's FlopCounterMode; a multiplication and an addition are two) beside what the device reaches in a large matrix
-product of that precision, measured here.
+For each: clips/s, times the reference, the share of the time spent waiting for clips, and FLOP/s (counted by
+PyTorch's FlopCounterMode; a multiplication and an addition count as two) next to what the device reaches in a large
+matrix product of that precision, measured here.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, rounds: int = 10) -> f
 
 
 def reference_step(net: torch.nn.Module, device: torch.device) -> Callable:
-    """A step as a plain training script makes it."""
+    """A step as in a plain training script."""
     net = net.to(device)
     optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
 
@@ -94,7 +94,7 @@ def timed(step: Callable, batches, device: torch.device) -> tuple[float, float]:
 
 
 class Loaded:
-    """A RelationLoader's next `steps` batches, as often as asked."""
+    """A RelationLoader's next `steps` batches at each iteration."""
 
     def __init__(self, loader: RelationLoader, device: torch.device) -> None:
         self.loader, self.device = loader, device
@@ -109,7 +109,7 @@ class Loaded:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, metavar="DATASET", help="what eruv_dali.prepare wrote")
+    parser.add_argument("--data", required=True, metavar="DATASET", help="written by eruv_dali.prepare")
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--backbone", choices=BACKBONES, default="c3d")
     parser.add_argument("--width", type=int, default=64, help="channels of the first convolution (default: 64)")
@@ -117,9 +117,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8, help="pairs (default: 8)")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
     parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
-    parser.add_argument("--steps", type=int, default=20, help="in a round (default: 20)")
+    parser.add_argument("--steps", type=int, default=20, help="per round (default: 20)")
     parser.add_argument("--rounds", type=int, default=3, help="the median is reported (default: 3)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
 
     console = Console()

@@ -1,8 +1,8 @@
 // CPU backend of fn.eruv.clip_transform, and the operator's schema.
 //
-// The frames of the batch, whichever samples they belong to, are shared out evenly over DALI's thread pool. A frame
-// goes row by row: an upright row is read where it lies, a turned one is first collected, then converted by one
-// vectorised loop.
+// The frames of the batch, regardless of their samples, are distributed evenly over DALI's thread pool. A frame is
+// processed row by row: an upright row is read in place, a rotated one is first gathered, then one vectorised loop
+// converts it.
 
 #include <algorithm>
 
@@ -25,7 +25,7 @@ class ClipTransformCPU : public ClipTransformOp<dali::CPUBackend> {
  private:
   template <typename Out>
   void run(dali::Workspace &ws) {
-    // Scale and shift repeated along a row of interleaved channels: the row is then one plain loop.
+    // Scale and shift repeated along a row of interleaved channels, so that the row is one plain loop.
     const int row_length = format_.crop * kChannels;
     scale_row_.resize(row_length);
     shift_row_.resize(row_length);
@@ -89,7 +89,7 @@ class ClipTransformCPU : public ClipTransformOp<dali::CPUBackend> {
 }  // namespace eruv
 
 DALI_SCHEMA(eruv__ClipTransform)
-    .DocStr("Gathers, crops, turns, normalises, casts and lays out the frames of clips in one pass over the bytes.\n\n"
+    .DocStr("Gathers, crops, rotates, normalises, casts and lays out frames of clips in one pass over the bytes.\n\n"
             "out = (x / 255 - mean) / std of np.rot90(crop, rotation / 90), for each frame of `index`, in its order.")
     .NumInput(1)
     .NumOutput(1)

@@ -23,7 +23,7 @@ class ClipTransformGPU : public ClipTransformOp<dali::GPUBackend> {
  private:
   template <typename Out>
   void launch(cudaStream_t stream) {
-    dali::kernels::DynamicScratchpad scratch(stream);  // its memory is given back in the stream's order
+    dali::kernels::DynamicScratchpad scratch(stream);  // its memory is freed in stream order
     const FrameTask *tasks = scratch.ToGPU(stream, tasks_);
     const unsigned tiles = (format_.crop + kTile - 1) / kTile;
     clip_transform_kernel<Out><<<dim3(tasks_.size(), tiles, tiles), kThreads, 0, stream>>>(tasks, format_);

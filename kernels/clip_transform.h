@@ -1,8 +1,8 @@
 // The arithmetic of the clip_transform operator, once, for both of its backends.
 //
-// A clip's frames are gathered, cropped, turned, normalised, cast and laid out in one pass over the bytes. All of the
-// geometry (which frame, which corner, which quarter turn) folds into where a frame's first output pixel is read and
-// how far apart its neighbours down and to the right are: a `FrameTask`. What is left is uniform over the batch.
+// A clip's frames are gathered, cropped, rotated, normalised, cast and laid out in one pass over the bytes. All of the
+// geometry (which frame, which corner, which quarter turn) reduces to where a frame's first output pixel is read and
+// how far away its neighbours down and to the right are: a `FrameTask`. The rest is the same for the whole batch.
 #pragma once
 
 #include <cmath>
@@ -34,14 +34,14 @@ struct FrameTask {
   int64_t down, right;  // bytes
 };
 
-// What every frame of the batch shares. Strides count output elements.
+// What all frames of the batch share. Strides are in output elements.
 struct Format {
   int crop;
   int64_t row_stride, column_stride, channel_stride;
   float scale[kChannels], shift[kChannels];
 };
 
-// The square of `crop` pixels at (top, left) of an (H, W, 3) frame, turned counter-clockwise as np.rot90(square, turns).
+// The square of `crop` pixels at (top, left) of an (H, W, 3) frame, rotated as by np.rot90(square, turns).
 ERUV_HOST_DEVICE FrameTask turned_square(const uint8_t *frame, int64_t row_bytes, int top, int left, int crop,
                                          int turns) {
   const uint8_t *first = frame + top * row_bytes + left * kChannels;
@@ -65,14 +65,14 @@ ERUV_HOST_DEVICE uint32_t float_bits(float x) {
 
 ERUV_HOST_DEVICE void encode(float x, float &out) { out = x; }
 
-// Round to nearest, ties to even. `normalise` yields no NaN, so none is looked for.
+// Round to nearest, ties to even. `normalise` never returns NaN, so there is no check for it.
 ERUV_HOST_DEVICE void encode(float x, BFloat16 &out) {
   const uint32_t bits = float_bits(x);
   out.bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
 
 // Round to nearest, ties to even, without a branch so that compilers vectorise it. Below 2^-14 float16 is a fixed-point
-// number of 2^-24: adding 0.5, whose last bit weighs just that, makes the adder do the rounding.
+// number of 2^-24: adding 0.5, whose last bit has exactly that value, makes the adder do the rounding.
 ERUV_HOST_DEVICE void encode(float x, Float16 &out) {
   const uint32_t bits = float_bits(x), sign = (bits >> 16) & 0x8000, size = bits & 0x7fffffff;
   const uint32_t normal = (size - (112u << 23) + 0xfff + ((size >> 13) & 1)) >> 13;
@@ -82,11 +82,11 @@ ERUV_HOST_DEVICE void encode(float x, Float16 &out) {
 }
 
 // ---- The CUDA kernel's two halves. A block moves a tile of kTile x kTile output pixels through shared memory, so that
-// both the bytes read (rows of the source) and the elements written (rows of the output) are neighbours, whatever the
-// turn. They are plain functions of the thread's number: a CPU test runs them thread by thread.
+// both the bytes read (rows of the source) and the elements written (rows of the output) are contiguous, for any
+// rotation. They are plain functions of the thread's number: a CPU test runs them thread by thread.
 
 constexpr int kTile = 32;
-constexpr int kTilePitch = kTile * kChannels + 4;  // an odd number of words: columns fall in different banks
+constexpr int kTilePitch = kTile * kChannels + 4;  // an odd number of words: columns fall into different banks
 
 ERUV_HOST_DEVICE void load_tile(const FrameTask &task, int crop, int top, int left, int thread, int threads,
                                 uint8_t *tile) {

@@ -1,4 +1,4 @@
-// The CUDA kernel of clip_transform, apart from DALI, so that NVRTC too can compile it.
+// The CUDA kernel of clip_transform, independent of DALI, so that NVRTC can also compile it.
 #pragma once
 
 #include "clip_transform.h"
@@ -9,7 +9,7 @@ constexpr int kThreads = 256;
 
 template <typename Out>
 __global__ void __launch_bounds__(kThreads)
-clip_transform_kernel(const FrameTask *tasks, const __grid_constant__ Format format) {  // indexed where it lies
+clip_transform_kernel(const FrameTask *tasks, const __grid_constant__ Format format) {  // indexed in place
   __shared__ uint8_t tile[kTile * kTilePitch];
   const FrameTask task = tasks[blockIdx.x];  // x, the axis without a practical limit, counts the frames
   const int top = blockIdx.z * kTile, left = blockIdx.y * kTile;

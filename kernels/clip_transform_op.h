@@ -1,5 +1,5 @@
 // The clip_transform operator as DALI sees it: arguments, checks, and the list of frames to write. The backends
-// (clip_transform.cc, clip_transform.cu) only carry that list out.
+// (clip_transform.cc, clip_transform.cu) only process that list.
 #pragma once
 
 #include <string>
@@ -83,12 +83,12 @@ class ClipTransformOp : public dali::Operator<Backend> {
       shape[axis] = layout_[axis] == 'T' ? length_ : layout_[axis] == 'C' ? kChannels : crop;
     outputs.resize(1);
     outputs[0].shape = dali::uniform_list_shape(samples, shape);
-    // DALI has no bfloat16: its bits travel as int16.
+    // DALI has no bfloat16: its bits are passed as int16.
     outputs[0].type = dtype_ == "float32" ? DALI_FLOAT : dtype_ == "float16" ? DALI_FLOAT16 : DALI_INT16;
     return true;
   }
 
-  // Points every task at its place in the output, which exists only now, and names the output's axes.
+  // Points every task at its position in the output, which is allocated only now, and names the output's axes.
   void place(dali::Workspace &ws) {
     auto &output = ws.Output<Backend>(0);
     std::string layout = layout_;

@@ -1,9 +1,9 @@
 // Histograms of oriented gradients for shot change detection, and the differences between them.
 //
-// The features are VLFeat's UoCTTI HOG: cells of 8x8 pixels, 9 orientations, 31 numbers a cell (18 directed
+// The features are VLFeat's UoCTTI HOG: cells of 8x8 pixels, 9 orientations, 31 numbers per cell (18 directed
 // orientations, 9 undirected, 4 texture energies). hog_cells makes the histograms, hog_features normalises them;
-// eruv_dali/shots/hog_numpy.py is the same in NumPy and reads more easily. Everything is deterministic: each sum is
-// made by one thread in a fixed order, there are no atomics. Frames are (T, H, W, 3) RGB bytes, H and W multiples of 8.
+// eruv_dali/shots/hog_numpy.py is the same in NumPy and easier to read. Everything is deterministic: each sum is
+// computed by one thread in a fixed order, without atomics. Frames are (T, H, W, 3) RGB bytes, H and W multiples of 8.
 #include "host.h"
 
 enum {
@@ -11,21 +11,21 @@ enum {
     ORIENTATIONS = 9,
     DIRECTIONS = 2 * ORIENTATIONS,
     FEATURES = 31,
-    TILE_Y = 4,  // cells of one block, and the pixels they reach: half a cell more on every side
+    TILE_Y = 4,  // cells of one block, and the pixels they use: half a cell more on every side
     TILE_X = 8,
     ROWS = (TILE_Y + 1) * CELL,
     COLS = (TILE_X + 1) * CELL,
-    STRIPS = ROWS * TILE_X,  // a strip: the pixels of one row that one cell reaches
+    STRIPS = ROWS * TILE_X,  // a strip: the pixels of one row that one cell uses
     REACH = 2 * CELL,
     GROUP = 32,          // cells of one hog_features block
-    PADDED = GROUP + 1,  // keeps the threads of a warp in different banks of shared memory
-    LANES = 256,         // partial sums of a mean; threads of the blocks that make one
+    PADDED = GROUP + 1,  // puts the threads of a warp into different banks of shared memory
+    LANES = 256,         // partial sums of a mean; threads of the blocks that compute one
 };
 
-// Share of a pixel at `offset` 0..15 in the cell whose reach begins there: bilinear between the cell centres.
+// Weight of a pixel in a cell, `offset` 0..15 from the first pixel that the cell uses: bilinear between cell centres.
 DEVICE float share(int offset) { return (offset < CELL ? 2 * offset + 1 : 2 * (REACH - offset) - 1) * (1.0f / REACH); }
 
-// Orientation histograms of a tile of TILE_Y x TILE_X cells; one block a tile.
+// Orientation histograms of a tile of TILE_Y x TILE_X cells; one block per tile.
 //   frames (T,H,W,3) -> histogram (T,18,H/8*W/8), energy (T,H/8*W/8) = squared norm of the undirected histogram
 KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, float *energy) {
     SHARED float magnitude[ROWS * COLS];
@@ -44,7 +44,7 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
     PARALLEL_FOR(i, DIRECTIONS * STRIPS) strip[i] = 0;
     BARRIER();
 
-    // Gradients, of the colour channel where they are largest. The border pixels of the image have none.
+    // Gradients of the colour channel where they are largest. The border pixels of the image have none.
     const int row0 = top < 1 ? 1 - top : 0, row1 = top + ROWS < height - 1 ? ROWS : height - 1 - top;
     const int col0 = edge < 1 ? 1 - edge : 0, col1 = edge + COLS < width - 1 ? COLS : width - 1 - edge;
     PARALLEL_FOR2(r, row0, row1, c, col0, col1) {
@@ -56,11 +56,11 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
         gx = pixel[5] - pixel[-1], gy = below[2] - above[2], square = gx * gx + gy * gy;
         dx = square > largest ? gx : dx, dy = square > largest ? gy : dy, largest = square > largest ? square : largest;
         // The nearest of 18 directions, 20 degrees apart. A boundary at 10, 30, 50 or 70 degrees is the tangent in
-        // 16-bit fixed point; no quotient of two bytes lies between it and the true one, so no rounding can decide.
-        // A vertical gradient is as near to 80 as to 100 degrees and takes 80 (as VLFeat's does).
+        // 16-bit fixed point; no quotient of two bytes lies between it and the exact one, so rounding never matters.
+        // A vertical gradient is equally near to 80 and 100 degrees and is assigned to 80 (as in VLFeat).
         const int ax = dx < 0 ? -dx : dx, ay = (dy < 0 ? -dy : dy) << 16;
         const int step = (ay > ax * 11556) + (ay > ax * 37837) + (ay > ax * 78103) + (ay > ax * 180059);
-        const int down = dy < 0, left = dx < down;  // straight down is left
+        const int down = dy < 0, left = dx < down;  // straight down counts as left
         int bin = ORIENTATIONS * left + DIRECTIONS * (down & (left ^ 1)) + (down == left ? step : -step);
         bin -= bin == DIRECTIONS ? DIRECTIONS : 0;
         magnitude[r * COLS + c] = sqrtf((float)largest);
@@ -68,7 +68,7 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
     }
     BARRIER();
 
-    // Each row's share in each cell (weights across), then each cell's sum over its rows (weights down).
+    // Each row's sum in each cell (horizontal weights), then each cell's sum over its rows (vertical weights).
     PARALLEL_FOR2(r, 0, ROWS, x, 0, TILE_X) {
         for (int c = 0; c < REACH; ++c) {
             const int pixel = r * COLS + x * CELL + c;
@@ -103,7 +103,7 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
     }
 }
 
-// Not fminf: its care for NaN keeps the host's compiler from vectorising.
+// Not fminf: its NaN handling keeps the host compiler from vectorising.
 DEVICE float at_most(float limit, float x) { return x < limit ? x : limit; }
 
 // A histogram entry scaled by each of the four blocks, clipped, and summed.
@@ -112,9 +112,9 @@ DEVICE float clipped(float x, const float *scale) {
            (at_most(0.2f, x * scale[2 * GROUP]) + at_most(0.2f, x * scale[3 * GROUP]));
 }
 
-// Normalise each cell by the four 2x2 blocks it belongs to, clip at 0.2; one block GROUP cells of a frame.
+// Normalise each cell by the four 2x2 blocks it belongs to, clip at 0.2; one block per GROUP cells of a frame.
 //   histogram (T,18,cells), energy (T,cells) -> features (T,cells,31)
-// epsilon is added (squared) to the energy of a 2x2 block: 0 is VLFeat's HOG, more keeps grain from looking like edges.
+// epsilon, squared, is added to the energy of a 2x2 block: 0 is VLFeat's HOG, more keeps grain from looking like edges.
 KERNEL hog_features(const float *histogram, const float *energy, int cells_y, int cells_x, float epsilon,
                     float *features) {
     SHARED float scale[4 * GROUP];
@@ -155,12 +155,12 @@ KERNEL hog_features(const float *histogram, const float *energy, int cells_y, in
     PARALLEL_FOR2(i, 0, count, k, 0, FEATURES) features[i * FEATURES + k] = cell[k * PADDED + i];
 }
 
-// Mean |x[t + lag] - x[t]| over the n numbers of a frame; one block a frame t.   x (T,n) -> out (T - lag)
+// Mean |x[t + lag] - x[t]| over the n numbers of a frame; one block per frame t.   x (T,n) -> out (T - lag)
 KERNEL lag_difference(const float *x, int n, int lag, float *out) {
     SHARED float partial[LANES];
     const float *a = x + (size_t)BLOCK * n, *b = a + (size_t)lag * n;
     PARALLEL_FOR(lane, LANES) partial[lane] = 0;
-    for (int base = 0; base < n; base += LANES)  // a lane belongs to one thread: no barrier is needed in here
+    for (int base = 0; base < n; base += LANES)  // a lane belongs to one thread: no barrier is needed here
         PARALLEL_FOR(lane, (n - base < LANES ? n - base : LANES))
             partial[lane] += fabsf(b[base + lane] - a[base + lane]);
     for (int half = LANES / 2; half > 0; half /= 2) {
@@ -171,7 +171,7 @@ KERNEL lag_difference(const float *x, int n, int lag, float *out) {
     PARALLEL_FOR(lane, 1) out[BLOCK] = partial[0] / n;
 }
 
-// Mean of frames t .. t + window - 1; one block a frame t.   x (T,n) -> out (T - window + 1, n)
+// Mean of frames t .. t + window - 1; one block per frame t.   x (T,n) -> out (T - window + 1, n)
 KERNEL window_mean(const float *x, int n, int window, float *out) {
     const float *from = x + (size_t)BLOCK * n;
     float *to = out + (size_t)BLOCK * n;
@@ -183,9 +183,10 @@ KERNEL window_mean(const float *x, int n, int window, float *out) {
     }
 }
 
-// Mean |Y[t + 1] - Y[t]| in grey levels, Y the Rec. 601 luminance; one block a pair.   frames (T,pixels,3) -> out (T-1)
+// Mean |Y[t + 1] - Y[t]| in grey levels, Y the Rec. 601 luminance; one block per pair.
+//   frames (T,pixels,3) -> out (T-1)
 KERNEL luminance_difference(const uint8 *frames, int pixels, float *out) {
-    SHARED unsigned int partial[LANES];  // whole numbers: exact, up to 16 million pixels a frame
+    SHARED unsigned int partial[LANES];  // integers: exact, up to 16 million pixels per frame
     const uint8 *a = frames + (size_t)BLOCK * pixels * 3, *b = a + (size_t)pixels * 3;
     PARALLEL_FOR(lane, LANES) partial[lane] = 0;
     for (int base = 0; base < pixels; base += LANES)

@@ -2,8 +2,8 @@
 //
 // A kernel is written as the work of one thread block: phases of independent items, with a barrier between phases.
 // On the GPU the items of a phase are strided over the block's threads; on the host one thread runs the whole block
-// and each phase is a plain loop the compiler can vectorise. Both visit the same numbers in the same order within an
-// item, and both are compiled without fused multiply-add, so the results agree to the bit.
+// and each phase is a plain loop that the compiler can vectorise. Both process the same numbers in the same order
+// within an item, and both are compiled without fused multiply-add, so the results are bit-identical.
 #pragma once
 
 #ifdef __CUDACC__
@@ -42,10 +42,10 @@ static thread_local int block_index_;  // the block this host thread is working 
     for (int i = (i0); i < (i1); ++i) _Pragma("GCC ivdep") for (int j = (j0); j < (j1); ++j)
 #define PARALLEL_FOR(i, n) _Pragma("GCC ivdep") for (int i = 0; i < (n); ++i)
 
-// Run blocks 0 .. blocks-1 of a kernel, shared out over `threads` host threads a few at a time.
+// Run blocks 0 .. blocks-1 of a kernel on `threads` host threads, a few at a time.
 template <class Kernel>
 static void run_blocks(int blocks, int threads, Kernel kernel) {
-    const int share = 8;  // blocks a thread takes at once
+    const int share = 8;  // blocks that a thread takes at once
     std::atomic<int> next{0};
     auto work = [&] {
         for (int begin; (begin = next.fetch_add(share)) < blocks;)

@@ -201,7 +201,7 @@ def test_facts_of_a_video_cannot_be_edited(copy_of, column, value, message):
     ("videos.csv", lambda rows: [*rows, ["new.mp4", *rows[1][1:]]], r"line 5: video 'new\.mp4' is not one"),
     ("videos.csv", lambda rows: [row[1:] for row in rows], r"videos\.csv: needs one column 'video'"),
     ("videos.csv", lambda rows: [[";".join(row)] for row in rows], r"needs one column 'video'"),
-    ("videos.csv", lambda rows: rows[:1], r"videos\.csv: names no video"),
+    ("videos.csv", lambda rows: rows[:1], r"videos\.csv: lists no video"),
     ("videos.csv", lambda rows: [*rows[:2], [*rows[2], "x"]], r"line 3: has 12 cells"),
     ("videos.csv", lambda rows: [rows[0], *rows[2:]], r"segments\.csv: line 2: video 'a\.mp4' is no longer in"),
     ("segments.csv", lambda rows: [row[:4] for row in rows], r"segments\.csv: needs one column 'end'"),

@@ -207,7 +207,7 @@ def next_or_error(batches):
     try:
         return next(batches).info[0]
     except EruvError as error:
-        assert "this pass was broken off by KeyboardInterrupt" in str(error)
+        assert "this pass was interrupted by KeyboardInterrupt" in str(error)
         return "broken"
     except StopIteration:
         return "broken"

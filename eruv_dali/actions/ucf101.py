@@ -30,7 +30,7 @@ def list_ucf101(root: Path, splits: str | Path | None, split: int) -> Listed:
             raise EruvError(f"{folder / 'classInd.txt'}, line {number}: {line!r} is not '{len(label_of) + 1} CLASS'")
         label_of[name.strip()] = int(label) - 1
     if not label_of:
-        raise EruvError(f"{folder / 'classInd.txt'}: names no class")
+        raise EruvError(f"{folder / 'classInd.txt'}: lists no class")
     return Listed(tuple(label_of), _read_list(folder / f"trainlist{split:02d}.txt", label_of),
                   _read_list(folder / f"testlist{split:02d}.txt", label_of))
 

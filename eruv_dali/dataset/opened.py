@@ -14,7 +14,7 @@ For programs, not to be edited:
                      is the file that holds the video's frames, `first` the position of its frame 0 in frames.npy
     segments.npy     the same as segments.csv, fast to read; `video` is a position in videos.json
     frames.npy       one FRAME record per frame, in the order of videos.json; memory-mapped
-    pack/            the decode-once copy of the frames, if one was asked for
+    pack/            the decode-once copy of the frames, if one was requested
     seal.json        sizes, times and checksums of these files as prepare left them, see seal.py
     records/         what `prepare` found in each video, one file per video: its state between runs
 
@@ -188,7 +188,7 @@ class Dataset:
         if self._edited("videos.csv"):
             kept = read_kept_videos(self.folder / "videos.csv", {video.video: video for video in self._every})
         if not kept:
-            raise EruvError(f"{self.folder}/videos.csv: names no video; run prepare on this DATASET again")
+            raise EruvError(f"{self.folder}/videos.csv: lists no video; run prepare on this DATASET again")
         content = self._seal.content("segments.npy")
         if self._edited("segments.csv") or len(kept) < len(self._every):
             segments = read_edited_segments(self.folder / "segments.csv", self._every, kept)

@@ -134,7 +134,7 @@ def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, la
 
 
 def _refuse(value: DataNode, wrong: DataNode, count: int) -> DataNode:
-    """`value`, a vector of `count` integers; where they are `wrong`, the run fails with an error that names them.
+    """`value`, a vector of `count` integers; if they are `wrong`, the run fails with an error that names them.
 
     DALI has no assertion. A slice that starts out of bounds is an error that names its start, so this takes a slice
     that starts at 0 where the value is right and at the value itself where it is wrong.

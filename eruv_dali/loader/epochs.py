@@ -34,7 +34,7 @@ class ClipInfo(NamedTuple):
 
     Attributes:
         video: name in the dataset, or path of the file.
-        shot: number within the video; `segment`: number in segments.csv; -1 where there is none.
+        shot: number within the video; `segment`: number in segments.csv; -1 if there is none.
         frames: T source frames in the order shown.
         rotation: degrees counter-clockwise, applied to the crop.
         crop: (top, left) in the resized frame, pixels.
@@ -307,8 +307,8 @@ class Pass(Iterator):
                 raise EruvError(f"another pass over this {type(loader).__name__} has begun and ended this one; make a "
                                 "second loader for a loop inside a loop, or for validation between training steps")
             if self._broken_by:
-                raise EruvError(f"this pass was broken off by {self._broken_by}; begin another (after "
-                                "load_state_dict(state_dict()) it goes on where this one stopped)")
+                raise EruvError(f"this pass was interrupted by {self._broken_by}; start another (after "
+                                "load_state_dict(state_dict()) it continues where this one stopped)")
             try:
                 return self._next()
             except StopIteration:

@@ -46,7 +46,7 @@ def main() -> None:
                          help="remove videos that the DATASET holds and that are not given or not found now")
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
-                        help="keep a decode-once copy of the frames (default jpeg: about 9 KB a frame)")
+                        help="keep a decode-once copy of the frames (default jpeg: about 9 KB per frame)")
     parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
     parser.add_argument("--threshold", type=float, help="on the HOG difference, instead of the rule's own"
                         " (robust 0.06, the others 0.0715); higher finds less")

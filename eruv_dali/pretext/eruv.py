@@ -1,10 +1,10 @@
-"""ERUV: name the relation between two clips (ERUV, section III-B).
+"""ERUV: classify the relation between two clips (ERUV, section III-B).
 
     CS  two clips of the same shot: from two of its segments, or both from its only one
     CV  two clips of the same video, of different shots
     CD  two clips of different videos
     CR  clip j turned by 90, 180 or 270 degrees        (from here on both clips come from one segment)
-    PI  clip j inverted: shown backwards
+    PI  clip j inverted: played backwards
     PD  clip j disordered: its 16 frames in an order that is neither forwards nor backwards
     PS  clip j sped up: every 2nd or every 4th frame; every 4th only where the segment is long enough
 

@@ -243,7 +243,7 @@ def _light_edges(curves: ShotCurves, t: int, cuts: Sequence[int]) -> tuple[int |
 
 
 def _light_edge(steps: np.ndarray, contrast: float) -> int | None:
-    """How many luminance steps from here on belong to a transition, or None where it has no clear end.
+    """How many luminance steps from here on belong to a transition, or None if it has no clear end.
 
     While a picture fades or dissolves, the luminance changes at a steady rate; at the end the rate drops at once. A
     still stretch in between is the black (or white) in the middle.

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 @dataclass
 class OptimConfig:
-    """How to train the network. SGD, 0.01, 0.9 and 300 epochs are the paper's; the rest is from VCOP's public code."""
+    """How to train the network. SGD, 0.01, 0.9 and 300 epochs are the paper's. Weight decay is that of VCOP's public
+    code, which also creates the plateau schedule but never steps it: that it is used is our choice."""
 
     epochs: int = 300
     max_steps: int | None = None  # stop early, after this number of steps
