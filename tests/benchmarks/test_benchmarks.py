@@ -1,10 +1,8 @@
 """The arithmetic of the benchmarks that train: what they make of the runs' figures."""
 
 import dataclasses
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +10,7 @@ import pytest
 import torch
 from layouts import COLOURS, write_action
 from numbered import write_video
-
-
-def load(name: str):
-    """A program of benchmarks/ as a module."""
-    file = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
-    if str(file.parent) not in sys.path:  # as where it is run, a program there finds its neighbours
-        sys.path.append(str(file.parent))
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from places import benchmark as load
 
 
 def test_told_apart_counts_only_answers_among_the_three():

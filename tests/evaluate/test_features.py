@@ -3,20 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from numbered import read_number, write_video
+from numbered import numbers, write_video
 
 from eruv_dali import ClipLoader, EruvError, build_backbone
 from eruv_dali.dataset import Dataset
 from eruv_dali.evaluate.even_clips import EvenClips, clip_starts
 from eruv_dali.evaluate.features import pool5, video_features
 
-CENTRE = (8, 29)  # top, left of a 112 crop in a 128x171 frame
 
-
-def numbers(clips_BCTHW: torch.Tensor) -> torch.Tensor:
+def numbers_of(clips_BCTHW: torch.Tensor) -> torch.Tensor:
     """(B, T): the number that each frame carries."""
-    pictures = clips_BCTHW.float().permute(0, 2, 3, 4, 1).numpy() * 255
-    return torch.tensor([[read_number(picture, CENTRE) for picture in clip] for clip in pictures])
+    return torch.tensor([numbers(clip) for clip in clips_BCTHW])
 
 
 def test_clips_start_evenly_from_the_first_frame_to_the_last():
@@ -31,8 +28,8 @@ def test_ten_clips_a_video_read_back_from_the_pixels(videos, datasets, pack, bat
     dataset = Dataset(datasets[pack]) if pack else None
     paths = [videos / name for name in ("vp9.webm", "mpeg4.mp4", "h264_b.mp4")]
     with EvenClips(paths, batch_size=batch_size, dataset=dataset, device="cpu") as even:
-        shown = even.answers(numbers)
-        np.testing.assert_array_equal(even.answers(numbers), shown)  # as often as one likes
+        shown = even.answers(numbers_of)
+        np.testing.assert_array_equal(even.answers(numbers_of), shown)  # as often as one likes
     wanted = np.array([[range(start, start + 16) for start in clip_starts(120, 10, 16)]] * 3)
     np.testing.assert_array_equal(shown, wanted)  # 30 clips in batches of 7: the last holds 2
 
@@ -41,7 +38,7 @@ def test_a_short_video_holds_its_last_frame(tmp_path):
     short = write_video(tmp_path / "short.mp4", frames=5)
     long = write_video(tmp_path / "long.mp4", frames=40)
     with EvenClips([short, long], clips=2, batch_size=3, device="cpu") as even:
-        shown = even.answers(numbers)
+        shown = even.answers(numbers_of)
     assert shown[0].tolist() == [[*range(5), *[4] * 11]] * 2
     assert shown[1].tolist() == [list(range(16)), list(range(24, 40))]
 

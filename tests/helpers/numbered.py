@@ -7,11 +7,13 @@ crop of the 128x171 frame shows it. The rest is a texture, another one for each 
 import functools
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
 BITS = 12
+CENTRE = (8, 29)  # top, left of the middle 112x112 crop of a 128x171 frame
 
 
 def numbered_picture(number: int, height: int, width: int, shot: int = 0) -> np.ndarray:
@@ -42,6 +44,36 @@ def read_number(picture: np.ndarray, crop: tuple[int, int] = (0, 0), frame: tupl
         assert 2 <= row < grey.shape[0] - 2 and 4 <= column < grey.shape[1] - 4, "the crop does not hold this band"
         number |= int(grey[row - 1 : row + 2, column - 4 : column + 5].mean() > 128) << bit
     return number
+
+
+def upright(clip_CTHW: Any, rotation: int = 0) -> np.ndarray:
+    """A clip of values from 0 to 1 as (T, H, W, 3) grey levels, its rotation undone."""
+    levels = clip_CTHW.float().permute(1, 2, 3, 0).numpy() * 255
+    return np.rot90(levels, -(rotation // 90), axes=(1, 2))
+
+
+def numbers(clip_CTHW: Any, crop: tuple[int, int] = CENTRE, rotation: int = 0) -> list[int]:
+    """The number that each frame of a clip carries."""
+    return [read_number(picture, crop) for picture in upright(clip_CTHW, rotation)]
+
+
+def infos(loader: Any) -> list:
+    """The infos of an epoch."""
+    return [info for batch in loader for info in batch.info]
+
+
+def verified(batch: Any) -> list:
+    """The batch's infos, after reading from the pixels that each clip is the one that its info names."""
+    for clips, info in zip(batch.clips, batch.info, strict=True):
+        pair = hasattr(info, "clips")
+        for clip, told in zip(clips, info.clips, strict=True) if pair else [(clips, info)]:
+            assert numbers(clip, told.crop, getattr(told, "rotation", 0)) == list(told.frames), told
+    return batch.info
+
+
+def verified_infos(loader: Any) -> list:
+    """The infos of an epoch, each read back from the pixels."""
+    return [info for batch in loader for info in verified(batch)]
 
 
 def write_video(

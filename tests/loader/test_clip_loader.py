@@ -6,18 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from numbered import KINDS, read_number, write_video
+from numbered import CENTRE, KINDS, numbers, write_video
 
 from eruv_dali import ClipLoader, EruvError, RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.prepare import prepare
-from eruv_dali.video.index import index_video
-
-CENTRE = (8, 29)  # top, left of a 112 crop in a 128x171 frame
-
-
-def numbers(clip_CTHW: torch.Tensor, crop=CENTRE) -> list[int]:
-    return [read_number(picture, crop) for picture in clip_CTHW.float().permute(1, 2, 3, 0).numpy() * 255]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -310,16 +303,6 @@ def test_lines_may_be_taken_out_of_the_segments(small):
     table = folder / "segments.csv"
     table.write_text("".join(line for line in table.read_text().splitlines(keepends=True) if ",a.mp4," not in line))
     assert {int(segment["video"]) for segment in Dataset(folder).segments} == {1}
-
-
-@pytest.mark.parametrize("name", [*KINDS, "long/a.mp4"])
-def test_counting_packets_finds_the_frames_that_decoding_finds(videos, datasets, name):
-    index, facts = index_video(videos / name)
-    dataset = Dataset(datasets["none"])
-    (number,) = [n for n, video in enumerate(dataset.videos) if video.video == name]
-    assert np.array_equal(index.pts, dataset.index(number).pts)
-    assert np.array_equal(index.key, dataset.index(number).key)
-    assert facts["codec"] == dataset.videos[number].codec
 
 
 def test_a_clip_without_a_start_lies_elsewhere_in_every_epoch(videos, tmp_path):

@@ -33,7 +33,7 @@ def builtin(request):
 @pytest.fixture
 def needs_gpu():
     if not torch.cuda.is_available() and shutil.which("nvidia-smi") is None:
-        pytest.skip("no GPU")
+        pytest.skip("no GPU: neither PyTorch nor nvidia-smi finds one")
 
 
 def random_batch(rng, batch, crop, length=None):

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from numbered import read_number, write_video
+from numbered import verified_infos, write_video
 
 from eruv_dali import ClipLoader, EruvError, RelationLoader
 from eruv_dali.dataset import Dataset
@@ -48,17 +48,6 @@ def damage_video(path):
     overwrite(path, size * 4 // 10, np.random.default_rng(0).bytes(size // 5))
 
 
-def infos(loader, check=True):
-    found = []
-    for batch in loader:
-        found += batch.info
-        for clips, info in zip(batch.clips, batch.info, strict=True):
-            for clip, told in zip(clips, info.clips, strict=True) if check else ():
-                upright = np.rot90(clip.permute(1, 2, 3, 0).numpy() * 255, -told.rotation // 90, (1, 2))
-                assert [read_number(picture, told.crop) for picture in upright] == list(told.frames)
-    return found
-
-
 def epoch_with_damage(folder, caplog, **options):
     """Run an epoch twice, with other threads; both must be whole and alike. Returns infos and the loader's figures."""
     runs = []
@@ -66,7 +55,7 @@ def epoch_with_damage(folder, caplog, **options):
         caplog.clear()
         with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=120, seed=2, threads=threads,
                             **options) as loader:
-            runs.append((infos(loader), loader.stats(), [record.getMessage() for record in caplog.records]))
+            runs.append((verified_infos(loader), loader.stats(), [record.getMessage() for record in caplog.records]))
             assert len(runs[-1][0]) == 120
             state = loader.state_dict()
             assert state == {"epoch": 1, "position": 0}
@@ -77,7 +66,7 @@ def epoch_with_damage(folder, caplog, **options):
 def test_damage_in_a_file_costs_the_clips_that_show_it(prepared, caplog):
     folder = prepared("none")
     with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=120, seed=2) as loader:
-        before = infos(loader)
+        before = verified_infos(loader)
     path = Dataset(folder).videos[0].path
     damage_video(path)
     found, stats, lines = epoch_with_damage(folder, caplog)
@@ -96,7 +85,7 @@ def test_a_file_that_vanishes_meanwhile(prepared, caplog):
     folder = prepared("none")
     with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=60, relations=["CR", "PI", "PD"]) as loader:
         Dataset(folder).videos[1].path.unlink()
-        found = infos(loader)
+        found = verified_infos(loader)
         assert len(found) == 60 and loader.stats()["replaced"] > 0
     assert "b.mp4" not in {clip.video for info in found for clip in info.clips}
 
@@ -118,7 +107,7 @@ def test_what_dali_cannot_decode_pyav_does(prepared, caplog, monkeypatch):
     monkeypatch.setattr(from_files, "DALI_DEVICES", ("gpu", "cpu"))
     options = dict(batch_size=4, device="cpu", pairs_per_epoch=40, seed=4, threads=1)
     with RelationLoader(folder, **options) as loader:
-        want = infos(loader)
+        want = verified_infos(loader)
     with RelationLoader(folder, **options) as loader:
         whole = loader._engine.source._read
 
@@ -130,7 +119,7 @@ def test_what_dali_cannot_decode_pyav_does(prepared, caplog, monkeypatch):
                     object.__setattr__(part, "data", np.zeros(5000, np.uint8))
 
         monkeypatch.setattr(loader._engine.source, "_read", broken)
-        assert infos(loader) == want
+        assert verified_infos(loader) == want
         assert loader.stats()["replaced"] == 0
     lines = [record.getMessage() for record in caplog.records]
     assert any("pipeline died" in line for line in lines)

@@ -10,10 +10,9 @@ import subprocess
 import sys
 import threading
 
-import numpy as np
 import pytest
 import torch
-from numbered import read_number
+from numbered import numbers, verified, verified_infos
 
 from eruv_dali import ClipLoader, EruvError, RelationLoader
 from eruv_dali.loader.prefetch import ClipEngine
@@ -36,22 +35,10 @@ def numbered_clips(datasets):
         yield loader
 
 
-def verified(batch):
-    """The batch's infos, after reading from the pixels that each clip is the one that its info names."""
-    pairs = batch.info if hasattr(batch, "relation") else [(info,) for info in batch.info]
-    for b, info in enumerate(pairs):
-        clips = info.clips if hasattr(batch, "relation") else info
-        for k, told in enumerate(clips):
-            clip = batch.clips[b, k] if hasattr(batch, "relation") else batch.clips[b]
-            upright = np.rot90(clip.permute(1, 2, 3, 0).numpy() * 255, -told.rotation // 90, (1, 2))
-            assert [read_number(picture, told.crop) % 256 for picture in upright] == [n % 256 for n in told.frames]
-    return batch.info
-
-
 def epoch_of(loader, number):
     """All infos of an epoch."""
     loader.set_epoch(number)
-    return [info for batch in loader for info in verified(batch)]
+    return verified_infos(loader)
 
 
 def queued_by_now(loader):
@@ -103,7 +90,7 @@ def test_each_iter_is_the_next_epoch(loader):
     # A pass that has delivered nothing has used nothing up.
     loader.set_epoch(2)
     iter(loader), iter(loader)
-    assert [info for batch in loader for info in verified(batch)] == epochs[2]
+    assert verified_infos(loader) == epochs[2]
     assert loader.epoch == 3
 
 
@@ -117,8 +104,8 @@ def test_a_state_is_resumed_by_the_next_pass_alone(loader):
     next(batches)
     loader.load_state_dict(state)
     loader.set_epoch(0)  # as training code does at the beginning of each epoch: it names the epoch that goes on
-    assert [info for batch in loader for info in verified(batch)] == first[8:]
-    assert [info for batch in loader for info in verified(batch)] == second
+    assert verified_infos(loader) == first[8:]
+    assert verified_infos(loader) == second
 
 
 def test_set_epoch_within_a_pass_is_for_the_next_one(loader):
@@ -195,7 +182,7 @@ def test_an_interrupt_within_the_loader_mixes_nothing_up(datasets):
                     else:
                         assert after == whole[state["position"]]
                     loader.load_state_dict(state)
-                    rest = [info for batch in loader for info in verified(batch)]
+                    rest = verified_infos(loader)
                     assert rest == (whole[state["position"]:] if state["epoch"] == 0 else epoch_of(loader, 1))
     finally:
         signal.signal(signal.SIGALRM, before)
@@ -298,7 +285,7 @@ def test_made_in_the_workers_of_a_dataloader_it_works(datasets):
     for clips, labels in torch.utils.data.DataLoader(MadeInTheWorker(datasets["none"]), batch_size=None,
                                                      num_workers=2):
         for clip, label in zip(clips, labels.tolist(), strict=True):
-            assert read_number(clip[:, 0].permute(1, 2, 0).numpy() * 255, (8, 29)) == label
+            assert numbers(clip)[0] == label
             seen.append(label)
     assert sorted(seen) == list(range(0, 240, 20))
 

@@ -8,7 +8,8 @@ import time
 
 import pytest
 from numbered import write_video
-from test_prepare import table, tables
+from prepared import table, tables
+from running import with_our_path
 
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.scan import Job
@@ -126,9 +127,8 @@ def test_the_whole_group_stopped_for_longer_than_the_limit(films, undisturbed, m
     happened, out = mishap("time.sleep(1)", 4), tmp_path / "out"
     command = [sys.executable, "-m", "eruv_dali.prepare", str(films), "--out", str(out), "--device", "cpu", "--pack",
                "raw", "--workers", "2", "--time-limit", "2"]
-    here = os.pathsep.join(path for path in sys.path if path)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                               env={**os.environ, "PYTHONPATH": here})
+                               env=with_our_path())
     deadline = time.monotonic() + 60
     while not happened.exists() and time.monotonic() < deadline:
         time.sleep(0.02)

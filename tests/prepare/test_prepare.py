@@ -1,6 +1,5 @@
 """prepare: right tables, right packs, restartable, and clear about bad input."""
 
-import csv
 import fcntl
 import os
 import signal
@@ -12,29 +11,16 @@ import zlib
 import numpy as np
 import pytest
 from numbered import write_video
+from prepared import TABLES, table, tables
+from running import lasting, outcome, run_alone
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import gpu_problem
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
+from eruv_dali.prepare.__main__ import main
 from eruv_dali.video.decode import decode_pictures
 from eruv_dali.video.find import find_videos
-
-TABLES = ("videos.csv", "shots.csv", "segments.csv", "rejected.csv")
-
-
-def table(folder, name):
-    with open(folder / name, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def tables(folder):
-    return {name: (folder / name).read_bytes() for name in TABLES}
-
-
-def run(*arguments):
-    command = [sys.executable, "-m", "eruv_dali.prepare", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_tables(datasets):
@@ -69,10 +55,10 @@ def test_again_does_only_what_is_new_or_changed(tmp_path):
     for name in "abc":
         write_video(films / f"{name}.mp4", frames=60, size=(64, 96))
     prepare([films], out, device="cpu", workers=1)
-    records = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    records = lasting(out / "records")
     before = tables(out)
     prepare([films], out, device="cpu", workers=1)
-    assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == records
+    assert lasting(out / "records") == records
     assert tables(out) == before
 
     write_video(films / "b.mp4", frames=70, size=(64, 96))  # changed
@@ -88,9 +74,9 @@ def test_again_does_only_what_is_new_or_changed(tmp_path):
 def test_another_rule_needs_no_decoding(datasets, videos, tmp_path):
     out = tmp_path / "dataset"
     prepare([videos / "long"], out, device="cpu", pack="none", workers=1)
-    records = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    records = lasting(out / "records")
     prepare([videos / "long"], out, device="cpu", pack="none", rule="threshold", threshold=9.0, workers=1)
-    assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == records
+    assert lasting(out / "records") == records
     assert len(table(out, "shots.csv")) == 2  # nothing exceeds that threshold: one shot a video
 
 
@@ -107,7 +93,7 @@ def test_killed_and_run_again_it_ends_the_same(videos, datasets, tmp_path, secon
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     (out / "records" / ".a.npz.1.aside").touch()  # as of a worker killed while it wrote
-    done = run(videos, "--out", out, "--device", "cpu", "--workers", "2")
+    done = run_alone("prepare", videos, "--out", out, "--device", "cpu", "--workers", "2")
     assert done.returncode == 0, done.stderr
 
     for name in TABLES:
@@ -191,15 +177,15 @@ def test_hostile_files(real_videos, tmp_path):
     (["{short}", "--min-length", "0"], "min_length 0"),
     (["{short}", "--frame-size", "big"], "'big' is not HEIGHTxWIDTH"),
 ])
-def test_one_clear_line_and_exit_code_2(tmp_path, arguments, message):
+def test_one_clear_line_and_exit_code_2(monkeypatch, capfd, tmp_path, arguments, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("not a video")
     write_video(tmp_path / "short.mp4", frames=20, size=(64, 96))
     places = dict(empty=tmp_path / "empty", text=tmp_path / "notes.txt", short=tmp_path / "short.mp4")
     if "gpu" in arguments and not gpu_problem():
         pytest.skip("there is a GPU here")
-    done = run(*[argument.format(**places) for argument in arguments], "--out", tmp_path / "out", "--workers", 1,
-               *(() if "gpu" in arguments else ("--device", "cpu")))
+    done = outcome(monkeypatch, capfd, main, *[argument.format(**places) for argument in arguments], "--out",
+                   tmp_path / "out", "--workers", 1, *(() if "gpu" in arguments else ("--device", "cpu")))
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
 

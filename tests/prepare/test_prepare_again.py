@@ -1,6 +1,5 @@
 """prepare on a DATASET that holds videos already: nothing goes that was not asked to go."""
 
-import csv
 import os
 import shutil
 import struct
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numbered import read_number, write_video
+from prepared import table
+from running import run_alone
 
 import eruv_dali.prepare.plan
 from eruv_dali.dataset import Dataset
@@ -39,8 +40,7 @@ def two(tmp_path) -> tuple[Path, Path, Path]:
 
 
 def rows(out, name="videos.csv"):
-    with open(out / name, newline="") as file:
-        return list(csv.DictReader(file))
+    return table(out, name)
 
 
 def names(out, name="videos.csv"):
@@ -71,8 +71,7 @@ def check_pixels(out):
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "eruv_dali.prepare", *map(str, arguments), "--device", "cpu", "--workers", "1"]
-    return subprocess.run(command, capture_output=True, text=True)
+    return run_alone("prepare", *arguments, "--device", "cpu", "--workers", "1")
 
 
 def test_other_videos_are_refused_and_nothing_is_touched(two):

@@ -1,6 +1,5 @@
 """shots.csv and what is made of it: frames and times that other programs agree with, exports, stats, drawings."""
 
-import csv
 import json
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from numbered import KINDS, read_number, write_video
 from PIL import Image
+from prepared import table
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.columns import SHOT_COLUMNS
@@ -22,18 +22,13 @@ from eruv_dali.shots import ShotCurves, find_shots
 from eruv_dali.video.reader import FrameReader
 
 
-def table(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def record_of(folder, name):
     return read_record(record_path(folder, name))
 
 
 def frames_to_check(folder, name):
     """First and last frames of the shots, and some others."""
-    rows = [row for row in table(folder / "shots.csv") if row["video"] == name]
+    rows = [row for row in table(folder, "shots.csv") if row["video"] == name]
     frames = {int(row["start"]) for row in rows} | {int(row["end"]) - 1 for row in rows}
     return sorted(frames | set(range(0, int(rows[-1]["end"]), 37)))
 
@@ -82,7 +77,7 @@ def test_times_are_those_of_the_time_stamps(datasets, videos, name):
 
 def test_shots_csv_keeps_its_first_columns_and_times_fit_frames(datasets):
     assert SHOT_COLUMNS[:5] == ("video", "shot", "start", "end", "score")
-    for row in table(datasets["jpeg"] / "shots.csv"):
+    for row in table(datasets["jpeg"], "shots.csv"):
         times = record_of(datasets["jpeg"], row["video"]).times()
         assert float(row["start_time"]) == pytest.approx(times[int(row["start"])], abs=1e-6)
         assert float(row["end_time"]) == pytest.approx(times[int(row["end"])], abs=1e-6)
@@ -145,7 +140,7 @@ def test_prepare_writes_stats_and_exports_and_other_rules_decode_nothing(tmp_pat
     write_video(films / "sub" / "a.mp4", frames=120, shots=2, size=(64, 96))
     options = dict(device="cpu", workers=1, pack="none")
     prepare([films], out, **options, stats=True, export=["json", "edl", "otio", "html"])
-    rows = table(out / "stats" / "sub" / "a.mp4.csv")
+    rows = table(out / "stats" / "sub", "a.mp4.csv")
     assert len(rows) == 120 and float(rows[60]["hog"]) > 0.05 > float(rows[61]["hog"])
     assert float(rows[60]["time"]) == pytest.approx(60 / 25)
     assert sorted(path.name for path in (out / "export" / "sub").iterdir()) == [

@@ -9,6 +9,7 @@ from collections import deque
 from functools import partial
 
 import pytest
+from running import with_our_path
 
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare.workers import Done, Lost, Progress, Workers
@@ -64,7 +65,8 @@ def test_one_that_hangs_or_dies_is_lost_alone(tmp_path):
         assert {e.task: (e.hung, e.exit_code) for e in events if isinstance(e, Lost)} == {
             "hang": (True, None), "die": (False, 3), "kill": (False, -signal.SIGKILL)}
         pids = {e.value[0] for e in events if isinstance(e, Progress)}
-        assert len(pids) == 5  # two to begin with, and one in the place of each that was lost
+        # Two to begin with, and one in the place of each that was lost, but for one lost when nothing was left to do.
+        assert len(pids) in (4, 5)
         assert [e.task for e in workers.run(deque(["d"])) if isinstance(e, Done)] == ["d"]  # and it goes on
     assert all(map(gone, pids))
     assert (tmp_path / "note").read_text() == "closed"
@@ -116,9 +118,8 @@ with Workers(partial(Work, Path({str(tmp_path / "note")!r})), count=2, patience=
     for event in workers.run(deque(["hang", "hang"])):
         print(event.value[0], flush=True)
 """
-    here = os.pathsep.join(path for path in sys.path if path)
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
-                              env={**os.environ, "PYTHONPATH": here})
+                              env=with_our_path())
     pids = [int(parent.stdout.readline()) for _ in range(2)]
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from numbered import read_number
+from numbered import infos, read_number, upright
 
 from eruv_dali import RelationLoader
 from eruv_dali.errors import EruvError
@@ -20,12 +20,6 @@ def truth(videos):
     names = [path.relative_to(videos).as_posix() for path in sorted(videos.rglob("*.*"))]
     return {name: np.concatenate([chunk.pictures[0] for chunk in decode_pictures(videos / name, [(128, 171)])])
             for name in names}
-
-
-def upright(clips_CTHW: torch.Tensor, rotation: int) -> np.ndarray:
-    """A clip as (T, H, W, 3) grey levels, its rotation undone."""
-    levels = clips_CTHW.float().permute(1, 2, 3, 0).numpy() * 255
-    return np.rot90(levels, -(rotation // 90), axes=(1, 2))
 
 
 @pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
@@ -93,10 +87,6 @@ def test_dtypes_and_normalisation(datasets, dtype):
     shape = (1, 1, 3, 1, 1, 1)
     expected = (want.clips - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
     assert (got.clips.float() - expected).abs().max() < 0.02
-
-
-def infos(loader):
-    return [info for batch in loader for info in batch.info]
 
 
 def test_same_seed_same_pairs_whatever_the_threads(datasets):

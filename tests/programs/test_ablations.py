@@ -4,12 +4,12 @@ import csv
 import importlib
 import json
 import sys
-from types import SimpleNamespace
+from functools import partial
 
 import pytest
+from running import outcome
 
 from eruv_dali import ablations
-from eruv_dali.errors import run_program
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=6", "data.pairs_per_epoch=4",
          "model.width=4", "model.backbone=r3d", "optim.epochs=1", "log.tensorboard=false"]
@@ -17,16 +17,8 @@ SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=6", 
 
 @pytest.fixture
 def run(monkeypatch, capfd):
-    """The program within this process: its exit code and what it said. Starting Python and PyTorch takes seconds."""
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ablations", *map(str, arguments)])
-        code = 0
-        try:
-            run_program(ablations.main)
-        except SystemExit as end:
-            code = end.code
-        return SimpleNamespace(returncode=code, **capfd.readouterr()._asdict())
-    return run
+    """The program within this process: its exit code and what it said."""
+    return partial(outcome, monkeypatch, capfd, ablations.main)
 
 
 def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monkeypatch):
@@ -40,10 +32,10 @@ def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monke
     files = [tmp_path / "rotation.yaml", tmp_path / "order.yaml"]
     command = [*files, "--data", datasets["raw"], "--out", tmp_path / "out", *SMALL]
     first = run(files[0], *command[2:])
-    assert first.returncode == 0, first.err
+    assert first.returncode == 0, first.stderr
     stamp = (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns
     both = run(*command)
-    assert both.returncode == 0, both.err
+    assert both.returncode == 0, both.stderr
     assert (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns == stamp  # not made again
     rows = list(csv.DictReader((tmp_path / "out/table_2.csv").open()))
     assert [(row["relations"], row["chance"]) for row in rows] == [("CS CR", "50.0"), ("PI PD", "50.0")]
@@ -53,7 +45,7 @@ def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monke
         for relation in ("CS", "CR", "PI", "PD"):
             value = result["per_relation"].get(relation)
             assert row[relation] == ("" if value is None else str(value))
-    assert "Table II" in both.out and (tmp_path / "out/tables.md").exists()
+    assert "Table II" in both.stdout and (tmp_path / "out/tables.md").exists()
 
 
 def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
@@ -64,7 +56,7 @@ def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
                         (["good.yaml", "good.yaml"], "two configurations are called good"),
                         (["good.yaml", "--fast"], "--fast: not known here")):
         done = run(*(tmp_path / name if name.endswith("yaml") else name for name in files), *rest)
-        assert done.returncode == 2 and said in done.err
+        assert done.returncode == 2 and said in done.stderr
     assert not (tmp_path / "out").exists()
     done = run(tmp_path / "good.yaml", "--data", tmp_path, "--out", tmp_path / "out")
-    assert done.returncode == 2 and "no DATASET here" in done.err  # said by pretrain, whose exit code this is
+    assert done.returncode == 2 and "no DATASET here" in done.stderr  # said by pretrain, whose exit code this is

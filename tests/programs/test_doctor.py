@@ -6,25 +6,19 @@ from pathlib import Path
 import pytest
 from layouts import UCF, make_hmdb51, make_ucf101, touch, write_action
 from numbered import write_video
+from running import outcome
 
 from eruv_dali.doctor import environment
 from eruv_dali.doctor.__main__ import main
 from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK
 from eruv_dali.doctor.layouts import THUMOS14_VALIDATION, check_layout
 from eruv_dali.doctor.videos import check_video, check_videos
-from eruv_dali.errors import run_program
 
 
 def doctor(monkeypatch, capsys, *words) -> tuple[int, str]:
     """Exit code and report."""
-    monkeypatch.setattr(sys, "argv", ["doctor", *map(str, words)])
-    code = 0
-    try:
-        run_program(main)
-    except SystemExit as stop:
-        code = stop.code
-    said = capsys.readouterr()
-    return code, said.out + said.err
+    done = outcome(monkeypatch, capsys, main, *words)
+    return done.returncode, done.stdout + done.stderr
 
 
 def report(dataset: str, root: Path, splits: Path | None = None) -> dict[str, tuple[str, str]]:

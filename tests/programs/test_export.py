@@ -2,18 +2,16 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from places import ROOT
 
 from eruv_dali.errors import EruvError
 from eruv_dali.export import export_onnx
 from eruv_dali.models import BACKBONES, build_backbone, load_backbone, save_backbone
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(params=BACKBONES)

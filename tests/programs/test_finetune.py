@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from layouts import make_hmdb51, make_ucf101, write_action
+from running import metrics, refused, run
 
 from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
 from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.actions.scores import action_scores, mean_over_splits
-from eruv_dali.errors import run_program
 from eruv_dali.evaluate.pretrained import load_pretrained
 from eruv_dali.finetune import task
 from eruv_dali.finetune.__main__ import main
@@ -31,21 +31,6 @@ from eruv_dali.train.stop import Stopped
 SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
 RANDOM = ["--init", "none", "--backbone", "r3d", "--width", "2", *SMALL]
 GROUPS = ["--groups", r"/([a-z]+)_"]
-
-
-def run(monkeypatch, *words) -> None:
-    monkeypatch.setattr(sys, "argv", ["finetune", *map(str, words)])
-    main()
-
-
-def refused(monkeypatch, capsys, *words) -> str:
-    """What the program says when it exits with code 2."""
-    monkeypatch.setattr(sys, "argv", ["finetune", *map(str, words)])
-    with pytest.raises(SystemExit) as stop:
-        run_program(main)
-    assert stop.value.code == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +51,7 @@ def dataset(runs, persons):
 ])
 def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mode, words):
     out = runs / mode
-    run(monkeypatch, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM, *words,
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM, *words,
         "--out", out)
     result = json.loads((out / "result.json").read_text())
     assert result["top1"] == 1 and result["top5"] is None and result["videos"] == 3
@@ -87,7 +72,7 @@ def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mo
 
 
 def test_leave_one_out_takes_the_mean_over_persons(monkeypatch, runs, persons):
-    run(monkeypatch, "--dataset", "folder", "--root", persons, *GROUPS, "--leave-one-out", *RANDOM, "--knn", "9",
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, *GROUPS, "--leave-one-out", *RANDOM, "--knn", "9",
         "--out", runs / "each")
     result = json.loads((runs / "each" / "result.json").read_text())
     assert result["splits"] == ["daria", "denis", "eli", "ido"] and result["videos"] == 12
@@ -104,13 +89,13 @@ def test_official_layouts_from_end_to_end(monkeypatch, capsys, tmp_path, make, n
          lambda path: write_action(path, (90, 90, 200), frames=6 if "g01" in path.name else 18))
     words = ["--dataset", name, "--root", tmp_path / "data", "--split", 1, 2, 3, *RANDOM, "--freeze",
              "--val-fraction", 0, "--clips", 2, "--out"]
-    run(monkeypatch, *words, tmp_path / "run")
+    run(monkeypatch, main, *words, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["splits"] == ["1", "2", "3"] and result["videos"] == {"ucf101": 9, "hmdb51": 6}[name]
 
     there = sorted((tmp_path / "data").rglob("*g02_c01.avi" if name == "ucf101" else "*_u_*.avi"))
     there[0].unlink()
-    said = refused(monkeypatch, capsys, *words, tmp_path / "other")
+    said = refused(monkeypatch, capsys, main, *words, tmp_path / "other")
     assert "1 of " in said and there[0].name in said and "--skip-missing" in said
 
 
@@ -182,11 +167,7 @@ def trained(runs, persons):
         start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
         net = train_actions(start, split.train, held_out, split.classes, dataset(runs, persons), out,
                             Recipe(epochs=epochs, batch_size=2, lr=lr), device="cpu", resume=resume)
-        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        for line in lines:
-            for key in ("clips_per_second", "data_wait"):
-                line.pop(key, None)
-        return lines, net.state_dict()
+        return metrics(out), net.state_dict()
 
     return train
 
@@ -344,17 +325,17 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     folder = ["--dataset", "folder", "--root", persons]
     out = ["--out", runs / "new"]
     assert "does not fit into frames of 36x48" in refused(
-        monkeypatch, capsys, *folder, "--init", "none", "--crop", 40, "--frame-size", "36x48", *out)
-    assert "no such checkpoint" in refused(monkeypatch, capsys, *folder, "--init", "nowhere.pt", *out)
-    assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 13, *out)
-    assert "--leave-one-out wants" in refused(monkeypatch, capsys, *folder, *RANDOM, "--leave-one-out", *out)
-    assert "epochs 0 must be" in refused(monkeypatch, capsys, *folder, *RANDOM, "--epochs", 0, *out)
+        monkeypatch, capsys, main, *folder, "--init", "none", "--crop", 40, "--frame-size", "36x48", *out)
+    assert "no such checkpoint" in refused(monkeypatch, capsys, main, *folder, "--init", "nowhere.pt", *out)
+    assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 13, *out)
+    assert "--leave-one-out wants" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--leave-one-out", *out)
+    assert "epochs 0 must be" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--epochs", 0, *out)
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{}")
     (tmp_path / "old" / "result.json").write_text('{"program": "pretrain"}')
-    assert "holds a run of pretrain" in refused(monkeypatch, capsys, *folder, *RANDOM, "--out", tmp_path / "old")
+    assert "holds a run of pretrain" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--out", tmp_path / "old")
     (tmp_path / "old" / "result.json").write_text('{"program": "finetune"}')
-    assert "add --resume" in refused(monkeypatch, capsys, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
+    assert "add --resume" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
 
 
 def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, capsys, tmp_path, persons):
@@ -363,9 +344,9 @@ def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, caps
         (tmp_path / "data" / name).write_bytes(b"no video at all")
     words = ["--dataset", "folder", "--root", tmp_path / "data", *GROUPS, "--test-groups", "ido", *RANDOM, "--knn", 1,
              "--out", tmp_path / "run"]
-    said = refused(monkeypatch, capsys, *words)
+    said = refused(monkeypatch, capsys, main, *words)
     assert "2 of 12 videos cannot be decoded" in said and "denis_bend.avi" in said and "--skip-missing" in said
-    run(monkeypatch, *words, "--skip-missing")
+    run(monkeypatch, main, *words, "--skip-missing")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["videos"] == 3
 
 
@@ -399,6 +380,6 @@ def test_splits_compare_by_what_they_hold(persons):
 @pytest.mark.gpu
 def test_gpu_learns_too(monkeypatch, runs, persons):
     words = [word if word != "cpu" else "gpu" for word in RANDOM]
-    run(monkeypatch, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *words, "--epochs",
-        "14", "--lr", "0.005", "--val-fraction", "0.34", "--batch-size", "3", "--out", runs / "gpu")
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *words,
+        "--epochs", "14", "--lr", "0.005", "--val-fraction", "0.34", "--batch-size", "3", "--out", runs / "gpu")
     assert json.loads((runs / "gpu" / "result.json").read_text())["top1"] >= 2 / 3

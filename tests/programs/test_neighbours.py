@@ -4,14 +4,13 @@ import base64
 import io
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from running import outcome, run
 
-from eruv_dali.errors import run_program
 from eruv_dali.video.reader import FrameReader
 from eruv_dali.visualize.__main__ import main
 from eruv_dali.visualize.neighbours import HEIGHT, MILLISECONDS, SHOWN, thumbnail
@@ -35,11 +34,6 @@ def write(folder: Path, persons: Path, **more) -> Path:
     return folder
 
 
-def run(monkeypatch, *words) -> None:
-    monkeypatch.setattr(sys, "argv", ["visualize", "neighbours", *map(str, words)])
-    main()
-
-
 def pictures(address: str) -> list[np.ndarray]:
     """The frames; WebP shows one for longer, where the next hardly differs: here it is repeated instead."""
     image = Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/webp;base64,"))))
@@ -54,7 +48,7 @@ def pictures(address: str) -> list[np.ndarray]:
 def test_the_page(monkeypatch, tmp_path, persons):
     out = tmp_path / "a <b>" / "page.html"
     folder = write(out.parent, persons)
-    run(monkeypatch, folder, "--queries", 3, "--k", 2, "--out", out)
+    run(monkeypatch, main, "neighbours", folder, "--queries", 3, "--k", 2, "--out", out)
     page = out.read_text()
     assert not re.search(r'(src|href)=|url\((?!data:)|<b>/', page) and "a &lt;b&gt;" in page  # all within, all escaped
     assert "3 of 5 queries; of these the nearest is a hit for 3" in page
@@ -99,7 +93,8 @@ def ramped(tmp_path_factory) -> Path:
 
 
 def test_clips_say_where_they_begin(monkeypatch, tmp_path, persons):
-    run(monkeypatch, write(tmp_path / "run", persons, start=4), "--queries", 1, "--k", 1, "--out", tmp_path / "p.html")
+    run(monkeypatch, main, "neighbours", write(tmp_path / "run", persons, start=4), "--queries", 1, "--k", 1,
+        "--out", tmp_path / "p.html")
     assert (tmp_path / "p.html").read_text().count(" from frame 4<") == 2
 
 
@@ -128,8 +123,6 @@ def test_bad_input(monkeypatch, tmp_path, capsys, persons, words, said):
         file.write_text("{" if words == "{" else json.dumps(found))
     words = words if isinstance(words, list) else []
     out = [] if "--out" in words else ["--out", "page.html"]
-    monkeypatch.setattr(sys, "argv", ["visualize", "neighbours", "run", "--k", "3", *words, *out])
-    with pytest.raises(SystemExit) as stop:
-        run_program(main)
-    error = capsys.readouterr().err
-    assert stop.value.code == 2 and said in error and error.count("\n") == 1 and not Path("page.html").exists()
+    done = outcome(monkeypatch, capsys, main, "neighbours", "run", "--k", "3", *words, *out)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+    assert not Path("page.html").exists()

@@ -9,17 +9,19 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from numbered import write_video
+from running import metrics, outcome
 
 from eruv_dali import RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.columns import SEGMENT
-from eruv_dali.errors import EruvError, run_program
+from eruv_dali.errors import EruvError
 from eruv_dali.models import HeadOptions, RelationNet, build_backbone, load_backbone
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.__main__ import main as prepare_program
@@ -155,15 +157,7 @@ def test_one_clear_line_and_exit_code_2(program_here, datasets, tmp_path, monkey
 @pytest.fixture
 def program_here(capsys, monkeypatch):
     """The program within this process: its exit code and what it said. Starting Python and PyTorch takes seconds."""
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pretrain", *map(str, arguments)])
-        code = 0
-        try:
-            run_program(main)
-        except SystemExit as end:
-            code = end.code
-        return SimpleNamespace(returncode=code, stderr=capsys.readouterr().err)
-    return run
+    return partial(outcome, monkeypatch, capsys, main)
 
 
 def start(*arguments):
@@ -178,10 +172,7 @@ def same_run(a, b):
     assert all(torch.equal(one["net"][name], two["net"][name]) for name in one["net"])
     for first, second in zip(*(state["optimizer"]["state"].values() for state in (one, two)), strict=True):
         assert torch.equal(first["momentum_buffer"], second["momentum_buffer"])
-    lines = [[json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()] for run in (a, b)]
-    timeless = [[{k: v for k, v in line.items() if k not in ("clips_per_second", "data_wait")} for line in each]
-                for each in lines]
-    assert timeless[0] == timeless[1]
+    assert metrics(a) == metrics(b)
     assert (a / "result.json").read_text() == (b / "result.json").read_text()
 
 

@@ -2,27 +2,21 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from running import refused, run
 
 from eruv_dali import EruvError
 from eruv_dali.actions.features import VideoFeatures
 from eruv_dali.dataset import Dataset
-from eruv_dali.errors import run_program
 from eruv_dali.evaluate.features import video_features
 from eruv_dali.evaluate.pretrained import load_pretrained
 from eruv_dali.retrieve import main, retrieval_scores, retrieve
 
 WORDS = ["--dataset", "folder", "--groups", r"/([a-z]+)_", "--init", "none", "--backbone", "r3d", "--width", "2",
          "--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4", "--clips", "3"]
-
-
-def run(monkeypatch, *words) -> None:
-    monkeypatch.setattr(sys, "argv", ["retrieve", *map(str, words)])
-    main()
 
 
 def test_scores_count_a_query_once_however_many_hits_it_has():
@@ -50,7 +44,7 @@ def test_retrieve_against_brute_force():
 @pytest.mark.parametrize("queries", ["video", "clip"])
 def test_what_it_writes(monkeypatch, tmp_path, persons, queries):
     out = tmp_path / "run"
-    run(monkeypatch, *WORDS, "--root", persons, "--test-groups", "ido", "--queries", queries, "--out", out)
+    run(monkeypatch, main, *WORDS, "--root", persons, "--test-groups", "ido", "--queries", queries, "--out", out)
     result = json.loads((out / "result.json").read_text())
     known = {"program": "retrieve", "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
              "backbone": "r3d", "width": 2, "queries": queries}
@@ -90,7 +84,7 @@ def test_several_splits_share_features_and_take_the_mean(monkeypatch, tmp_path, 
     made = []
     make = VideoFeatures.__init__
     monkeypatch.setattr(VideoFeatures, "__init__", lambda self, *a, **k: (made.append(1), make(self, *a, **k))[1])
-    run(monkeypatch, *WORDS, "--root", persons, "--leave-one-out", "--out", tmp_path / "run")
+    run(monkeypatch, main, *WORDS, "--root", persons, "--leave-one-out", "--out", tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert len(made) == 1 and result["splits"] == ["daria", "denis", "eli", "ido"]
     assert result["topk"]["top1"] == pytest.approx(
@@ -101,8 +95,6 @@ def test_several_splits_share_features_and_take_the_mean(monkeypatch, tmp_path, 
 
 
 def test_bad_input(monkeypatch, capsys, tmp_path, persons):
-    monkeypatch.setattr(sys, "argv", ["retrieve", *WORDS, "--root", str(persons), "--splits", str(tmp_path), "--out",
-                                      str(tmp_path / "run")])
-    with pytest.raises(SystemExit) as stop:
-        run_program(main)
-    assert stop.value.code == 2 and "--splits is for ucf101 and hmdb51" in capsys.readouterr().err
+    said = refused(monkeypatch, capsys, main, *WORDS, "--root", persons, "--splits", tmp_path, "--out",
+                   tmp_path / "run")
+    assert "--splits is for ucf101 and hmdb51" in said

