@@ -106,13 +106,7 @@ def real_videos() -> Path:
 @pytest.fixture(scope="session")
 def videos(made_once) -> Path:
     """A folder with one numbered video of each kind in numbered.KINDS, and two longer ones of three shots."""
-    def make(folder: Path) -> None:
-        for name, kind in numbered.KINDS.items():
-            numbered.write_video(folder / name, **kind)
-        numbered.write_video(folder / "long" / "a.mp4", frames=500, shots=3, gop=250, b_frames=2, size=(144, 192))
-        numbered.write_video(folder / "long" / "b.mp4", frames=240, shots=2, gop=250, b_frames=2, size=(144, 192))
-
-    return made_once("videos", make)
+    return made_once("videos", numbered.write_all)
 
 
 @pytest.fixture(scope="session")

@@ -118,3 +118,11 @@ KINDS = {
     "mpeg2.ts": dict(codec="mpeg2video", b_frames=2, gop=15),
     "vfr.mkv": dict(codec="libx264", b_frames=2, gop=50, pts=[n + (n * n) // 7 for n in range(120)]),
 }
+
+
+def write_all(folder: Path) -> None:
+    """One video of each kind, and two longer ones of three and two shots."""
+    for name, kind in KINDS.items():
+        write_video(folder / name, **kind)
+    write_video(folder / "long" / "a.mp4", frames=500, shots=3, gop=250, b_frames=2, size=(144, 192))
+    write_video(folder / "long" / "b.mp4", frames=240, shots=2, gop=250, b_frames=2, size=(144, 192))
