@@ -1,5 +1,6 @@
 """The loaders in other code: a plain loop, PyTorch Lightning, transformers, and the lines of the README."""
 
+import functools
 import os
 import re
 import subprocess
@@ -38,7 +39,7 @@ def test_a_plain_loop_learns(clips):
     assert len(losses) == 40 and losses[-1] < losses[0] / 4
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pretraining():
     """A LightningModule that notes what it is given, and a Trainer that keeps quiet."""
     lightning = pytest.importorskip("lightning")
@@ -92,21 +93,35 @@ def test_lightning_with_steps_limited_sees_another_epoch_each_time(datasets, tmp
     assert module.seen == [info for epoch in epochs for info in epoch[:3]]
 
 
-@pytest.mark.parametrize("limit, saved_after", [(None, 4), (None, 10), (None, 14), (3, 2), (3, 3), (3, 4), (3, 6)])
-def test_lightning_resumes_exactly_by_its_own_checkpoint(datasets, tmp_path, pretraining, limit, saved_after):
-    """In mid-epoch and at the end of one, with the steps of an epoch limited and not."""
+@pytest.fixture(scope="module")
+def whole_fits(datasets, tmp_path_factory, pretraining):
+    """`whole_fits(limit)`: a folder with a checkpoint of each step of three epochs, and what was seen in them."""
     make, trainer = pretraining
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    options = dict(max_epochs=3, limit_train_batches=limit)
-    with RelationLoader(datasets["raw"], pairs_per_epoch=20, **SMALL) as loader:
-        whole = make()
-        saving = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=saved_after, save_top_k=-1)
-        trainer(tmp_path, [saving], **options).fit(whole, loader)
+    @functools.cache
+    def fit(limit):
+        folder = tmp_path_factory.mktemp("fit")
+        saving = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+        with RelationLoader(datasets["raw"], pairs_per_epoch=20, **SMALL) as loader:
+            whole = make()
+            trainer(folder, [saving], max_epochs=3, limit_train_batches=limit).fit(whole, loader)
+        return folder, whole.seen
+
+    return fit
+
+
+@pytest.mark.parametrize("limit, saved_after", [(None, 4), (None, 10), (None, 14), (3, 2), (3, 3), (3, 4), (3, 6)])
+def test_lightning_resumes_exactly_by_its_own_checkpoint(datasets, tmp_path, pretraining, whole_fits, limit,
+                                                         saved_after):
+    """In mid-epoch and at the end of one, with the steps of an epoch limited and not."""
+    make, trainer = pretraining
+    folder, seen = whole_fits(limit)
     with RelationLoader(datasets["raw"], pairs_per_epoch=20, **SMALL) as loader:
         resumed = make()
-        trainer(tmp_path, **options).fit(resumed, loader, ckpt_path=tmp_path / f"step={saved_after}.ckpt")
-    assert len(whole.seen) == 3 * (limit or 10) and resumed.seen == whole.seen[saved_after:]
+        trainer(tmp_path, max_epochs=3, limit_train_batches=limit).fit(
+            resumed, loader, ckpt_path=folder / f"step={saved_after}.ckpt")
+    assert len(seen) == 3 * (limit or 10) and resumed.seen == seen[saved_after:]
 
 
 @pytest.mark.parametrize("limit", [None, 3])

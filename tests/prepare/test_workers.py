@@ -100,10 +100,7 @@ def test_time_in_which_this_process_stood_still_does_not_count(tmp_path):
             events.append(event)
             if len(events) == 2:
                 os.kill(event.value[0], signal.SIGSTOP)
-                time.sleep(0.5)
-                while workers._workers[0].connection.poll():  # nothing of it is left to be heard
-                    workers._workers[0].connection.recv()
-                time.sleep(1)
+                time.sleep(1.5)  # nothing of it is left to be heard: its next word was due a quarter of a second later
                 os.kill(event.value[0], signal.SIGCONT)
         assert isinstance(events[-1], Done), events
 
