@@ -91,6 +91,7 @@ def test_stages_of_another_setting_are_refused(tmp_path):
         representation._same_setting(tmp_path / "setting.json", representation.GPU)
 
 
+@pytest.mark.slow
 def test_representation_runs_whole_and_goes_on(tmp_path, monkeypatch, capsys):
     representation = load("representation")
     for number in range(4):

@@ -74,6 +74,7 @@ def training(films, tmp_path):
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", ["jpeg", "raw"])
 def test_videos_are_removed_under_a_training(training, films, pack, capsys):
     out, go_on = training(pack, "iterating")
@@ -87,6 +88,7 @@ def test_videos_are_removed_under_a_training(training, films, pack, capsys):
     assert [video.video for video in Dataset(out).videos] == ["a.mp4", "b.mp4", "e.mp4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begin", ["opened", "iterating"])
 def test_a_pack_file_is_replaced_under_a_training(training, films, begin):
     """All is scanned anew, twice: the second time, the file of the name that the training has open is another one."""

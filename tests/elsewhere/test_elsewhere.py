@@ -23,6 +23,7 @@ def clips(videos):
             for label, start in enumerate((0, 100))]
 
 
+@pytest.mark.slow
 def test_a_plain_loop_learns(clips):
     torch.manual_seed(0)
     net = nn.Sequential(nn.AvgPool3d((16, 8, 8)), nn.Flatten(), nn.Linear(3 * 14 * 14, 2))
@@ -191,6 +192,7 @@ for epoch in range(2):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how, script", [(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
                                           UNDER_TORCHRUN), ([], IN_LIGHTNING)], ids=["torchrun", "lightning"])
 def test_two_ranks_take_each_its_half(datasets, tmp_path, how, script):

@@ -35,26 +35,29 @@ def _texture(height: int, width: int, shot: int) -> np.ndarray:
 
 
 def read_number(picture: np.ndarray, crop: tuple[int, int] = (0, 0), frame: tuple[int, int] = (128, 171)) -> int:
-    """The number in an upright picture whose top left corner is at `crop` of a frame of size `frame`; 0 to 255."""
-    grey = np.asarray(picture, np.float32).mean(2)
+    """The number in an upright picture whose top left corner is at `crop` of a frame of size `frame`."""
+    return read_numbers(np.asarray(picture)[None], crop, frame)[0]
+
+
+def read_numbers(pictures_THWC: np.ndarray, crop: tuple[int, int], frame: tuple[int, int] = (128, 171)) -> list[int]:
+    """The same of each of some pictures; only the middle of the bands is looked at."""
+    H, W = pictures_THWC.shape[1:3]
     column = frame[1] // 2 - crop[1]
-    number = 0
-    for bit in range(BITS):
-        row = int(frame[0] / 8 + (bit + 0.5) * (frame[0] * 3 / 4) / BITS) - crop[0]
-        assert 2 <= row < grey.shape[0] - 2 and 4 <= column < grey.shape[1] - 4, "the crop does not hold this band"
-        number |= int(grey[row - 1 : row + 2, column - 4 : column + 5].mean() > 128) << bit
-    return number
+    rows = np.array([int(frame[0] / 8 + (bit + 0.5) * (frame[0] * 3 / 4) / BITS) - crop[0] for bit in range(BITS)])
+    assert rows.min() >= 2 and rows.max() < H - 2 and 4 <= column < W - 4, "the crop does not hold this band"
+    middle = np.asarray(pictures_THWC[:, :, column - 4 : column + 5], np.float32).mean((2, 3))
+    bits = sum(middle[:, rows + offset] for offset in (-1, 0, 1)) > 3 * 128
+    return (bits @ (1 << np.arange(BITS))).tolist()
 
 
 def upright(clip_CTHW: Any, rotation: int = 0) -> np.ndarray:
     """A clip of values from 0 to 1 as (T, H, W, 3) grey levels, its rotation undone."""
-    levels = clip_CTHW.float().permute(1, 2, 3, 0).numpy() * 255
-    return np.rot90(levels, -(rotation // 90), axes=(1, 2))
+    return np.rot90(clip_CTHW.float().permute(1, 2, 3, 0).numpy() * 255, -(rotation // 90), axes=(1, 2))
 
 
 def numbers(clip_CTHW: Any, crop: tuple[int, int] = CENTRE, rotation: int = 0) -> list[int]:
     """The number that each frame of a clip carries."""
-    return [read_number(picture, crop) for picture in upright(clip_CTHW, rotation)]
+    return read_numbers(upright(clip_CTHW, rotation), crop)
 
 
 def infos(loader: Any) -> list:

@@ -30,6 +30,7 @@ def test_a_list_of_clips(videos, shuffle):
     assert sorted(seen) == sorted(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack, counts", [("none", (500, 100, 100, 100)), ("jpeg", (700, 100, 100, 100)),
                                           ("raw", (700, 100, 100, 100))])
 def test_thousands_of_random_requests(videos, datasets, pack, counts):

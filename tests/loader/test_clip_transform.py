@@ -362,6 +362,7 @@ def test_the_kernel_compiles_for_the_gpu(architecture):
     assert binary.count(b".text._ZN4eruv21clip_transform_kernel") >= len(types)
 
 
+@pytest.mark.slow
 def test_the_cuda_half_builds_and_loads():
     """With nvcc but no GPU too: the library links, loads beside the CPU half, and the CPU half goes on working."""
     try:

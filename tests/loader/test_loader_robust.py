@@ -52,19 +52,20 @@ def epoch_with_damage(folder, caplog, **options):
     runs = []
     for threads in (1, 3):
         caplog.clear()
-        with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=120, seed=2, threads=threads,
+        with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=80, seed=2, threads=threads,
                             **options) as loader:
             runs.append((verified_infos(loader), loader.stats(), [record.getMessage() for record in caplog.records]))
-            assert len(runs[-1][0]) == 120
+            assert len(runs[-1][0]) == 80
             state = loader.state_dict()
             assert state == {"epoch": 1, "position": 0}
     assert runs[0][0] == runs[1][0]
     return runs[0]
 
 
+@pytest.mark.slow
 def test_damage_in_a_file_costs_the_clips_that_show_it(prepared, caplog):
     folder = prepared("none")
-    with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=120, seed=2) as loader:
+    with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=80, seed=2) as loader:
         before = verified_infos(loader)
     path = Dataset(folder).videos[0].path
     damage_video(path)
@@ -73,7 +74,7 @@ def test_damage_in_a_file_costs_the_clips_that_show_it(prepared, caplog):
     named = [line for line in lines
              if re.search(r"a\.mp4: frames \d+\.\.\d+ cannot be decoded .*another clip takes its", line)]
     assert named
-    changed = [n for n in range(120) if found[n] != before[n]]
+    changed = [n for n in range(80) if found[n] != before[n]]
     assert len(changed) == stats["replaced"]
     for n in changed:
         assert found[n].relation == before[n].relation
@@ -89,6 +90,7 @@ def test_a_file_that_vanishes_meanwhile(prepared, caplog):
     assert "b.mp4" not in {clip.video for info in found for clip in info.clips}
 
 
+@pytest.mark.slow
 def test_a_jpeg_pack_that_rots_meanwhile(prepared, caplog):
     folder = prepared("jpeg")
     dataset = Dataset(folder)
@@ -145,8 +147,9 @@ def test_a_clip_is_replaced_by_one_of_its_label(prepared):
         assert [paths.index(type(paths[0])(info.video)) for info in batch.info] == batch.label.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", ["jpeg", "none"])
-def test_fifty_loaders_leave_no_thread_and_no_file(datasets, pack):
+def test_twenty_loaders_leave_no_thread_and_no_file(datasets, pack):
     def held():
         gc.collect()
         return threading.active_count(), len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
@@ -158,7 +161,7 @@ def test_fifty_loaders_leave_no_thread_and_no_file(datasets, pack):
     for _ in range(3):
         one()
     before = held()
-    for _ in range(50):
+    for _ in range(20):
         one()
     after = held()
     assert all(b <= a + 2 for a, b in zip(before, after, strict=True)), (before, after)

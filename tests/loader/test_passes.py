@@ -109,14 +109,14 @@ def test_a_state_is_resumed_by_the_next_pass_alone(loader):
 
 
 def test_set_epoch_within_a_pass_is_for_the_next_one(loader):
-    epochs = [epoch_of(loader, number) for number in range(6)]
+    first, sixth = epoch_of(loader, 0), epoch_of(loader, 5)
     loader.set_epoch(0)
     seen = []
     for number, batch in enumerate(loader):
         seen += batch.info
         if number == 1:
             loader.set_epoch(5)
-    assert seen == epochs[0] and [info for batch in loader for info in batch.info] == epochs[5]
+    assert seen == first and [info for batch in loader for info in batch.info] == sixth
 
 
 @pytest.mark.parametrize("state, message", [
@@ -155,6 +155,7 @@ def test_leaving_a_pass_leaves_nothing_queued(loader, leave):
     assert sum(len(verified(batch)) for batch in loader) == 20
 
 
+@pytest.mark.slow
 def test_an_interrupt_within_the_loader_mixes_nothing_up(datasets):
     """Signals at random moments, most of them in the middle of the loader's own work."""
     random.seed(0)
@@ -251,6 +252,7 @@ with RelationLoader(sys.argv[1], batch_size=2, device="cpu", pairs_per_epoch=20)
 """
 
 
+@pytest.mark.slow
 def test_over_a_fork_there_is_one_clear_line(datasets):
     ran = subprocess.run([sys.executable, "-c", OVER_A_FORK, datasets["raw"]], capture_output=True, text=True,
                          timeout=60)

@@ -40,17 +40,19 @@ KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 STOP = "os.kill(os.getpid(), signal.SIGSTOP)"
 
 
-@pytest.fixture
-def films(tmp_path):
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
     for name in ("a", "victim", "z"):
-        write_video(tmp_path / "films" / f"{name}.mp4", frames=300, size=(64, 96))
-    return tmp_path / "films"
+        write_video(folder / f"{name}.mp4", frames=300, size=(64, 96))
+    return folder
 
 
-@pytest.fixture
-def undisturbed(films, tmp_path):
-    prepare([films], tmp_path / "undisturbed", device="cpu", pack="raw", workers=2)
-    return tables(tmp_path / "undisturbed")
+@pytest.fixture(scope="module")
+def undisturbed(films, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    prepare([films], folder, device="cpu", pack="raw", workers=2)
+    return tables(folder)
 
 
 @pytest.fixture
@@ -82,6 +84,7 @@ def test_lost_once_is_no_loss(films, undisturbed, mishap, tmp_path, capsys, what
     assert sum(path.stat().st_size for path in (tmp_path / "out" / "pack").iterdir()) == 900 * 128 * 171 * 3
 
 
+@pytest.mark.slow
 def test_killed_twice_is_tried_again_by_the_next_run(films, undisturbed, mishap, tmp_path, capsys):
     happened, out = mishap(KILL, 2), tmp_path / "out"
     options = dict(device="cpu", pack="raw", workers=2)
@@ -100,6 +103,7 @@ def test_killed_twice_is_tried_again_by_the_next_run(films, undisturbed, mishap,
     assert "nothing was new or changed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_silent_twice_is_tried_again_by_the_next_run(films, undisturbed, mishap, tmp_path):
     mishap("time.sleep(1000)", 2)
     options = dict(device="cpu", pack="raw", workers=1, time_limit=1.5)
@@ -122,6 +126,7 @@ def test_crashed_twice_is_final(films, mishap, tmp_path, capsys):
     assert "nothing was new or changed" in capsys.readouterr().err and tables(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_the_whole_group_stopped_for_longer_than_the_limit(films, undisturbed, mishap, tmp_path):
     """Ctrl-Z, and `fg` after a while: nobody had that time, so nobody is late."""
     happened, out = mishap("time.sleep(1)", 4), tmp_path / "out"

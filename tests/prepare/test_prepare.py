@@ -80,6 +80,7 @@ def test_another_rule_needs_no_decoding(datasets, videos, tmp_path):
     assert len(table(out, "shots.csv")) == 2  # nothing exceeds that threshold: one shot a video
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0, 0.7])  # after the first record
 def test_killed_and_run_again_it_ends_the_same(videos, datasets, tmp_path, seconds):
     out = tmp_path / "dataset"
@@ -136,8 +137,8 @@ scan.decode_pictures = decode_pictures
 """
 
 
-@pytest.mark.parametrize("pack", ["none", "jpeg"])
-def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_path, monkeypatch, pack):
+@pytest.mark.slow
+def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_path, monkeypatch):
     films, out = tmp_path / "films", tmp_path / "dataset"
     for name in ("a", "crashes", "hangs", "z"):
         write_video(films / f"{name}.mp4", frames=200, size=(64, 96))
@@ -145,7 +146,7 @@ def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_pa
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(HANG_OR_CRASH)  # the worker processes start with this
     monkeypatch.syspath_prepend(tmp_path / "site")
-    prepare([films, films / "pipe.mp4"], out, device="cpu", pack=pack, workers=2, time_limit=2)
+    prepare([films, films / "pipe.mp4"], out, device="cpu", pack="jpeg", workers=2, time_limit=2)
     rows = {row["video"]: (row["frames"], row["note"]) for row in table(out, "videos.csv")}
     assert rows["a.mp4"] == rows["z.mp4"] == ("200", "")
     assert rows["hangs.mp4"] == ("128", "decoding gave nothing for 2 s after frame 127; the frames before it are used")
@@ -153,12 +154,13 @@ def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_pa
     assert [tuple(row.values()) for row in table(out, "rejected.csv")] == [
         ("pipe.mp4", "decoding gave nothing for 2 s")]
     dataset = Dataset(out)
-    for number, video in enumerate(dataset.videos if pack == "jpeg" else []):
+    for number, video in enumerate(dataset.videos):
         for frame in dataset.frames_of(number)[::40]:
             data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
 
 
+@pytest.mark.slow
 def test_hostile_files(real_videos, tmp_path):
     dataset = prepare([real_videos / "odd"], tmp_path / "dataset", device="cpu", pack="none", min_length=1)
     reasons = {row["video"]: row["reason"] for row in table(dataset.folder, "rejected.csv")}

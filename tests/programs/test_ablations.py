@@ -21,6 +21,7 @@ def run(monkeypatch, capfd):
     return partial(outcome, monkeypatch, capfd, ablations.main)
 
 
+@pytest.mark.slow
 def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monkeypatch):
     def python_here(program, *words):
         monkeypatch.setattr(sys, "argv", [program, *map(str, words)])

@@ -215,6 +215,7 @@ def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
     assert resumed == metrics and same(weights, resumed_weights)
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_test_together(runs, persons):
     """As one with the doubled batch would, but for BatchNorm; here: it runs, and every video is tested once."""
     out = runs / "two"

@@ -36,7 +36,7 @@ from eruv_dali.train.scores import KindScores
 from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
-SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
+SMALL = ["device=cpu", "data.crop=40", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
          "model.width=4", "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2"]
 
 
@@ -58,6 +58,7 @@ def test_a_run_and_its_files(datasets, tmp_path):
     assert load_config(tmp_path / "run/config.yaml") == load_config(None, SMALL)
 
 
+@pytest.mark.slow
 def test_the_network_learns_a_batch_by_heart(datasets):
     """Pixels, labels and gradients belong together: a batch seen again and again is soon named without a mistake."""
     torch.manual_seed(0)
@@ -110,6 +111,7 @@ def test_the_program_prints_accuracy_beside_chance(program_here, datasets, tmp_p
     assert "14.3%" in done.stderr and "overall" in done.stderr and "same shot" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_video_that_vanished_is_the_users_to_decide_on(program_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in "abcdef":
@@ -180,12 +182,13 @@ LONGER = [*SMALL, "data.pairs_per_epoch=40", "log.every_steps=3", "log.tensorboa
 
 
 @pytest.fixture(scope="module")
-def never_stopped(datasets, tmp_path_factory):
-    out = tmp_path_factory.mktemp("never_stopped") / "run"
-    pretrain(load_config(None, LONGER), Dataset(datasets["raw"]), out)
-    return out
+def never_stopped(datasets, made_once, tmp_path_factory):
+    made = made_once("never_stopped", lambda folder: pretrain(load_config(None, LONGER), Dataset(datasets["raw"]),
+                                                              folder / "run"))
+    return shutil.copytree(made / "run", tmp_path_factory.mktemp("never_stopped") / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, code, every_minutes", [
     (signal.SIGKILL, -signal.SIGKILL, 0), (signal.SIGTERM, 143, 10), (signal.SIGINT, 130, 10)])
 def test_stopped_and_resumed_it_ends_as_if_it_never_had(program_here, datasets, never_stopped, tmp_path, number, code,
@@ -272,6 +275,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     assert [name.name for name in tmp_path.iterdir()] == ["last.pt"]
 
 
+@pytest.mark.slow
 def test_a_run_on_a_full_disk_ends_in_one_line(datasets, never_stopped, tmp_path):
     """It may write files of 30 kB and no more; its checkpoint takes 1 MB."""
     out = tmp_path / "run"
@@ -293,7 +297,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(datasets, 
         pretrain(load_config(None, [*config, "optim.lr=1e30"]), dataset, out)
     bad = json.loads((out / "bad_batch.json").read_text())
     assert bad["loss"] == "nan" and len(bad["samples"]) == 2
-    with RelationLoader(dataset, batch_size=2, crop=56, device="cpu", split="train", pairs_per_epoch=40) as loader:
+    with RelationLoader(dataset, batch_size=2, crop=40, device="cpu", split="train", pairs_per_epoch=40) as loader:
         wanted = list(loader)[bad["step"] - 1].info
     assert [sample["kind"] for sample in bad["samples"]] == [pair.relation for pair in wanted]
     assert [sample["clips"][1]["frames"] for sample in bad["samples"]] == [list(pair.clips[1].frames)

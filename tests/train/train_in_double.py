@@ -21,7 +21,7 @@ torch.manual_seed(0)
 net = RelationNet(build_backbone("r3d", width=4), 7, head="linear").double()
 optim = OptimConfig(lr=scaled(float(lr), processes.world, "linear"), sync_batchnorm=True)
 step = TrainStep(net, optim, device=cpu, precision=torch.float32, processes=processes)
-with RelationLoader(dataset, batch_size=int(batch_size), crop=56, device="cpu", pairs_per_epoch=24,
+with RelationLoader(dataset, batch_size=int(batch_size), crop=40, device="cpu", pairs_per_epoch=24,
                     shard_id=processes.rank, num_shards=processes.world) as loader:
     for number, batch in enumerate(loader):
         step(batch.clips.double(), batch.relation, number)

@@ -34,6 +34,7 @@ def test_random_access_gives_the_very_frames(videos, name):
     reader.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["untrimmed", "odd", "clips"])
 def test_a_reader_that_knows_nothing_of_a_real_file_reads_its_middle_right(real_videos, folder):
     """The first thing that a new reader does is to seek; each file once, from a key frame if it has several."""
