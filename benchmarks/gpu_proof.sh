@@ -18,6 +18,7 @@ TOTAL=${TOTAL:-590}
 mkdir -p "$OUT/data"
 
 if [ "$DEVICE" = gpu ]; then
+    export ERUV_REQUIRE_GPU=1  # a test skipped for lack of a GPU fails
     MARK=gpu CLIPS=384 FULL=() BATCH=(--batch-size 32)
 else
     MARK=""  CLIPS=8 FULL=(--width 8 --crop 56 --steps 3 --rounds 1) BATCH=()
@@ -41,8 +42,10 @@ part environment 30 bash -c "$PYTHON -m eruv_dali.doctor; nvidia-smi -q 2>/dev/n
 for pack in raw jpeg; do
     part "prepare_$pack" 60 "$PYTHON" -m eruv_dali.prepare "$VIDEOS" --out "$OUT/data/$pack" --pack $pack --device cpu
 done
-part tests 180 "$PYTHON" -m pytest -q -p no:cacheprovider ${MARK:+-m "$MARK"} tests/test_hog.py tests/test_clip_transform.py \
-    tests/test_shots.py tests/test_videos.py tests/test_loader.py tests/test_devices.py tests/test_search.py
+# One process for the tests: they share one GPU, and pytest-xdist need not be there.
+part tests 180 "$PYTHON" -m pytest -q -o addopts=-ra -p no:cacheprovider ${MARK:+-m "$MARK"} tests/shots tests/video \
+    tests/loader/test_clip_transform.py tests/pretext/test_relation_loader.py tests/train/test_devices.py \
+    tests/evaluate/test_search.py
 for backbone in c3d r3d r2plus1d; do
     part "step_$backbone" 60 "$PYTHON" benchmarks/train_step.py --data "$OUT/data/raw" --device "$DEVICE" \
         --backbone $backbone "${FULL[@]}" "${BATCH[@]}" --json "$OUT/step_$backbone.json"
@@ -55,8 +58,8 @@ for device in $(printf '%s\n' cpu "$DEVICE" | sort -u); do
 done
 part transform 40 "$PYTHON" benchmarks/clip_transform.py --device "$DEVICE" --rounds 3 --json "$OUT/transform.json"
 if [ "$DEVICE" = gpu ]; then
-    part sanitizer 120 compute-sanitizer --error-exitcode 9 "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu \
-        tests/test_hog.py tests/test_clip_transform.py
+    part sanitizer 120 compute-sanitizer --error-exitcode 9 "$PYTHON" -m pytest -q -o addopts=-ra -p no:cacheprovider \
+        -m gpu tests/shots/test_hog.py tests/loader/test_clip_transform.py
 fi
 rm -rf "$OUT/data"
 "$PYTHON" benchmarks/proof_table.py "$OUT"

@@ -1,6 +1,16 @@
-"""Fixtures: numbered videos of every codec, DATASETs made of them, and the rule for GPU tests."""
+"""Fixtures: numbered videos, DATASETs made of them, labelled videos; and the rules for tests that are skipped.
 
+    ERUV_REQUIRE_GPU=1     a test that is skipped for lack of a GPU fails instead
+    ERUV_REQUIRE_DATA=1    a test that is skipped for lack of real videos fails instead
+    ERUV_TEST_DATA=FOLDER  where the real videos are; ../shared/data beside the repository unless said
+"""
+
+import fcntl
 import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # The tests' networks are tiny: threads would only wait for one another, all the more on a busy machine.
@@ -9,48 +19,108 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import layouts
 import numbered
 import pytest
+from places import DATA
 
 from eruv_dali.device import gpu_problem
 from eruv_dali.prepare import prepare
 
-DATA = Path(__file__).parents[2] / "shared" / "data"  # real videos, where they are at hand
+NO_GPU, NO_DATA = "no GPU", "no real videos"
+SWITCHES = {NO_GPU: "ERUV_REQUIRE_GPU", NO_DATA: "ERUV_REQUIRE_DATA"}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes for `-n auto`: as many as cores, up to 4, and none besides this one where there is one core."""
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, 4) if cores > 1 else 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if problem := gpu_problem():
         for item in items:
             if "gpu" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason=problem))
+                item.add_marker(pytest.mark.skip(reason=f"{NO_GPU}: {problem}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator:
+    """Tests of the GPU have it to themselves, whichever process they run in."""
+    if "gpu" in item.keywords and not gpu_problem():
+        with locked(Path(f"/tmp/eruv_dali_tests_gpu_{os.getuid()}.lock")):
+            return (yield)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator:
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        switch = SWITCHES.get(reason.partition(":")[0], "")
+        if os.environ.get(switch, "0") not in ("", "0"):
+            report.outcome, report.longrepr = "failed", f"{switch} is set, and this would be skipped: {reason}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    reasons = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ").partition(":")[0]] += 1
+    said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    terminalreporter.write_line(f"skipped: {said or 'nothing'}")
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    with open(file, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)`: the folder that `make(folder)` fills, by whichever process of the tests comes first."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder, whole = base / f"once_{name}", base / f"once_{name}.whole"
+        with locked(base / f"once_{name}.lock"):
+            if not whole.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                whole.touch()
+        return folder
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")
 def real_videos() -> Path:
     if not DATA.is_dir():
-        pytest.skip(f"no real videos at {DATA}")
+        pytest.skip(f"{NO_DATA}: no folder {DATA}")
     return DATA
 
 
 @pytest.fixture(scope="session")
-def videos(tmp_path_factory) -> Path:
+def videos(made_once) -> Path:
     """A folder with one numbered video of each kind in numbered.KINDS, and two longer ones of three shots."""
-    folder = tmp_path_factory.mktemp("videos")
-    for name, kind in numbered.KINDS.items():
-        numbered.write_video(folder / name, **kind)
-    numbered.write_video(folder / "long" / "a.mp4", frames=500, shots=3, gop=250, b_frames=2, size=(144, 192))
-    numbered.write_video(folder / "long" / "b.mp4", frames=240, shots=2, gop=250, b_frames=2, size=(144, 192))
-    return folder
+    return made_once("videos", numbered.write_all)
 
 
 @pytest.fixture(scope="session")
-def datasets(videos, tmp_path_factory) -> dict[str, Path]:
+def datasets(videos, made_once) -> dict[str, Path]:
     """The numbered videos prepared with each kind of pack: {"jpeg": folder, "raw": folder, "none": folder}."""
-    folders = {kind: tmp_path_factory.mktemp(kind) / "dataset" for kind in ("jpeg", "raw", "none")}
-    for kind, folder in folders.items():
-        prepare([videos], folder, device="cpu", pack=kind, workers=1)
-    return folders
+    def make(folder: Path) -> None:
+        for kind in ("jpeg", "raw", "none"):
+            prepare([videos], folder / kind, device="cpu", pack=kind, workers=1)
+
+    folder = made_once("datasets", make)
+    return {kind: folder / kind for kind in ("jpeg", "raw", "none")}
 
 
 @pytest.fixture(scope="session")
-def persons(tmp_path_factory) -> Path:
+def persons(made_once) -> Path:
     """Three actions of four persons, one folder an action."""
-    return layouts.make_persons(tmp_path_factory.mktemp("actions") / "persons")
+    return made_once("persons", lambda folder: layouts.make_persons(folder / "persons")) / "persons"

@@ -1,0 +1,365 @@
+"""prepare on a DATASET that holds videos already: nothing goes that was not asked to go."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered import read_number, write_video
+from prepared import table
+from running import run_alone
+
+import eruv_dali.prepare.plan
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.records import read_record
+from eruv_dali.errors import EruvError
+from eruv_dali.prepare import prepare
+from eruv_dali.prepare.plan import VideosNotNamed
+from eruv_dali.prepare.scan import Scan, Scanner
+
+OPTIONS = dict(device="cpu", workers=1)
+
+
+def film(path, frames=60, **kind):
+    return write_video(path, frames=frames, size=(64, 96), **kind)
+
+
+@pytest.fixture
+def two(tmp_path) -> tuple[Path, Path, Path]:
+    """Folders a (a.mp4, b.mp4, and notes.mp4, which is no video) and b (c.mp4); a is prepared."""
+    for name in ("a/a", "a/b", "b/c"):
+        film(tmp_path / f"{name}.mp4")
+    (tmp_path / "a" / "notes.mp4").write_text("no video")
+    prepare([tmp_path / "a"], tmp_path / "out", **OPTIONS)
+    return tmp_path / "a", tmp_path / "b", tmp_path / "out"
+
+
+def rows(out, name="videos.csv"):
+    return table(out, name)
+
+
+def names(out, name="videos.csv"):
+    return [row["video"] for row in rows(out, name)]
+
+
+def state(out):
+    """Every file with its content and times."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else sorted(os.listdir(path)))
+            for path in [out, *out.rglob("*")]}
+
+
+def records(out):
+    return {path.name: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+
+
+def check_pixels(out):
+    """Each frame in the pack is what was written, and in a raw pack shows its own number."""
+    dataset = Dataset(out)
+    dataset.check()
+    for number, video in enumerate(dataset.videos):
+        for n, frame in enumerate(dataset.frames_of(number)):
+            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            assert zlib.crc32(data) == frame["crc"]
+            if n % 20 == 0 and dataset.pack == "raw":
+                assert read_number(data.reshape(128, 171, 3)) == n
+    dataset.close()
+
+
+def run(*arguments):
+    return run_alone("prepare", *arguments, "--device", "cpu", "--workers", "1")
+
+
+def test_other_videos_are_refused_and_nothing_is_touched(two):
+    _, b, out = two
+    before = state(out)
+    done = run(b, "--out", out)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr == (f"error: {out}: holds 2 videos that are not among those named now ('a.mp4' first; is a disk "
+                           "not mounted?); nothing was changed; add=True (--add) keeps what is held, remove=True "
+                           "(--remove) lets it go\n")
+    assert state(out) == before
+    done = run(b, "--out", out, "--add", "--remove")
+    assert done.returncode == 2 and "not allowed with" in done.stderr
+    with pytest.raises(EruvError, match="add and remove cannot both"):
+        prepare([b], out, **OPTIONS, add=True, remove=True)
+    assert state(out) == before
+
+
+def test_remove_lets_them_go_and_says_so(two):
+    _, b, out = two
+    done = run(b, "--out", out, "--remove")
+    assert done.returncode == 0, done.stderr
+    assert "2 videos no longer given are removed" in done.stderr
+    assert "1 unusable video no longer given is forgotten" in done.stderr
+    assert names(out) == ["c.mp4"] and names(out, "rejected.csv") == [] and len(records(out)) == 1
+
+
+def test_add_keeps_all_and_scans_only_what_is_new(two):
+    a, b, out = two
+    before, kept = rows(out), records(out)
+    prepare([b], out, **OPTIONS, add=True)
+    assert names(out) == ["a.mp4", "b.mp4", "c.mp4"] and names(out, "rejected.csv") == ["notes.mp4"]
+    assert rows(out)[:2] == before
+    assert {name: records(out)[name] for name in kept} == kept
+    after = state(out / "records")
+    prepare([b], out, **OPTIONS, add=True)  # nothing is new
+    assert state(out / "records") == after
+    prepare([a, b], out, **OPTIONS)  # and all being named, neither word is needed
+    assert state(out / "records") == after
+    check_pixels(out)
+
+
+def test_only_usable_videos_are_missed(two):
+    a, _, out = two
+    (a / "notes.mp4").unlink()
+    prepare([a], out, **OPTIONS)
+    assert names(out) == ["a.mp4", "b.mp4"] and len(records(out)) == 2
+    film(a / "short.mp4", frames=20)
+    prepare([a], out, **OPTIONS)
+    assert names(out, "rejected.csv") == ["short.mp4"]
+    (a / "short.mp4").rename(a.parent / "short.mp4")
+    prepare([a], out, **OPTIONS)
+    shutil.copy2(a.parent / "short.mp4", a)
+    prepare([a], out, **OPTIONS, min_length=10)
+    (a / "short.mp4").unlink()
+    with pytest.raises(VideosNotNamed, match=r"1 video .*'short.mp4'"):  # it was usable as it was prepared last
+        prepare([a], out, **OPTIONS)
+
+
+@pytest.mark.parametrize("way", ["empty", "absent"])
+def test_a_folder_out_of_reach_costs_nothing(tmp_path, way):
+    films, out = tmp_path / "films", tmp_path / "out"
+    film(films / "here.mp4")
+    film(films / "disk" / "a.mp4")
+    film(films / "disk" / "b.mp4")
+    prepare([films], out, **OPTIONS)
+    before = state(out)
+    (films / "disk").rename(tmp_path / "away")
+    if way == "empty":
+        (films / "disk").mkdir()  # as of a mount point without its disk
+    with pytest.raises(VideosNotNamed, match="holds 2 videos .*'disk/a.mp4' first.*nothing was changed"):
+        prepare([films], out, **OPTIONS)
+    with pytest.raises(EruvError, match="no videos in this folder" if way == "empty" else "no such file"):
+        prepare([films / "disk"], out, **OPTIONS)
+    assert state(out) == before
+    shutil.rmtree(films / "disk", ignore_errors=True)
+    (tmp_path / "away").rename(films / "disk")
+    prepare([films], out, **OPTIONS)
+    assert state(out / "records") == {path: seen for path, seen in before.items() if out / "records" in
+                                      (path, path.parent)}
+
+
+def test_two_videos_of_one_name(two):
+    a, b, out = two
+    film(b / "a.mp4", frames=70)
+    before = state(out)
+    for options in ({}, {"add": True}):
+        with pytest.raises(EruvError) as refused:
+            prepare([b], out, **OPTIONS, **options)
+        said = str(refused.value)
+        assert str(a / "a.mp4") in said and str(b / "a.mp4") in said and "give their common folder" in said
+        assert state(out) == before
+    prepare([a.parent], out, **OPTIONS)  # the common folder: the same files by other names, nothing lost or refused
+    assert names(out) == ["a/a.mp4", "a/b.mp4", "b/a.mp4", "b/c.mp4"]
+    assert [row["frames"] for row in rows(out)] == ["60", "60", "70", "60"]
+    assert len(records(out)) == 5
+    check_pixels(out)
+
+
+def test_of_one_name_size_and_time(two):
+    """What tells a copy from another video, where both are there, is the content."""
+    a, b, out = two
+    for name in ("a.mp4", "b.mp4"):
+        shutil.copy2(a / name, b)
+    prepare([b], out, **OPTIONS)
+    assert [Path(row["path"]).parent for row in rows(out)] == [b, b, b]
+    status = (b / "a.mp4").stat()
+    (a / "a.mp4").write_bytes((a / "a.mp4").read_bytes()[:-1] + b"x")
+    os.utime(a / "a.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (b / "c.mp4").rename(a / "c.mp4")
+    with pytest.raises(EruvError, match="holds .*b/a.mp4 under the name 'a.mp4', which .*a/a.mp4 would have"):
+        prepare([a], out, **OPTIONS)
+
+
+def test_one_that_takes_the_place_of_another_by_remove(two):
+    _, b, out = two
+    film(b / "a.mp4", frames=70)
+    done = run(b, "--out", out, "--remove")
+    assert done.returncode == 0 and "2 videos no longer given are removed" in done.stderr
+    assert [(row["video"], row["frames"]) for row in rows(out)] == [("a.mp4", "70"), ("c.mp4", "60")]
+
+
+def test_renamed_by_a_higher_folder_decodes_nothing(two, monkeypatch):
+    a, _, out = two
+    shutil.rmtree(a.parent / "b")
+    shutil.rmtree(out)
+    prepare([a], out, **OPTIONS, pack="raw")
+    frames = [row["frames"] for row in rows(out)]
+    monkeypatch.setattr(prepare.__globals__["scan_all"].__globals__["Workers"], "run", None)  # nobody may scan
+    (a.parent / "above").mkdir()
+    a.rename(a.parent / "above" / "a")  # moved: neither path nor, at the end, name is what it was
+    prepare([a.parent / "above" / "a"], out, **OPTIONS, pack="raw")
+    assert [row["path"] for row in rows(out)] == [str(a.parent / "above" / "a" / name) for name in ("a.mp4", "b.mp4")]
+    prepare([a.parent / "above"], out, **OPTIONS, pack="raw")
+    assert names(out) == ["a/a.mp4", "a/b.mp4"] and [row["frames"] for row in rows(out)] == frames
+    check_pixels(out)
+
+
+def test_kept_videos_whose_files_are_gone_or_changed(two):
+    a, b, out = two
+    (a / "a.mp4").unlink()
+    film(a / "b.mp4", frames=80)
+    prepare([b], out, **OPTIONS, add=True)
+    assert [(row["video"], row["frames"]) for row in rows(out)] == [("a.mp4", "60"), ("b.mp4", "60"), ("c.mp4", "60")]
+    before = state(out)
+    for options in ({"pack": "raw"}, {"frame_size": (64, 96)}):  # they would have to be decoded again
+        with pytest.raises(EruvError, match="a.mp4: is missing or has changed, .*128x171, pack jpeg.*nothing was"):
+            prepare([b], out, **OPTIONS, add=True, **options)
+        assert state(out) == before
+    prepare([b], out, **OPTIONS, add=True, rule="threshold", threshold=9.0, export=["html"])  # these need no decoding
+    assert len(rows(out, "shots.csv")) == 3 and len(list((out / "export").iterdir())) == 3
+
+
+def test_kept_videos_whose_part_of_the_pack_is_damaged(two):
+    a, b, out = two
+    (pack,) = (out / "pack").iterdir()
+    pack.write_bytes(bytes(pack.stat().st_size))
+    (a / "a.mp4").rename(a.parent / "a.mp4")
+    with pytest.raises(EruvError, match=r"a.mp4: is missing.*its part of the pack is damaged.*nothing was changed"):
+        prepare([b], out, **OPTIONS, add=True)
+    (a.parent / "a.mp4").rename(a / "a.mp4")
+    prepare([b], out, **OPTIONS, add=True)
+    assert names(out) == ["a.mp4", "b.mp4", "c.mp4"]
+    check_pixels(out)
+
+
+def test_add_what_is_held_by_another_name(two):
+    a, b, out = two
+    before = records(out)
+    prepare([a.parent], out, **OPTIONS, add=True)  # here they are called a/a.mp4, a/b.mp4, b/c.mp4
+    assert names(out) == ["a.mp4", "b.mp4", "b/c.mp4"] and before.items() <= records(out).items()
+    film(a / "b.mp4", frames=70)
+    prepare([a.parent], out, **OPTIONS, add=True)
+    assert [(row["video"], row["frames"]) for row in rows(out)] == [("a.mp4", "60"), ("b.mp4", "70"), ("b/c.mp4", "60")]
+
+
+def test_kept_videos_whose_files_are_there_follow_other_settings(two):
+    _, b, out = two
+    prepare([b], out, **OPTIONS, add=True, pack="raw")
+    assert names(out) == ["a.mp4", "b.mp4", "c.mp4"]
+    check_pixels(out)
+
+
+def test_a_page_of_a_kept_video_without_its_file(two):
+    a, b, out = two
+    shutil.rmtree(out)
+    prepare([a], out, **OPTIONS, pack="none")
+    shutil.rmtree(a)
+    done = run(b, "--out", out, "--add", "--pack", "none", "--export", "html")
+    assert done.returncode == 0 and "a.mp4: no html (" in done.stderr
+    assert [path.name for path in (out / "export").iterdir()] == ["c.mp4.html"]
+
+
+def test_a_damaged_record(two):
+    """Its video is scanned again where it is named; where it is not, nobody knows what it was of."""
+    a, b, out = two
+    for path in (out / "records").iterdir():
+        os.truncate(path, 300)
+    with pytest.raises(VideosNotNamed, match=r"3 videos.*'records/"):
+        prepare([b], out, **OPTIONS)
+    with pytest.raises(EruvError, match=r"records/.*: cannot be read"):
+        prepare([b], out, **OPTIONS, add=True)
+    prepare([a], out, **OPTIONS)
+    assert names(out) == ["a.mp4", "b.mp4"]
+    (out / "seal.json").write_text("{")
+    prepare([a], out, **OPTIONS)
+    check_pixels(out)
+
+
+@pytest.mark.parametrize("after, pack", [("carry_record", "jpeg"), ("trim_pack", "jpeg"), ("trim_pack", "raw")])
+def test_killed_while_it_makes_room(two, monkeypatch, after, pack):
+    """Whatever a run had done when it was killed, also under other names or settings: all that was held is held."""
+    a, b, out = two
+    film(b / "a.mp4", frames=70)
+
+    def killed(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    real = getattr(eruv_dali.prepare.plan, after)
+    monkeypatch.setattr(eruv_dali.prepare.plan, after, killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare([a.parent], out, **OPTIONS, pack=pack)
+    monkeypatch.undo()
+    held = {read_record(path).note["identity"][0] for path in (out / "records").iterdir()}
+    assert held >= {str(a / "a.mp4"), str(a / "b.mp4")}
+    prepare([a.parent], out, **OPTIONS, pack=pack)
+    assert [path.name for path in (out / "records").glob("*.npz") if read_record(path).note["video"] == "a.mp4"] == []
+    assert [(row["video"], row["frames"]) for row in rows(out)] == [
+        ("a/a.mp4", "60"), ("a/b.mp4", "60"), ("b/a.mp4", "70"), ("b/c.mp4", "60")]
+    check_pixels(out)
+
+
+def test_what_is_scanned_with_other_settings_stays_until_it_is_replaced(two, monkeypatch):
+    """A disk too small for the new pack is found out before the old one goes."""
+    a, _, out = two
+    before = state(out)
+    usage = shutil.disk_usage(out)
+    monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
+    with pytest.raises(EruvError, match=r"1\.0 MB free, the pack needs about 7\.9 MB.*pack jpeg"):
+        prepare([a], out, **OPTIONS, pack="raw")
+    assert state(out) == before
+
+
+def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
+    """WebM with a duration of 1e13: the forecast of disk space goes by the size of the file."""
+    film(tmp_path / "films" / "good.mp4")
+    liar = film(tmp_path / "films" / "liar.mkv", options={"cluster_time_limit": "100"})
+    data = liar.read_bytes()
+    at = data.index(b"\x44\x89\x88") + 3  # Duration, 8 bytes
+    liar.write_bytes(data[:at] + struct.pack(">d", 1e13) + data[at + 8 :])
+    dataset = prepare([tmp_path / "films"], tmp_path / "out", **OPTIONS)
+    assert [video.video for video in dataset.videos] == ["good.mp4", "liar.mkv"]
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1000))
+    with pytest.raises(EruvError, match=r"the largest part for .*liar\.mkv \(about [\d,]+ frames by its header\)"):
+        prepare([tmp_path / "films"], tmp_path / "other", **OPTIONS)
+
+
+@pytest.mark.parametrize("pack", ["jpeg", "raw"])
+def test_a_full_disk_is_one_line(tmp_path, pack):
+    film(tmp_path / "a.mp4", frames=200)
+    command = (f"ulimit -f 500; exec {sys.executable} -m eruv_dali.prepare {tmp_path}/a.mp4 --out {tmp_path}/out "
+               f"--device cpu --pack {pack} --workers 1")
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "cannot be written (File too large); free some space" in done.stderr
+
+
+def test_a_worker_that_ends_on_a_full_disk_says_nothing(tmp_path):
+    """What it still had to write is in no record; its traceback would stand before the one clear line."""
+    scanner = Scanner(tmp_path, Scan(64, 86, "jpeg"), "cpu", 1)
+    scanner.writer.begin_video()
+    with open("/dev/full", "wb") as full:
+        scanner.writer._file = full
+        scanner.writer.add(np.zeros((64, 86, 3), np.uint8))
+        scanner.close()
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    path = film(tmp_path / "a.mp4")
+    done = run(path, "--out", "/sys/eruv_dali")
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "error: /sys/eruv_dali" in done.stderr
+    prepare([path], tmp_path / "out", **OPTIONS)
+
+    def read_only(*arguments):
+        raise OSError(30, "Read-only file system", str(tmp_path / "out" / "videos.csv"))
+
+    monkeypatch.setattr("eruv_dali.prepare.tables.write_csv", read_only)
+    with pytest.raises(EruvError, match=r"out/videos.csv: cannot be written or read \(Read-only file system\)"):
+        prepare([path], tmp_path / "out", **OPTIONS)

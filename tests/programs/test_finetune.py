@@ -1,0 +1,386 @@
+"""finetune: learns, keeps the best epoch, judges by ten clips; random weights get the same seeds; bad input is told."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from layouts import make_hmdb51, make_ucf101, write_action
+from running import metrics, refused, run
+
+from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
+from eruv_dali.actions import ActionSplit, prepared, read_split
+from eruv_dali.actions.prepared import prepare_labelled
+from eruv_dali.actions.scores import action_scores, mean_over_splits
+from eruv_dali.evaluate.pretrained import load_pretrained
+from eruv_dali.finetune import task
+from eruv_dali.finetune.__main__ import main
+from eruv_dali.finetune.held_out import hold_out
+from eruv_dali.finetune.knn import knn_scores
+from eruv_dali.finetune.probe import probe_logits
+from eruv_dali.finetune.task import FinetuneTask, Recipe, train_actions
+from eruv_dali.prepare import prepare
+from eruv_dali.train import loop
+from eruv_dali.train.stop import Stopped
+
+SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
+RANDOM = ["--init", "none", "--backbone", "r3d", "--width", "2", *SMALL]
+GROUPS = ["--groups", r"/([a-z]+)_"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, persons):
+    """A folder for runs, in which the videos are prepared once."""
+    folder = tmp_path_factory.mktemp("runs")
+    prepare_labelled(persons, folder / "any", frame_size=(36, 48), device="cpu")
+    return folder
+
+
+def dataset(runs, persons):
+    return prepare_labelled(persons, runs / "any", frame_size=(36, 48), device="cpu")
+
+
+@pytest.mark.parametrize("mode, words", [
+    ("finetune", ["--epochs", "14", "--lr", "0.005", "--val-fraction", "0.34", "--batch-size", "3"]),
+    ("freeze", ["--freeze"]), ("knn", ["--knn", "3"]),
+])
+def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mode, words):
+    out = runs / mode
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM, *words,
+        "--out", out)
+    result = json.loads((out / "result.json").read_text())
+    assert result["top1"] == 1 and result["top5"] is None and result["videos"] == 3
+    assert result["per_class"] == {"bend": 1, "run": 1, "wave1": 1} and result["confusion"] == np.eye(3).tolist()
+    known = {"program": "finetune", "mode": mode, "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
+             "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"]}
+    assert known.items() <= result.items() and result["per_split"]["ido"]["top1"] == 1
+    assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    if mode == "finetune":
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        steps, epochs = ([line for line in lines if ("val" in line) is val] for val in (False, True))
+        assert [line["epoch"] for line in epochs] == list(range(14)) and steps[-1]["loss"] < steps[0]["loss"]
+        best = max(epochs, key=lambda line: (line["val"]["accuracy"], -line["val"]["loss"]))
+        assert torch.load(out / "best.pt", weights_only=True)["epoch"] == best["epoch"]
+        assert load_backbone(out / "backbone.pt").name == "r3d"
+        again = load_pretrained(out)
+        assert (again.crop, again.frame_size, again.backbone.width) == (32, (36, 48), 2)
+
+
+def test_leave_one_out_takes_the_mean_over_persons(monkeypatch, runs, persons):
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, *GROUPS, "--leave-one-out", *RANDOM, "--knn", "9",
+        "--out", runs / "each")
+    result = json.loads((runs / "each" / "result.json").read_text())
+    assert result["splits"] == ["daria", "denis", "eli", "ido"] and result["videos"] == 12
+    assert result["top1"] == pytest.approx(np.mean([part["top1"] for part in result["per_split"].values()]))
+    assert np.sum(result["confusion"]) == 12
+    one = json.loads((runs / "each" / "split_eli" / "result.json").read_text())
+    assert one["top1"] == result["per_split"]["eli"]["top1"] and one["splits"] == ["eli"]
+
+
+@pytest.mark.parametrize("make, name", [(make_ucf101, "ucf101"), (make_hmdb51, "hmdb51")])
+def test_official_layouts_from_end_to_end(monkeypatch, capsys, tmp_path, make, name):
+    """Odd names, CRLF, videos shorter than a clip, three splits."""
+    make(tmp_path / "data",
+         lambda path: write_action(path, (90, 90, 200), frames=6 if "g01" in path.name else 18))
+    words = ["--dataset", name, "--root", tmp_path / "data", "--split", 1, 2, 3, *RANDOM, "--freeze",
+             "--val-fraction", 0, "--clips", 2, "--out"]
+    run(monkeypatch, main, *words, tmp_path / "run")
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["splits"] == ["1", "2", "3"] and result["videos"] == {"ucf101": 9, "hmdb51": 6}[name]
+
+    there = sorted((tmp_path / "data").rglob("*g02_c01.avi" if name == "ucf101" else "*_u_*.avi"))
+    there[0].unlink()
+    said = refused(monkeypatch, capsys, main, *words, tmp_path / "other")
+    assert "1 of " in said and there[0].name in said and "--skip-missing" in said
+
+
+def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order_from_any_weights(
+        monkeypatch, tmp_path, runs, persons):
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    seen = {}
+    recipe = Recipe(epochs=3, batch_size=4, lr=1e-9, seed=5)
+
+    class Recorder(loop.TrainStep):
+        def __init__(self, net, *args, **options):
+            super().__init__(net, *args, **options)
+            self.seen = seen[len(seen)] = [net.head.weight.detach().clone()]
+
+        def __call__(self, clips, target, number):
+            self.seen.append((clips.clone(), target.tolist(), number))
+            return super().__call__(clips, target, number)
+
+    class RecordingLoader(task.ClipLoader):
+        def _batch(self, items, clips):
+            batch = super()._batch(items, clips)
+            places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
+            return batch
+
+    places = []
+    monkeypatch.setattr(loop, "TrainStep", Recorder)
+    monkeypatch.setattr(task, "ClipLoader", RecordingLoader)
+    for name, weights in (("random", 0), ("other", 1)):
+        start = load_pretrained("none", backbone="r3d", width=1, seed=weights)._replace(crop=32, frame_size=(36, 48))
+        train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / name,
+                      recipe, device="cpu")
+    (head, *batches), (other_head, *other_batches) = seen.values()
+    assert torch.equal(head, other_head) and len(batches) == len(other_batches) == 9
+    for (clips, labels, number), other in zip(batches, other_batches, strict=True):
+        assert torch.equal(clips, other[0]) and (labels, number) == other[1:]
+    epochs = [[label for _, labels, _ in batches[first : first + 3] for label in labels] for first in (0, 3, 6)]
+    assert all(sorted(epoch) == [0, 0, 0, 1, 1, 1, 2, 2, 2] for epoch in epochs) and epochs[0] != epochs[1]
+    assert [len(labels) for _, labels, _ in batches] == [4, 4, 1] * 3  # the last batch is not dropped
+    # Clips lie elsewhere in every epoch, in time and in the frame; the video of 9 frames has one place in time.
+    assert len({crop for _, _, crop in places}) > 10
+    assert len({start for video, start, _ in places if "denis" in video}) > 2
+    assert {start for video, start, _ in places if "daria" in video} == {0}
+
+
+def test_the_best_epoch_is_kept_by_accuracy_then_by_loss(monkeypatch, tmp_path, runs, persons):
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    figures = iter([(0.2, 0.1), (0.8, 3.0), (0.8, 2.0), (0.8, 2.5), (0.7, 0.1)])
+
+    def says(self, step, processes, pause):
+        return dict(zip(("accuracy", "loss"), next(figures), strict=True))
+
+    monkeypatch.setattr(FinetuneTask, "validate", says)
+    start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
+    net = train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / "run",
+                        Recipe(epochs=5, batch_size=4), device="cpu")
+    best = torch.load(tmp_path / "run" / "best.pt", weights_only=True)
+    last = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert best["epoch"] == 2 and torch.equal(net.head.weight, best["net"]["head.weight"])
+    assert not torch.equal(net.head.weight, last["net"]["head.weight"]) and not net.training
+
+
+@pytest.fixture
+def trained(runs, persons):
+    """Fine-tune a small network: `trained(out, …)` gives the lines of metrics.jsonl but for the time, and weights."""
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    held_out = hold_out(split.train, split.root, split.classes, fraction=0.3, groups=GROUPS[1], seed=0)
+
+    def train(out, epochs=4, resume=False, lr=0.01):
+        start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
+        net = train_actions(start, split.train, held_out, split.classes, dataset(runs, persons), out,
+                            Recipe(epochs=epochs, batch_size=2, lr=lr), device="cpu", resume=resume)
+        return metrics(out), net.state_dict()
+
+    return train
+
+
+def same(one, other):
+    return all(torch.equal(other[name], value) for name, value in one.items())
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path, trained):
+    metrics, weights = trained(tmp_path / "straight")
+    validate = FinetuneTask.validate
+    calls = iter([True, True, False])
+
+    def dies(self, *rest):
+        if next(calls, True):
+            return validate(self, *rest)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(FinetuneTask, "validate", dies)
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path / "broken")
+    with open(tmp_path / "broken" / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 2, "step": 7, "of a run killed": true}\n')
+    with pytest.raises(EruvError, match="holds a run already"):
+        trained(tmp_path / "broken")
+    with pytest.raises(EruvError, match="recipe.lr = 0.5 was 0.01 when this run began"):
+        trained(tmp_path / "broken", resume=True, lr=0.5)
+    resumed, resumed_weights = trained(tmp_path / "broken", resume=True)
+    assert resumed == metrics and sum("val" in line for line in resumed) == 4 and same(weights, resumed_weights)
+
+
+def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
+    metrics, weights = trained(tmp_path / "straight")
+    target, steps = FinetuneTask.target, iter(range(100))
+
+    def interrupted(self, batch):
+        if next(steps) == 4:  # the third step of the second epoch
+            os.kill(os.getpid(), signal.SIGINT)
+        return target(self, batch)
+
+    monkeypatch.setattr(FinetuneTask, "target", interrupted)
+    with pytest.raises(Stopped, match=r"SIGINT: saved after step 5 of 12; .* -m eruv_dali.finetune --out .* --resume"):
+        trained(tmp_path / "stopped")
+    resumed, resumed_weights = trained(tmp_path / "stopped", resume=True)
+    assert resumed == metrics and same(weights, resumed_weights)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_test_together(runs, persons):
+    """As one with the doubled batch would, but for BatchNorm; here: it runs, and every video is tested once."""
+    out = runs / "two"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+               "eruv_dali.finetune", "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM,
+               "--epochs", "2", "--batch-size", "2", "--out", out]
+    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240)
+    assert ran.returncode == 0, ran.stderr
+    result = json.loads((out / "result.json").read_text())
+    assert result["videos"] == 3 and np.sum(result["confusion"]) == 3
+    assert torch.load(out / "last.pt", weights_only=True)["samples_a_step"] == 4
+
+
+def test_held_out_part(tmp_path, caplog):
+    names = [f"{name}/v_{name}_g{group:02d}_c{clip:02d}.avi" for name in ("a", "b") for group in range(10)
+             for clip in range(4)]
+    train = [(tmp_path / name, int(name[0] == "b")) for name in names]
+    held = hold_out(train, tmp_path, ("a", "b"), fraction=0.1, groups=None, seed=0)
+    by_group = {}
+    for name, out in zip(names, held, strict=True):
+        by_group.setdefault(name.split("_")[2], set()).add(bool(out))
+    assert all(len(sides) == 1 for sides in by_group.values()) and held.sum() == 8  # UCF101's groups stay whole
+    assert not hold_out(train, tmp_path, ("a", "b"), fraction=0, groups=None, seed=0).any()
+    hmdb = [(tmp_path / f"wave/{film}_wave_u_{camera}_np1_fr_med_{n}.avi", 0) for film, camera in
+            (("A_1", "cm"), ("#2", "nm"), ("C", "cm")) for n in range(3)]
+    held = hold_out(hmdb, tmp_path, ("wave",), fraction=0.1, groups=None, seed=0)
+    assert held.reshape(3, 3).all(1).sum() == 1 and held.sum() == 3
+    assert hold_out(hmdb[:3], tmp_path, ("wave",), fraction=0.1, groups=None, seed=0).sum() == 1
+    assert "single clips are held out" in caplog.text
+    plain = [(tmp_path / f"a/{n}.avi", 0) for n in range(20)]
+    assert hold_out(plain, tmp_path, ("a",), fraction=0.1, groups=None, seed=0).sum() == 2
+    with pytest.raises(EruvError, match="val_fraction 0"):
+        hold_out(plain[:1], tmp_path, ("a",), fraction=0.1, groups=None, seed=0)
+    with pytest.raises(EruvError, match="val_fraction 1"):
+        hold_out(plain, tmp_path, ("a",), fraction=1, groups=None, seed=0)
+
+
+def test_scores():
+    logits = np.array([[9, 1, 0, 0, 0, 0], [0, 9, 1, 0, 0, 0], [5, 4, 3, 2, 1, 0], [0, 0, 0, 9, 0, 0]], np.float32)
+    scores = action_scores(logits, [0, 2, 5, 3], [*"abcdef"])
+    assert (scores["top1"], scores["top5"], scores["videos"]) == (0.5, 0.75, 4)
+    assert scores["per_class"] == {"a": 1, "b": None, "c": 0, "d": 1, "e": None, "f": 0}
+    assert scores["confusion"][2][1] == scores["confusion"][5][0] == 1
+    mean = mean_over_splits({"1": scores, "2": action_scores(logits[:1], [0], [*"abcdef"])}, [*"abcdef"])
+    assert (mean["top1"], mean["top5"], mean["videos"], mean["per_class"]["a"]) == (0.75, 0.875, 5, 1)
+    assert action_scores(logits[:, :5], [0, 2, 4, 3], [*"abcde"])["top5"] is None
+
+
+def test_neighbours_vote_by_their_likeness():
+    train = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], np.float32)
+    votes = knn_scores(train, [0, 1, 2, 2], np.array([[1, 0], [0, 2]], np.float32), 3, k=2, device="cpu")
+    assert votes.argmax(1).tolist() == [0, 2] and votes[0, 2] == 0 and votes[0, 0] > votes[0, 1] > 0
+    with pytest.raises(EruvError, match="k 5 must lie between 1 and 4"):
+        knn_scores(train, [0, 1, 2, 2], train, 3, k=5, device="cpu")
+
+
+def test_probe_finds_the_direction_that_separates():
+    random = np.random.default_rng(0)
+    labels = np.arange(30) % 3
+    features = random.standard_normal((30, 4, 20)).astype(np.float32) * 100
+    features[..., 0] += 600 * labels[:, None] - 600
+    features[..., 1] = 7  # says nothing
+    held_out = np.arange(30) >= 24
+    logits, penalty = probe_logits(features, labels, held_out, features, 3)
+    assert logits.shape == (30, 3) and (logits.argmax(1) == labels).all()
+    fresh = random.standard_normal((90, 4, 20)).astype(np.float32) * 100
+    fresh[..., 0] += 600 * (np.arange(90) % 3)[:, None] - 600
+    logits, _ = probe_logits(features, labels, held_out, fresh, 3)
+    assert (logits.argmax(1) == np.arange(90) % 3).mean() > 0.9
+    scale = 10.0 ** random.integers(-4, 4, 20)
+    scaled, _ = probe_logits(features * scale.astype(np.float32), labels, held_out, fresh * scale.astype(np.float32), 3)
+    np.testing.assert_allclose(scaled, logits, atol=0.05)  # whatever the features' scale
+
+
+def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
+    from eruv_dali.models import RelationNet
+    from eruv_dali.train.checkpoint import save_checkpoint
+
+    torch.manual_seed(3)
+    net = RelationNet(build_backbone("r3d", width=2), 7)
+    save_backbone(net.backbone, tmp_path / "backbone.pt")
+    save_checkpoint(tmp_path / "best.pt", {"net": net.state_dict(), "model": {"backbone": "r3d", "width": 2}})
+    save_checkpoint(tmp_path / "last.pt", {"net": net.state_dict(),
+                                           "fingerprint": {"model.backbone": "r3d", "model.width": 2}})
+    for file in (tmp_path, *(tmp_path / name for name in ("backbone.pt", "best.pt", "last.pt"))):
+        start = load_pretrained(file)
+        assert start.crop == 112 and start.backbone.name == "r3d"
+        assert all(torch.equal(value, net.backbone.state_dict()[key])
+                   for key, value in start.backbone.state_dict().items())
+    (tmp_path / "config.yaml").write_text("data: {crop: 56, frame_size: [64, 86], mean: [0.4, 0.4, 0.4]}\n")
+    start = load_pretrained(tmp_path / "best.pt")
+    assert (start.crop, start.frame_size, start.mean) == (56, (64, 86), (0.4, 0.4, 0.4))
+    with pytest.raises(EruvError, match="holds a r3d of width 2, not backbone c3d"):
+        load_pretrained(tmp_path, backbone="c3d")
+    with pytest.raises(EruvError, match="holds a r3d of width 2, not width 64"):
+        load_pretrained(tmp_path / "best.pt", width=64)
+    (tmp_path / "bad.pt").write_bytes((tmp_path / "best.pt").read_bytes()[:5000])
+    (tmp_path / "empty").mkdir()
+    for file in ("bad.pt", "absent.pt", "empty", "config.yaml"):
+        with pytest.raises(EruvError, match=file):
+            load_pretrained(tmp_path / file)
+    save_checkpoint(tmp_path / "other.pt", {"net": {}})
+    with pytest.raises(EruvError, match="no backbone in this checkpoint"):
+        load_pretrained(tmp_path / "other.pt")
+
+
+def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
+    folder = ["--dataset", "folder", "--root", persons]
+    out = ["--out", runs / "new"]
+    assert "does not fit into frames of 36x48" in refused(
+        monkeypatch, capsys, main, *folder, "--init", "none", "--crop", 40, "--frame-size", "36x48", *out)
+    assert "no such checkpoint" in refused(monkeypatch, capsys, main, *folder, "--init", "nowhere.pt", *out)
+    assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 13, *out)
+    assert "--leave-one-out needs" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--leave-one-out", *out)
+    assert "epochs 0 must be" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--epochs", 0, *out)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "result.json").write_text("{}")
+    (tmp_path / "old" / "result.json").write_text('{"program": "pretrain"}')
+    assert "holds a run of pretrain" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--out", tmp_path / "old")
+    (tmp_path / "old" / "result.json").write_text('{"program": "finetune"}')
+    assert "add --resume" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
+
+
+def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, capsys, tmp_path, persons):
+    shutil.copytree(persons, tmp_path / "data")
+    for name in ("bend/denis_bend.avi", "run/eli_run.avi"):
+        (tmp_path / "data" / name).write_bytes(b"no video at all")
+    words = ["--dataset", "folder", "--root", tmp_path / "data", *GROUPS, "--test-groups", "ido", *RANDOM, "--knn", 1,
+             "--out", tmp_path / "run"]
+    said = refused(monkeypatch, capsys, main, *words)
+    assert "2 of 12 videos cannot be decoded" in said and "denis_bend.avi" in said and "--skip-missing" in said
+    run(monkeypatch, main, *words, "--skip-missing")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["videos"] == 3
+
+
+def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tmp_path, persons):
+    shutil.copytree(persons, tmp_path / "data")
+    calls = []
+    monkeypatch.setattr(prepared, "prepare", lambda *a, **k: (calls.append(1), prepare(*a, **k))[1])
+
+    def again():
+        with_frames = prepare_labelled(tmp_path / "data", tmp_path / "run", frame_size=(36, 48), device="cpu")
+        return {video.video: video.frames for video in with_frames.videos}, len(calls)
+
+    assert again()[1] == 1 and again()[1] == 1
+    write_action(tmp_path / "data" / "run" / "new_run.avi", (60, 200, 60), frames=11)
+    found, count = again()
+    assert count == 2 and found["run/new_run.avi"] == 11
+    write_action(tmp_path / "data" / "run" / "new_run.avi", (60, 200, 60), frames=12)
+    found, count = again()
+    assert count == 3 and found["run/new_run.avi"] == 12 and again()[1] == 3
+    (tmp_path / "data" / "run" / "new_run.avi").unlink()
+    with pytest.raises(EruvError, match=r"'run/new_run.avi'.*or remove them first: python -m eruv_dali.prepare .*--out "
+                                        r".* --min-length 1 --remove$"):
+        again()
+
+
+def test_splits_compare_by_what_they_hold(persons):
+    split = read_split("folder", persons)
+    assert isinstance(split, ActionSplit) and split == read_split("folder", str(persons))
+
+
+@pytest.mark.gpu
+def test_gpu_learns_too(monkeypatch, runs, persons):
+    words = [word if word != "cpu" else "gpu" for word in RANDOM]
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *words,
+        "--epochs", "14", "--lr", "0.005", "--val-fraction", "0.34", "--batch-size", "3", "--out", runs / "gpu")
+    assert json.loads((runs / "gpu" / "result.json").read_text())["top1"] >= 2 / 3
