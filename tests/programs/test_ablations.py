@@ -55,7 +55,7 @@ def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
     rest = ("--data", datasets["raw"], "--out", tmp_path / "out")
     for files, said in ((["good.yaml", "bad.yaml"], "did you mean 'relations'"),
                         (["good.yaml", "good.yaml"], "two configurations are called good"),
-                        (["good.yaml", "--fast"], "--fast: not known here")):
+                        (["good.yaml", "--fast"], "--fast: unknown argument")):
         done = run(*(tmp_path / name if name.endswith("yaml") else name for name in files), *rest)
         assert done.returncode == 2 and said in done.stderr
     assert not (tmp_path / "out").exists()
