@@ -46,8 +46,8 @@ def main() -> None:
     if twice := {name for name in names if names.count(name) > 1}:
         raise EruvError(f"two configurations are called {twice.pop()}; rename one")
     if not files:
-        raise EruvError("name the configurations to compare, such as configs/ablations/*.yaml")
-    # What is wrong with any run is found now, not after the hours of those before it.
+        raise EruvError("give the configurations to compare, such as configs/ablations/*.yaml")
+    # Mistakes in any of the runs are found now, not hours into the first ones.
     configs = [load_config(file, [*values, *_data(args.data)]) for file in files]
     with contextlib.closing(Dataset(args.data)) as dataset:
         for file, config in zip(files, configs, strict=True):

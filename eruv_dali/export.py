@@ -37,7 +37,7 @@ class FeaturesAndMaps(nn.Module):
 
 
 def export_onnx(backbone: Backbone, path: Path, *, clip_length: int = 16, crop: int = 112) -> float:
-    """Write `backbone`, as it is in evaluation, to `path`, and compare onnxruntime's answer with PyTorch's.
+    """Write `backbone`, in evaluation mode, to `path`, and compare onnxruntime's output with PyTorch's.
 
     Args:
         backbone: from `build_backbone` or `load_backbone`, on the CPU.

@@ -86,7 +86,7 @@ class Run:
 
     @property
     def in_paper(self) -> tuple[str, str, bool] | None:
-        """Key of the paper's figures, None where this network is not one of its."""
+        """Key of the paper's figures, None if this network is not one of the paper's."""
         other = self.pretext not in ("", ERUV) or (self.relations and not all_seven(self.relations))
         if self.result["width"] != PAPER_WIDTH or other:
             return None
@@ -305,7 +305,7 @@ def _splits(run: Run) -> str:
 
 
 def mean_and_deviation(values: Sequence[float | None]) -> tuple[float | None, float | None]:
-    """Mean, None where one is missing; sample deviation, None of fewer than two."""
+    """Mean, None if a value is missing; sample deviation, None for fewer than two values."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None, None

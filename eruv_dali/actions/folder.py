@@ -32,7 +32,7 @@ def list_folder(
     classes = tuple(videos)
     everything = [(path, label) for label, name in enumerate(classes) for path in videos[name]]
     if groups is None and test_groups:
-        raise EruvError("test_groups need groups, the expression that finds a video's group in its path")
+        raise EruvError("test_groups need groups, the regular expression that finds a video's group in its path")
     group_of = group_names(root, [path for path, _ in everything], groups) if groups is not None else {}
     if test_groups:
         if unknown := sorted(set(test_groups) - set(group_of.values())):
@@ -72,8 +72,8 @@ def group_names(root: Path, paths: Sequence[str], groups: str) -> dict[str, str]
         raise EruvError(f"groups {groups!r} has no (group) to find the person or source, such as '/([a-z]+)_'")
     found = {path: expression.search(path) for path in paths}
     if lost := [path for path, match in found.items() if match is None or match[1] is None]:
-        raise EruvError(f"groups {groups!r} finds nothing in {len(lost)} of {len(paths)} paths under {root}, the first "
-                        f"{lost[0]!r}; it is searched in the path from the class folder on")
+        raise EruvError(f"groups {groups!r} matches nothing in {len(lost)} of {len(paths)} paths under {root}, first "
+                        f"{lost[0]!r}; it is searched in the path that starts with the class folder")
     return {path: match[1] for path, match in found.items() if match}
 
 

@@ -53,5 +53,5 @@ def find_root(root: Path, usual: str) -> Path:
         EruvError: `root` is not a folder.
     """
     if not root.is_dir():
-        raise EruvError(f"{root}: no such folder; root names the folder of videos, one folder a class")
+        raise EruvError(f"{root}: no such folder; root names the folder of videos, one folder per class")
     return root / usual if (root / usual).is_dir() else root

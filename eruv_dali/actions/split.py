@@ -69,7 +69,7 @@ def read_split(
                 f"{', '.join(missing[:NAMED])}{', …' if len(missing) > NAMED else ''}")
         if not skip_missing:
             hint = ("; unpack the .rar of each class" if any(folder.glob("*.rar")) else "")
-            raise EruvError(f"{said}; bring them back, or leave them out with skip_missing=True (--skip-missing){hint}")
+            raise EruvError(f"{said}; restore them, or leave them out with skip_missing=True (--skip-missing){hint}")
         log.warning("%s; they are left out", said)
     absent = set(missing)
     train, test = ([(folder / path, label) for path, label in side if path not in absent]
@@ -87,7 +87,7 @@ def list_split(
     """The folder of class folders, and what a split lists, whether the videos exist or not. See `read_split`."""
     if dataset == "folder":
         if splits is not None:
-            raise EruvError("splits is for ucf101 and hmdb51; dataset folder draws its split, or takes groups")
+            raise EruvError("splits is for ucf101 and hmdb51; dataset folder draws its split, or uses groups")
         folder = find_root(root, "")
         return folder, list_folder(folder, groups=groups, test_groups=test_groups, test_fraction=test_fraction,
                                    seed=seed, split=split)

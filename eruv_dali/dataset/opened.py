@@ -74,7 +74,7 @@ class Dataset:
         self.pack = settings["pack"]
         self._seal = Seal(self.folder)
         self._seal.content("dataset.json")
-        self._every = self._read_videos()  # also those that were taken out of videos.csv
+        self._every = self._read_videos()  # including those deleted from videos.csv
         self._frames: np.ndarray | None = self._map_frames()
         self.videos, self.segments = self._read_tables()
         self.index = lru_cache(maxsize=4096)(self._index)

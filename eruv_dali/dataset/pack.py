@@ -68,12 +68,12 @@ class PackWriter:
         return len(data), zlib.crc32(data)
 
     def end_video(self) -> None:
-        """Make what was appended durable, so that a record may name it."""
+        """Flush what was appended to disk, so that a record may refer to it."""
         self._begun.flush()
         os.fsync(self._begun.fileno())
 
     def drop_video(self, offset: int) -> None:
-        """Take back the video begun at `offset`: it turned out unusable."""
+        """Remove the video started at `offset`: it turned out unusable."""
         self._begun.seek(offset)
         self._begun.truncate()
 

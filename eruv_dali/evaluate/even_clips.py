@@ -93,7 +93,7 @@ class EvenClips:
                     rows = len(self.videos) if average_clips else len(self._wanted)
                     result = np.zeros((rows, out_BD.shape[1]), np.float32)
                 elif late is not None:
-                    # A batch behind, so that the copy from a GPU does not wait for the work just given to it.
+                    # One batch late, so that the copy from a GPU does not wait for the batch just queued.
                     self._keep(result, late, average_clips)
                 late = (done, out_BD)
                 done += len(out_BD)

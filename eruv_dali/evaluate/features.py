@@ -15,7 +15,7 @@ from eruv_dali.video.frames import FRAME_SIZE
 
 
 def pool5(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
-    """Clips (B, 3, T, H, W) float → retrieval features (B, D): conv5, max-pooled (1, 2, 2), flat.
+    """Clips (B, 3, T, H, W) float → retrieval features (B, D): conv5, max-pooled (1, 2, 2), flattened.
 
     D is 9,216 at full size: 512 channels x 2 x 3 x 3 for clips of 16x112x112 (ERUV, section on retrieval).
 
@@ -30,7 +30,7 @@ def pool5(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
 
 
 def average(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
-    """Clips (B, 3, T, H, W) float → (B, 8·width): conv5 averaged over time and space, what the heads are given."""
+    """Clips (B, 3, T, H, W) float → (B, 8·width): conv5 averaged over time and space, the input of the heads."""
     return backbone(x_BCTHW)
 
 

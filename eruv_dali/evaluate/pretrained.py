@@ -68,8 +68,8 @@ def load_pretrained(
     net = load_backbone(file) if _is_backbone_file(file) else _from_checkpoint(file)
     for what, asked, has in (("backbone", backbone, net.name), ("width", width, net.width)):
         if asked is not None and asked != has:
-            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not {what} {asked}; leave {what} "
-                            "away, or name another checkpoint")
+            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not {what} {asked}; leave out "
+                            f"{what}, or choose another checkpoint")
     config = file.parent / "config.yaml"
     return _described(net, str(file), load_config(config).data if config.exists() else DataConfig())
 

@@ -53,6 +53,6 @@ def hold_out(
             log.warning("single clips are held out, not whole films: %s", error)
             held = draw(None)
     except EruvError as error:
-        raise EruvError(f"no part of the training videos can be held out: {error}; or use val_fraction 0: the last "
-                        "epoch is then taken") from None
+        raise EruvError(f"no part of the training videos can be held out: {error}; or use val_fraction 0 to keep "
+                        "the last epoch") from None
     return np.array([path in held for path in paths])

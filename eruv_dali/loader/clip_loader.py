@@ -131,7 +131,7 @@ class ClipLoader(EpochLoader):
         if isinstance(source, list) and not (source and all(isinstance(item, (str, Path)) for item in source)):
             clips = source
         if dataset is not None and clips is None:
-            raise EruvError("dataset is for a list of clips; a DATASET to load whole is given as the source")
+            raise EruvError("dataset is for a list of clips; to load a whole DATASET, pass it as the source")
         if hold_last and clips is None:
             raise EruvError("hold_last is for a list of clips; whole videos are cut into clips that fit")
         reading = Reading(height_and_width("frame_size", frame_size), bool(skip_unreadable),
@@ -258,7 +258,7 @@ def _checked(number: int, clip: Any) -> tuple[str, int | None, int]:
 def _whole(
     source: str | Path | Dataset | list[Any], span: int, reading: Reading
 ) -> tuple[Dataset | IndexedVideos, np.ndarray, tuple[str, ...]]:
-    """Videos, (N,) CLIP, end to end, and the classes, of videos or a DATASET."""
+    """Videos, (N,) CLIP, end to end, and the classes, from videos or a DATASET."""
     paths = [] if isinstance(source, Dataset) else [source] if isinstance(source, (str, Path)) else source
     videos: Dataset | IndexedVideos
     if isinstance(source, Dataset) or (Path(paths[0]) / "dataset.json").exists():

@@ -63,7 +63,7 @@ class PackSource:
             records = dataset.frames_of(request.video)[request.frames]
             for n, (_, offset, size, crc, _) in zip(request.frames, records.tolist(), strict=True):
                 picture = dataset.packed.bytes_at(file, offset, size)
-                # 30 times quicker than decoding it; and bytes that are no JPEG crash DALI 2.4, the whole process.
+                # 30 times faster than decoding; and bytes that are not a JPEG crash the whole process in DALI 2.4.
                 if zlib.crc32(picture.data) != crc:
                     path = dataset.videos[request.video].path
                     damaged[position] = Unreadable(

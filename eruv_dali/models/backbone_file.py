@@ -50,7 +50,7 @@ def build_backbone(name: str, *, width: int = 64) -> Backbone:
 
 
 def save_backbone(backbone: Backbone, path: str | Path) -> None:
-    """Write `backbone` (from `build_backbone`) to `path`. A reader finds the old file or the whole new one."""
+    """Write `backbone` (from `build_backbone`) to `path`. A reader sees the old file or the whole new one."""
     path = Path(path)
     record = {
         "format": FORMAT,
@@ -111,7 +111,7 @@ def _read(path: Path) -> object:
 
 
 def _check_fit(path: Path, backbone: Backbone, state: object) -> None:
-    """Raise `EruvError` naming the first tensor that is missing, unknown or of another shape."""
+    """Raise `EruvError` naming the first tensor that is missing, unknown or has another shape."""
     what = f"{path} does not hold a {backbone.name} of width {backbone.width}"
     if not isinstance(state, dict):
         raise EruvError(f"{what}: its state_dict is a {type(state).__name__}; write the file again with save_backbone")

@@ -29,7 +29,7 @@ class VideosNotNamed(EruvError):
         held = "1 video that is" if len(names) == 1 else f"{len(names)} videos that are"
         self.said = (f"{out}: holds {held} not among those given now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
                      "disk not mounted?); nothing was changed")
-        super().__init__(f"{self.said}; add=True (--add) keeps what is held, remove=True (--remove) lets it go")
+        super().__init__(f"{self.said}; add=True (--add) keeps them, remove=True (--remove) removes them")
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ def make_plan(
     clashing = [path for path in replaced if _usable(path, held[path], shortest)]
     if clashing and not remove:
         video = named[clashing[0]]
-        raise EruvError(f"{out}: holds {notes[clashing[0]]['identity'][0]} by the name {video.name!r}, which "
-                        f"{here[video][0]} would have now; nothing was changed; give their common folder, or let the "
-                        "former go by remove=True (--remove)")
+        raise EruvError(f"{out}: holds {notes[clashing[0]]['identity'][0]} under the name {video.name!r}, which "
+                        f"{here[video][0]} would have now; nothing was changed; give their common folder, or remove "
+                        "the former with remove=True (--remove)")
     lost = [path for path in unnamed if _usable(path, held[path], shortest)]
     if lost and not (add or remove):
         raise VideosNotNamed(out, sorted(_name(path, held[path]) for path in lost))
@@ -122,8 +122,8 @@ def make_plan(
                 todo.append(video)
             elif stale and stale != PROVISIONAL and "reason" not in note:
                 raise EruvError(f"{video.path}: is missing or has changed, and without it {video.name!r} cannot be "
-                                f"kept ({stale}); nothing was changed; bring the file back, ask for what it was "
-                                "scanned with, or let it go by remove=True (--remove)")
+                                f"kept ({stale}); nothing was changed; restore the file, use the settings it was "
+                                "scanned with, or remove it with remove=True (--remove)")
 
     used: dict[str, int] = {}
     for path in notes.keys() - gone:

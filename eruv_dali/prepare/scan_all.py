@@ -167,8 +167,8 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
     if needed > free:
         longest = max(expected, key=expected.__getitem__)
         raise EruvError(
-            f"{out}: {disk_size(free)} free, the pack needs about {disk_size(needed)}, the largest part for "
-            f"{longest.path} (about {expected[longest]:,} frames, says its header); leave that out, choose another "
+            f"{out}: {disk_size(free)} free, but the pack needs about {disk_size(needed)}, the largest part for "
+            f"{longest.path} (about {expected[longest]:,} frames by its header); leave that out, choose another "
             f"disk, {'pack jpeg, ' * (scan.pack == 'raw')}or pack none")
 
 

@@ -64,8 +64,8 @@ def draw_shots(
                             f"{known[0]!r})")
     names = names or known
     if out.suffix == ".png" and len(names) > 1:
-        raise EruvError(f"a PNG shows one video and {len(names)} are asked for; name one in names (--video), or write "
-                        ".html")
+        raise EruvError(f"a PNG shows one video, but {len(names)} were requested; choose one by names (--video), or "
+                        "write .html")
     settings = read_settings(dataset)
     assert settings is not None  # the DATASET was opened, above
     if rule is None:

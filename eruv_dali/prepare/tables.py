@@ -40,7 +40,7 @@ class Totals:
 
 
 def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, export: Sequence[str]) -> Totals:
-    """Make the tables and frames.npy from the records. dataset.json comes last: with it, all the rest is there."""
+    """Make the tables and frames.npy from the records. dataset.json comes last: if it exists, all the rest does."""
     rows: dict[str, list[tuple]] = {"videos": [], "shots": [], "segments": [], "rejected": []}
     frames, facts, first, totals = [], {}, 0, Totals()
     ends: dict[str, int] = {}

@@ -118,6 +118,6 @@ def _loader(
     if split == "train":
         together = data.batch_size * processes.world
         _refuse_large_batch(data.batch_size, loader.items, processes)
-        # Whole batches only, the same number for every process: beyond its end an epoch is a further pass.
+        # Full batches only, the same number for every process: past its end an epoch continues with a further pass.
         loader.items = -(-loader.items // together) * together
     return loader

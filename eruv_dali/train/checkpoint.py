@@ -44,8 +44,8 @@ def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None
     try:
         write_aside(path, fill)
     except OSError as error:
-        raise EruvError(f"{path}: cannot be written ({error.strerror}); the checkpoint before it is intact: make room, "
-                        "then go on by resume=True (--resume)") from None
+        raise EruvError(f"{path}: cannot be written ({error.strerror}); the previous checkpoint is intact: free some "
+                        "space, then continue with resume=True (--resume)") from None
     for extra in path.parent.glob(f"{path.stem}-*{path.suffix}"):  # left by a run that kept more
         number = extra.stem.removeprefix(f"{path.stem}-")
         if number.isdigit() and int(number) >= keep:

@@ -105,9 +105,9 @@ class Config:
                 raise EruvError(f"{key} = {self[key]} must be a list of {count} numbers")
         data, pretext = self.data, find_pretext(self.pretext.name)
         if self.model.head not in pretext.heads:
-            raise EruvError(f"model.head = {self.model.head!r} is not one that pretext {pretext.name} can be given: "
-                            f"{', '.join(pretext.heads)}")
-        # A DATASET has frames of its own size; that the crop fits is then found when it is opened.
+            raise EruvError(f"model.head = {self.model.head!r} is not supported by pretext {pretext.name}; choose "
+                            f"one of {', '.join(pretext.heads)}")
+        # A DATASET has its own frame size; whether the crop fits is then checked when it is opened.
         frame_size = (data.crop, data.crop) if data.dataset else data.height_and_width
         pretext.check(Setting(data.clip_length, data.crop, frame_size, self.seed, data.trimmed), self.pretext)
         if data.pairs_per_epoch is not None and data.batch_size > data.pairs_per_epoch:

@@ -38,7 +38,8 @@ def refuse_run(out: Path, resume: bool) -> None:
         EruvError: `out` holds a run, and `resume` is not set.
     """
     if not resume and checkpoints(out / "last.pt"):
-        raise EruvError(f"{out}: holds a run already; go on with it by resume=True (--resume), or name another folder")
+        raise EruvError(f"{out}: holds a run already; continue it with resume=True (--resume), or choose another "
+                        "folder")
 
 
 class Trainer:
@@ -288,6 +289,7 @@ def disk_errors_named(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        kept = "the last checkpoint is intact, go on by resume=True (--resume)" if checkpoints(out / "last.pt") else (
-            "nothing was saved yet; make room, or name another folder")
+        kept = "nothing was saved yet; free some space, or choose another folder"
+        if checkpoints(out / "last.pt"):
+            kept = "the last checkpoint is intact, continue with resume=True (--resume)"
         raise EruvError(f"{error.filename or out}: {error.strerror}; {kept}") from None

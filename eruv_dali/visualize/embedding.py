@@ -65,7 +65,7 @@ def labelled_videos(dataset: str, root: Path, classes: Sequence[str]) -> list[li
     folder = find_root(root, {"ucf101": ucf101.FOLDER, "hmdb51": hmdb51.FOLDER, "folder": ""}[dataset])
     found = list_classes(folder)
     if len(set(classes)) < 2:
-        raise EruvError(f"classes {','.join(classes)}: name at least two, of {', '.join(list(found)[:10])}"
+        raise EruvError(f"classes {','.join(classes)}: give at least two of {', '.join(list(found)[:10])}"
                         f"{', …' if len(found) > 10 else ''}")
     if unknown := [name for name in classes if name not in found]:
         raise EruvError(f"class {unknown[0]!r} is not in {folder}, which has {', '.join(list(found)[:10])}"

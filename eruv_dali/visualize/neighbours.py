@@ -40,7 +40,7 @@ def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> N
     found = read_neighbours(run)
     most = len(found[0]["neighbours"])
     if k > most:
-        raise EruvError(f"k {k}: {run / 'neighbours.json'} names {most} neighbours of each query")
+        raise EruvError(f"k {k}: {run / 'neighbours.json'} lists {most} neighbours of each query")
     chosen = [found[place] for place in np.unique(np.linspace(0, len(found) - 1, min(queries, len(found))).round()
                                                   .astype(int))]
     chosen = [{**query, "neighbours": query["neighbours"][:k]} for query in chosen]

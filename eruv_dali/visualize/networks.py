@@ -26,7 +26,7 @@ def load_networks(
         random = load_pretrained(NONE, backbone=name, width=width or (like.backbone.width if like else None), seed=seed)
         known[NONE] = like._replace(backbone=random.backbone, init=NONE) if like else random
     elif backbone or width:
-        raise EruvError("backbone and width are for init none; a checkpoint knows its own")
+        raise EruvError("backbone and width are for init none; a checkpoint has its own")
     networks = []
     for init in dict.fromkeys(inits):
         net = known[init]._replace(crop=crop or known[init].crop, frame_size=frame_size or known[init].frame_size)

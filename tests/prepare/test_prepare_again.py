@@ -79,9 +79,9 @@ def test_other_videos_are_refused_and_nothing_is_touched(two):
     before = state(out)
     done = run(b, "--out", out)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert done.stderr == (f"error: {out}: holds 2 videos that are not among those named now ('a.mp4' first; is a disk "
-                           "not mounted?); nothing was changed; add=True (--add) keeps what is held, remove=True "
-                           "(--remove) lets it go\n")
+    assert done.stderr == (f"error: {out}: holds 2 videos that are not among those given now ('a.mp4' first; is a disk "
+                           "not mounted?); nothing was changed; add=True (--add) keeps them, remove=True (--remove) "
+                           "removes them\n")
     assert state(out) == before
     done = run(b, "--out", out, "--add", "--remove")
     assert done.returncode == 2 and "not allowed with" in done.stderr
@@ -311,7 +311,7 @@ def test_what_is_scanned_with_other_settings_stays_until_it_is_replaced(two, mon
     before = state(out)
     usage = shutil.disk_usage(out)
     monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
-    with pytest.raises(EruvError, match=r"1\.0 MB free, the pack needs about 7\.9 MB.*pack jpeg"):
+    with pytest.raises(EruvError, match=r"1\.0 MB free, but the pack needs about 7\.9 MB.*pack jpeg"):
         prepare([a], out, **OPTIONS, pack="raw")
     assert state(out) == before
 
