@@ -28,13 +28,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from eruv_dali import RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.columns import FRAME, SEGMENT, SEGMENT_COLUMNS, VIDEO_COLUMNS
 from eruv_dali.dataset.opened import FORMAT
 from eruv_dali.dataset.seal import seal_dataset
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_csv, write_text
-from eruv_dali.loader import RelationLoader
 
 VIDEOS, SEGMENTS_A_VIDEO, LENGTH, STEP = 10_000, 100, 48, 4
 HEIGHT, WIDTH = 128, 171

@@ -9,6 +9,7 @@ from pathlib import Path
 from eruv_dali.dataset.columns import VideoRow
 from eruv_dali.errors import EruvError
 from eruv_dali.video.find import Video
+from eruv_dali.video.frames import VideoFacts
 from eruv_dali.video.index import FrameIndex, index_video
 from eruv_dali.video.open import UnusableVideo
 
@@ -50,7 +51,7 @@ class IndexedVideos:
         self._indices = [index for index, _ in indexed]
         lengths = [len(index.pts) for index in self._indices]
         self.videos = [
-            VideoRow(video.name, video.path, length, facts["codec"], facts["rotation"], "", first)
+            VideoRow(video.name, video.path, length, facts.codec, facts.rotation, "", first)
             for video, (_, facts), length, first in zip(
                 videos, indexed, lengths, itertools.accumulate([0, *lengths]), strict=False)
         ]
@@ -62,7 +63,7 @@ class IndexedVideos:
         """Nothing to close: no file is held open."""
 
 
-def _index_or_reason(video: Video) -> tuple[FrameIndex, dict] | str:
+def _index_or_reason(video: Video) -> tuple[FrameIndex, VideoFacts] | str:
     """The index of a video and its stream's properties, or why there is no index."""
     try:
         return index_video(video.path)

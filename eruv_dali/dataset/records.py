@@ -7,10 +7,10 @@ rule, threshold or segment length needs only the records.
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from eruv_dali.files import write_aside
 from eruv_dali.shots import ShotCurves
 from eruv_dali.shots.curves import LAGS
 from eruv_dali.video.find import Video
+from eruv_dali.video.frames import VideoFacts
 from eruv_dali.video.open import NO_PTS
 
 VERSION = 2  # of a record's content; a record of another version is remade
@@ -32,12 +33,63 @@ class BadRecord(EruvError):
 
 
 @dataclass(frozen=True)
-class Record:
-    """One video as it was scanned. `frames` (N,) FRAME and `curves` are empty if the note has a "reason"."""
+class Scan:
+    """What decides how a video is decoded; a record made with other settings is made again."""
 
-    note: dict
+    frame_height: int
+    frame_width: int
+    pack: str
+
+
+class Identity(NamedTuple):
+    """Identifies the file that was scanned, to detect changes: resolved path, size in bytes, time of change.
+
+    A file that has vanished has size and time -1, and matches no other.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is known of one video beside its frames and curves.
+
+    Attributes:
+        video: its name in the DATASET.
+        identity: the file that was scanned; `scan`: how.
+        facts: the file's own properties; None if the video cannot be used.
+        pack: name of the pack file with its frames, "" if there is no pack; `pack_end`: where they end in it.
+        remark: what is wrong with the video although it is used.
+        reason: why it cannot be used, "" if it can.
+        provisional: the trouble may have had another cause, so the next run scans it again.
+    """
+
+    video: str
+    identity: Identity
+    scan: Scan
+    facts: VideoFacts | None = None
+    pack: str = ""
+    pack_end: int = 0
+    remark: str = ""
+    reason: str = ""
+    provisional: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """One video as it was scanned. `frames` (N,) FRAME and `curves` are empty if the note has a reason."""
+
+    note: Note
     frames: np.ndarray
     curves: ShotCurves
+
+    @property
+    def facts(self) -> VideoFacts:
+        """The facts of a video that can be used."""
+        assert self.note.facts is not None, f"{self.note.video} cannot be used: {self.note.reason}"
+        return self.note.facts
 
     def times(self) -> np.ndarray:
         """(N + 1,) float64: the second at which each frame is shown, and the one at which the last ends.
@@ -45,10 +97,11 @@ class Record:
         From the time stamps, on the clock that players and `ffmpeg -ss` use: 0 is the start of the file, which may be
         before its first frame. A frame without a time stamp is one frame interval after the one before it.
         """
-        tick, interval = float(Fraction(self.note["time_base"])), 1 / (float(self.note["fps"] or 0) or 25)
+        facts = self.facts
+        tick, interval = float(Fraction(facts.time_base)), 1 / facts.rate
         pts = self.frames["pts"]
         seconds = np.empty(len(pts) + 1)
-        seconds[:-1] = pts * tick - self.note["start_time"]
+        seconds[:-1] = pts * tick - facts.start_time
         if np.any(pts == NO_PTS):
             number = np.arange(len(pts))
             last = np.maximum.accumulate(np.where(pts != NO_PTS, number, -1))  # nearest earlier frame with a time stamp
@@ -63,33 +116,31 @@ def record_path(dataset: Path, video: str) -> Path:
     return dataset / "records" / f"{hashlib.sha256(video.encode()).hexdigest()[:32]}.npz"
 
 
-def identity(video: Video) -> list:
-    """Identifies the file that was scanned, to detect changes. (A file that has vanished matches no other.)"""
+def identity(video: Video) -> Identity:
+    """The identity of a video's file now."""
     try:
         status = video.path.stat()
     except OSError:
-        return [str(video.path), -1, -1]
-    return [str(video.path.resolve()), status.st_size, status.st_mtime_ns]
+        return Identity(str(video.path), -1, -1)
+    return Identity(str(video.path.resolve()), status.st_size, status.st_mtime_ns)
 
 
 def write_record(
-    dataset: Path, video: Video, note: dict, frames: np.ndarray | None = None, curves: ShotCurves | None = None
+    dataset: Path, note: Note, frames: np.ndarray | None = None, curves: ShotCurves | None = None
 ) -> None:
-    """Write a video's record; from then on the video counts as done. `note` contains its "identity" and "scan"."""
-    note = {"version": VERSION, "video": video.name, **note}
+    """Write a video's record; from then on the video counts as done."""
     arrays: dict[str, Any] = {} if frames is None else {"frames": frames}
     if curves is not None:
         arrays |= {f"curve_{field.name}": getattr(curves, field.name) for field in fields(curves)}
-    path = record_path(dataset, video.name)
-    write_aside(path, lambda file: np.savez(file, note=np.array(json.dumps(note)), **arrays))
+    path = record_path(dataset, note.video)
+    write_aside(path, lambda file: np.savez(file, note=np.array(json.dumps(_to_json(note))), **arrays))
 
 
 def carry_record(source: Path, dataset: Path, video: Video) -> None:
     """Write the record at `source` as that of `video`: the same file, under another name or path."""
     record = read_record(source)
-    note = {**record.note, "video": video.name, "identity": identity(video)}
-    rejected = "reason" in note
-    write_record(dataset, video, note, None if rejected else record.frames, None if rejected else record.curves)
+    note = replace(record.note, video=video.name, identity=identity(video))
+    write_record(dataset, note, None if note.reason else record.frames, None if note.reason else record.curves)
 
 
 def read_record(path: Path) -> Record:
@@ -103,17 +154,10 @@ def read_record(path: Path) -> Record:
             raise ValueError("it is not a file")
         with np.load(path) as arrays:
             held = {name: arrays[name] for name in arrays.files}
-        note = json.loads(str(held["note"]))
-        if note["version"] != VERSION:
-            raise ValueError(f"version {note['version']!r}, this is {VERSION}")
-        where, size, mtime_ns = note["identity"]
-        _expect(isinstance(note["video"], str) and isinstance(note["scan"], dict), "note")
-        _expect(isinstance(where, str) and type(size) is type(mtime_ns) is int, "identity")
-        if "reason" in note:
-            _expect(isinstance(note["reason"], str), "reason")
+        note = _from_json(json.loads(str(held["note"])))
+        if note.reason:
             nothing = np.zeros(0, np.float32)
             return Record(note, np.zeros(0, FRAME), ShotCurves(nothing, nothing, np.zeros((3, 0), np.float32), nothing))
-        _expect_facts(note)
         frames, curves = held["frames"], {field.name: held[f"curve_{field.name}"] for field in fields(ShotCurves)}
         N = len(frames)
         _expect(N > 0 and frames.dtype == FRAME and frames.shape == (N,), "frames")
@@ -121,21 +165,46 @@ def read_record(path: Path) -> Record:
             shape = (len(LAGS), N) if name == "lags" else (N,)
             _expect(curve.dtype == np.float32 and curve.shape == shape, f"curve_{name}")
             _expect(np.isfinite(curve).all(), f"curve_{name}")
-        if note["scan"]["pack"] != "none":
+        if note.scan.pack != "none":
             offset, size = frames["offset"], frames["size"].astype(np.int64)
-            _expect(PACK_FILE.fullmatch(note["pack"]) and type(note["pack_end"]) is int, "pack")
+            _expect(PACK_FILE.fullmatch(note.pack) and type(note.pack_end) is int, "pack")
             _expect(offset[0] >= 0 and size.min() > 0, "offsets and sizes")
-            _expect(np.array_equal(offset + size, np.append(offset[1:], note["pack_end"])), "offsets and sizes")
+            _expect(np.array_equal(offset + size, np.append(offset[1:], note.pack_end)), "offsets and sizes")
         return Record(note, frames, ShotCurves(**curves))
 
 
-def _expect_facts(note: dict) -> None:
-    """Check the note's entries that come from `decode.describe`."""
+def _to_json(note: Note) -> dict[str, Any]:
+    """A note as a record holds it: flat, without what is empty."""
+    flat = {"version": VERSION, "video": note.video, "identity": note.identity, "scan": asdict(note.scan),
+            **(asdict(note.facts) if note.facts else {})}
+    return flat | {key: value for key, value in (
+        ("pack", note.pack), ("pack_end", note.pack_end), ("note", note.remark), ("reason", note.reason),
+        ("provisional", note.provisional)) if value}
+
+
+def _from_json(flat: dict[str, Any]) -> Note:
+    """A note read back and checked. Raises ValueError, KeyError or TypeError for one that cannot be right."""
+    if flat["version"] != VERSION:
+        raise ValueError(f"version {flat['version']!r}, this is {VERSION}")
+    where = Identity(*flat["identity"])
+    _expect(isinstance(flat["video"], str) and isinstance(flat["scan"], dict), "note")
+    _expect(isinstance(where.path, str) and type(where.size) is type(where.mtime_ns) is int, "identity")
+    reason, remark = flat.get("reason", ""), flat.get("note", "")
+    _expect(isinstance(reason, str) and isinstance(remark, str), "reason")
+    facts = None
+    if not reason:
+        facts = VideoFacts(**{field.name: flat[field.name] for field in fields(VideoFacts)})
+        _expect_facts(facts)
+    return Note(flat["video"], where, Scan(**flat["scan"]), facts, flat.get("pack", ""), flat.get("pack_end", 0),
+                remark, reason, bool(flat.get("provisional")))
+
+
+def _expect_facts(facts: VideoFacts) -> None:
     for key in ("width", "height"):
-        _expect(type(note[key]) is int and note[key] > 0, key)
-    _expect(note["rotation"] in (0, 90, 180, 270), "rotation")
-    _expect(isinstance(note["codec"], str) and isinstance(note.get("note", ""), str), "codec")
-    _expect(np.isfinite([float(note["fps"] or 0), float(note["start_time"]), float(Fraction(note["time_base"]))]).all(),
+        _expect(type(getattr(facts, key)) is int and getattr(facts, key) > 0, key)
+    _expect(facts.rotation in (0, 90, 180, 270), "rotation")
+    _expect(isinstance(facts.codec, str), "codec")
+    _expect(np.isfinite([float(facts.fps or 0), float(facts.start_time), float(Fraction(facts.time_base))]).all(),
             "times")
 
 

@@ -49,11 +49,11 @@ def write_stats(path: Path, record: Record) -> None:
 
 
 def as_json(record: Record, shots: Sequence[Shot]) -> str:
-    note, times = record.note, record.times().round(6).tolist()
-    keys = ("video", "width", "height", "codec", "rotation")
+    note, facts, times = record.note, record.facts, record.times().round(6).tolist()
     content = {
-        **{key: note[key] for key in keys}, "path": note["identity"][0], "frames": len(record.frames),
-        "fps": float(note["fps"] or 0) or None, "start_time": times[0], "end_time": times[-1],
+        "video": note.video, "width": facts.width, "height": facts.height, "codec": facts.codec,
+        "rotation": facts.rotation, "path": note.identity.path, "frames": len(record.frames),
+        "fps": float(facts.fps or 0) or None, "start_time": times[0], "end_time": times[-1],
         "shots": [
             {"shot": number, "start": shot.start, "end": shot.end, "score": round(shot.score, 6),
              "start_time": times[shot.start], "end_time": times[shot.end], "transition": shot.transition or None,
@@ -69,7 +69,7 @@ def as_edl(record: Record, shots: Sequence[Shot]) -> str:
     """CMX 3600: record time codes equal the source's, so that the list puts the shots where they were."""
     rate, at = _timeline(record)
     base = max(1, round(rate))
-    title = " ".join(record.note["video"].split())
+    title = " ".join(record.note.video.split())
     lines = [f"TITLE: {title}", "FCM: NON-DROP FRAME", ""]
     for number, shot in enumerate(shots, 1):
         span = f"{_timecode(at[shot.start], base)} {_timecode(at[shot.end], base)}"
@@ -85,8 +85,8 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
     rate, at = _timeline(record)
     note = record.note
     video = {
-        "OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": note["video"],
-        "available_range": _range(0, at[-1], rate), "target_url": Path(note["identity"][0]).as_uri(),
+        "OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": note.video,
+        "available_range": _range(0, at[-1], rate), "target_url": Path(note.identity.path).as_uri(),
     }
 
     def clip(name: str, start: int, end: int, metadata: dict) -> dict:
@@ -110,14 +110,14 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
                              "effects": [], "markers": [], "enabled": True, "children": clips, "kind": "Video"}
     stack: dict[str, Any] = {"OTIO_SCHEMA": "Stack.1", "metadata": {}, "name": "tracks", "source_range": None,
                              "effects": [], "markers": [], "enabled": True, "children": [track]}
-    timeline = {"OTIO_SCHEMA": "Timeline.1", "metadata": {}, "name": note["video"], "global_start_time": None,
+    timeline = {"OTIO_SCHEMA": "Timeline.1", "metadata": {}, "name": note.video, "global_start_time": None,
                 "tracks": stack}
     return json.dumps(timeline, indent=1, ensure_ascii=False) + "\n"
 
 
 def _timeline(record: Record) -> tuple[float, list[int]]:
     """The nominal frame rate, and the timeline position of each frame and of the video's end."""
-    rate = float(record.note["fps"] or 0) or 25.0
+    rate = record.facts.rate
     times = record.times()
     place, number = np.round((times - times[0]) * rate), np.arange(len(times))
     steady = np.abs(place - number).max() <= 1  # time stamps in whole milliseconds may be off by up to one frame

@@ -11,14 +11,13 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from eruv_dali.dataset.pack import PackReader, first_damaged, pack_files, trim_pack
-from eruv_dali.dataset.records import BadRecord, carry_record, identity, read_record, record_path
+from eruv_dali.dataset.records import BadRecord, Identity, Note, Scan, carry_record, identity, read_record, record_path
 from eruv_dali.dataset.seal import SEAL, Seal
 from eruv_dali.errors import EruvError
-from eruv_dali.prepare.scan import Scan
 from eruv_dali.video.find import Video
 
 
@@ -77,9 +76,9 @@ def make_plan(
     here = {video: identity(video) for video in videos}
     # A file that has vanished since it was found is treated as not found.
     named = {path: video for video in videos if (path := record_path(out, video.name)) not in held
-             or here[video][1] >= 0}
-    files = {here[video][0] for video in named.values()}
-    other = {path: note for path, note in held.items() if note is None or note["identity"][0] not in files}
+             or here[video].size >= 0}
+    files = {here[video].path for video in named.values()}
+    other = {path: note for path, note in held.items() if note is None or note.identity.path not in files}
     unnamed = [path for path in other if path not in named]
     replaced = [path for path, note in other.items() if path in named and note and _changed(note, here[named[path]])]
     superseded = [path for path in held if path not in named and path not in other]
@@ -87,8 +86,8 @@ def make_plan(
     clashing = [path for path in replaced if _usable(path, held[path], shortest)]
     if clashing and not remove:
         video = named[clashing[0]]
-        raise EruvError(f"{out}: holds {notes[clashing[0]]['identity'][0]} under the name {video.name!r}, which "
-                        f"{here[video][0]} would have now; nothing was changed; give their common folder, or remove "
+        raise EruvError(f"{out}: holds {notes[clashing[0]].identity.path} under the name {video.name!r}, which "
+                        f"{here[video].path} would have now; nothing was changed; give their common folder, or remove "
                         "the former with remove=True (--remove)")
     lost = [path for path in unnamed if _usable(path, held[path], shortest)]
     if lost and not (add or remove):
@@ -100,27 +99,27 @@ def make_plan(
     # A folder at a record's path would be in its way.
     in_the_way = [path for path, note in other.items() if path in named and note is None and path.is_dir()]
     gone = replaced + in_the_way + ([] if add else unnamed)
-    by_file = {tuple(note["identity"]): path for path, note in held.items() if note}
+    by_file = {note.identity: path for path, note in held.items() if note}
     todo: list[Video] = []
     carried: dict[Video, Path] = {}
     kept, suspect = [], _suspect_packs(out)
     with closing(PackReader(out / "pack")) as packed:
         for path, video in named.items():
-            source = path if path in held else by_file.get(tuple(here[video]))
+            source = path if path in held else by_file.get(here[video])
             note = notes.get(source) if source else None
             if (source is None or note is None or _changed(note, here[video])
                     or _stale(source, note, scan, suspect, packed)):
                 todo.append(video)
-            elif source != path or note["identity"] != here[video]:
+            elif source != path or note.identity != here[video]:
                 carried[video] = source
-        for path in sorted(unnamed, key=lambda path: notes[path]["video"]) if add else ():
+        for path in sorted(unnamed, key=lambda path: notes[path].video) if add else ():
             note = notes[path]
-            video = Video(note["video"], Path(note["identity"][0]))
+            video = Video(note.video, Path(note.identity.path))
             kept.append(video)
             stale = _stale(path, note, scan, suspect, packed)
-            if stale and identity(video) == note["identity"]:
+            if stale and identity(video) == note.identity:
                 todo.append(video)
-            elif stale and stale != PROVISIONAL and "reason" not in note:
+            elif stale and stale != PROVISIONAL and not note.reason:
                 raise EruvError(f"{video.path}: is missing or has changed, and without it {video.name!r} cannot be "
                                 f"kept ({stale}); nothing was changed; restore the file, use the settings it was "
                                 "scanned with, or remove it with remove=True (--remove)")
@@ -128,8 +127,8 @@ def make_plan(
     used: dict[str, int] = {}
     for path in notes.keys() - gone:
         note = notes[path]
-        if note.get("pack"):
-            used[note["pack"]] = max(used.get(note["pack"], 0), note["pack_end"])
+        if note.pack:
+            used[note.pack] = max(used.get(note.pack, 0), note.pack_end)
     removed = sorted(_name(path, held[path]) for path in clashing + lost) if remove else []
     return Plan(
         videos=sorted([*named.values(), *kept], key=lambda video: video.name),
@@ -186,49 +185,49 @@ def removing_command(
 PROVISIONAL = "its scan must be tried again"
 
 
-def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, dict | None]) -> list[Video]:
+def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, Note | None]) -> list[Video]:
     """The videos, each under the name that the DATASET already has for its file, wherever the file was found now."""
     names = {video.name for video in videos}
-    known = {note["identity"][0]: note["video"] for note in held.values() if note and note["video"] not in names}
+    known = {note.identity.path: note.video for note in held.values() if note and note.video not in names}
     return [video if record_path(out, video.name) in held
-            else Video(known.get(identity(video)[0], video.name), video.path) for video in videos]
+            else Video(known.get(identity(video).path, video.name), video.path) for video in videos]
 
 
-def _stale(path: Path, note: dict, scan: Scan, suspect: set[str], packed: PackReader) -> str:
+def _stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackReader) -> str:
     """Why a record is no longer valid although the file is the same, or an empty string."""
-    if note["scan"] != asdict(scan):
-        height, width, pack = (note["scan"].get(key, "?") for key in ("frame_height", "frame_width", "pack"))
-        return f"it was scanned with frame_size {height}x{width}, pack {pack}"
-    if note.get("pack") and _pack_lost(packed, note, path, note["pack"] in suspect):
+    if note.scan != scan:
+        return f"it was scanned with frame_size {note.scan.frame_height}x{note.scan.frame_width}, pack {note.scan.pack}"
+    if note.pack and _pack_lost(packed, note, path, note.pack in suspect):
         return "its part of the pack is damaged"
-    return PROVISIONAL if note.get("provisional") else ""
+    return PROVISIONAL if note.provisional else ""
 
 
-def _changed(note: dict, here: list) -> bool:
+def _changed(note: Note, here: Identity) -> bool:
     """Whether a record's file is not the one here. A file of the same size and time at another path was moved there,
     unless the old path still exists: then the content tells a copy from another video.
     """
-    path, *mark = note["identity"]
-    if mark != here[1:]:
+    then = note.identity
+    if then[1:] != here[1:]:
         return True
     try:
-        return path != here[0] and Path(path).exists() and not filecmp.cmp(path, here[0], shallow=False)
+        return (then.path != here.path and Path(then.path).exists()
+                and not filecmp.cmp(then.path, here.path, shallow=False))
     except OSError:
         return True
 
 
-def _usable(path: Path, note: dict | None, shortest: int) -> bool:
+def _usable(path: Path, note: Note | None, shortest: int) -> bool:
     """Whether a record's video is usable; if the record cannot be read, it may be."""
-    if note is None or "reason" in note:
+    if note is None or note.reason:
         return note is None
     return len(read_record(path).frames) >= shortest
 
 
-def _name(path: Path, note: dict | None) -> str:
-    return note["video"] if note else f"{path.parent.name}/{path.name}"
+def _name(path: Path, note: Note | None) -> str:
+    return note.video if note else f"{path.parent.name}/{path.name}"
 
 
-def _note(path: Path) -> dict | None:
+def _note(path: Path) -> Note | None:
     """The note of a record, or None if the record is damaged or of another version."""
     try:
         return read_record(path).note
@@ -247,9 +246,9 @@ def _suspect_packs(out: Path) -> set[str]:
     return {Path(file).name for file in seal.files if file.startswith("pack/") and not seal.untouched(file)}
 
 
-def _pack_lost(packed: PackReader, note: dict, path: Path, suspect: bool) -> bool:
+def _pack_lost(packed: PackReader, note: Note, path: Path, suspect: bool) -> bool:
     """Whether the pack no longer holds this video as written; its bytes are checked only in a `suspect` file."""
-    file = packed.folder / note["pack"]
-    if not file.is_file() or file.stat().st_size < note["pack_end"]:
+    file = packed.folder / note.pack
+    if not file.is_file() or file.stat().st_size < note.pack_end:
         return True
-    return suspect and first_damaged(packed, note["pack"], read_record(path).frames) is not None
+    return suspect and first_damaged(packed, note.pack, read_record(path).frames) is not None

@@ -15,12 +15,12 @@ from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.opened import FORMAT, refuse_newer
 from eruv_dali.dataset.pack import PACK_KINDS
+from eruv_dali.dataset.records import Scan
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.device import cores, resolve_device
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare.export import EXPORTS
 from eruv_dali.prepare.plan import Plan, begin, end, make_plan
-from eruv_dali.prepare.scan import Scan
 from eruv_dali.prepare.scan_all import disk_size, scan_all
 from eruv_dali.prepare.tables import Totals, write_tables
 from eruv_dali.shots import RULES, ShotStatistics

@@ -2,15 +2,14 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from eruv_dali.dataset.columns import FRAME
 from eruv_dali.dataset.pack import PackWriter
-from eruv_dali.dataset.records import identity, write_record
+from eruv_dali.dataset.records import Note, Scan, identity, write_record
 from eruv_dali.errors import EruvError
 from eruv_dali.shots import ShotStatistics
 from eruv_dali.video.decode import decode_pictures
@@ -19,15 +18,6 @@ from eruv_dali.video.open import DamagedVideo, UnusableVideo, open_video
 
 HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
 LEAST_FRAME_BYTES = 20  # of a video file, per frame: a header that implies fewer is wrong
-
-
-@dataclass(frozen=True)
-class Scan:
-    """The settings that decide how a video is decoded; a record made with other settings is remade."""
-
-    frame_height: int
-    frame_width: int
-    pack: str
 
 
 @dataclass(frozen=True)
@@ -80,9 +70,7 @@ class Scanner:
         file, offset = writer.begin_video() if packing else ("", 0)
         statistics = ShotStatistics(device=self.device)
         stamps, keys, sizes, count = [], [], [], 0
-        note: dict[str, Any] = {"identity": identity(job.video), "scan": asdict(self.scan)}
-        if job.provisional:
-            note["provisional"] = True
+        note = Note(job.video.name, identity(job.video), self.scan, provisional=job.provisional)
         picture_sizes = [HOG_SIZE] + [(self.scan.frame_height, self.scan.frame_width)] * packing
         try:
             for chunk in decode_pictures(job.video.path, picture_sizes, device=self.device, threads=self.threads):
@@ -90,21 +78,21 @@ class Scanner:
                 statistics.add(chunk.pictures[0][:take])
                 stamps.append(chunk.pts[:take])
                 keys.append(chunk.key[:take])
-                note |= chunk.stream
+                note = replace(note, facts=chunk.facts)
                 if packing:
                     sizes += [writer.add(picture) for picture in chunk.pictures[1][:take]]
                 count += len(stamps[-1])
                 tell(count)
                 if count == job.limit:
-                    note["note"] = job.trouble
+                    note = replace(note, remark=job.trouble)
                     break
         except UnusableVideo as error:
             if packing:
                 writer.drop_video(offset)
-            write_record(self.out, job.video, note | {"reason": str(error)})
+            write_record(self.out, replace(note, facts=None, reason=str(error)))
             return 0
         except DamagedVideo as error:
-            note["note"] = f"{error}; the frames before it are used"
+            note = replace(note, remark=f"{error}; the frames before it are used")
 
         frames = np.zeros(count, FRAME)
         frames["pts"], frames["key"] = np.concatenate(stamps), np.concatenate(keys)
@@ -112,8 +100,8 @@ class Scanner:
             writer.end_video()
             frames["size"], frames["crc"] = np.array(sizes, np.uint32).T
             frames["offset"] = offset + np.concatenate([[0], np.cumsum(frames["size"][:-1], dtype=np.int64)])
-            note |= {"pack": file, "pack_end": int(offset + frames["size"].sum(dtype=np.int64))}
-        write_record(self.out, job.video, note, frames, statistics.finish())
+            note = replace(note, pack=file, pack_end=int(offset + frames["size"].sum(dtype=np.int64)))
+        write_record(self.out, note, frames, statistics.finish())
         return count
 
 

@@ -17,16 +17,16 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eruv_dali.console import console
-from eruv_dali.dataset.records import identity, write_record
+from eruv_dali.dataset.records import Note, Scan, identity, write_record
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
-from eruv_dali.prepare.scan import Job, Probe, Scan, Scanner
+from eruv_dali.prepare.scan import Job, Probe, Scanner
 from eruv_dali.prepare.workers import Done, Lost, Workers
 from eruv_dali.prepare.workers import Progress as Told
 from eruv_dali.video.find import Video
@@ -119,8 +119,8 @@ def scan_all(
                     follow(alone.run(deque([step])))
                 step = what_next(lost, time_limit) if len(lost) > tries else None
             if step is not None:
-                note = {"identity": identity(video), "scan": asdict(scan), "reason": step.reason}
-                write_record(out, video, note | ({"provisional": True} if step.provisional else {}))
+                write_record(out, Note(video.name, identity(video), scan, reason=step.reason,
+                                       provisional=step.provisional))
                 seen[video] = expected[video] = 0
                 done += 1
 

@@ -85,7 +85,7 @@ def html_page(drawings: list[Drawing]) -> str:
     """A page of every drawing, its pictures embedded."""
     parts = [_HEAD]
     for drawing in drawings:
-        name = html.escape(drawing.record.note["video"])
+        name = html.escape(drawing.record.note.video)
         parts.append(f"<section><h1>{name}</h1><p>{html.escape(facts(drawing))}</p>")
         parts += [f'<img class="curve" src="{_embedded(row, "PNG")}" alt="difference curve of {name}">'
                   for row in curve_rows(drawing)]
@@ -110,7 +110,7 @@ def png_sheet(drawing: Drawing) -> Image.Image:
     height = top + len(rows) * (ROW_HEIGHT + 8) + -(-len(drawing.shots) // columns) * cell_height + MARGIN
     sheet = Image.new("RGB", (WIDTH, height), PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN, 8), drawing.record.note["video"], INK, ImageFont.load_default(20))
+    draw.text((MARGIN, 8), drawing.record.note.video, INK, ImageFont.load_default(20))
     draw.text((MARGIN, 34), facts(drawing), FAINT, ImageFont.load_default(13))
     for row in rows:
         sheet.paste(row, (0, top))
@@ -193,13 +193,13 @@ def _curve_row(
 
 def facts(drawing: Drawing) -> str:
     """One line about the video and what was found in it."""
-    note, shots = drawing.record.note, drawing.shots
+    note, known, shots = drawing.record.note, drawing.record.facts, drawing.shots
     times = drawing.record.times()
     gradual = sum(shot.transition == "gradual" for shot in shots)
     rule = drawing.rule if drawing.threshold is None else f"{drawing.rule} at {drawing.threshold:g}"
-    damage = f"; {note['note']}" if "note" in note else ""
-    return (f"{len(drawing.record.frames)} frames, {clock(times[-1] - times[0])}, {note['width']}x{note['height']} "
-            f"{note['codec']}; {len(shots)} shots, {gradual} after a gradual transition; rule {rule}{damage}")
+    damage = f"; {note.remark}" if note.remark else ""
+    return (f"{len(drawing.record.frames)} frames, {clock(times[-1] - times[0])}, {known.width}x{known.height} "
+            f"{known.codec}; {len(shots)} shots, {gradual} after a gradual transition; rule {rule}{damage}")
 
 
 def caption(record: Record, shot: Shot) -> tuple[str, str, str]:
@@ -229,16 +229,16 @@ def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
         EruvError: the file is gone or has changed.
     """
     record, note = drawing.record, drawing.record.note
-    width = min(max(round(THUMB_HEIGHT * note["width"] / note["height"]), 16), 4 * THUMB_HEIGHT)
+    width = min(max(round(THUMB_HEIGHT * record.facts.width / record.facts.height), 16), 4 * THUMB_HEIGHT)
     wanted = sorted({frame for shot in drawing.shots for frame in frames_shown(shot)})
-    if note.get("pack"):
-        size = (note["scan"]["frame_height"], note["scan"]["frame_width"])
+    if note.pack:
+        size = (note.scan.frame_height, note.scan.frame_width)
         pictures = {frame: np.asarray(_unpacked(drawing, frame, size).resize((width, THUMB_HEIGHT)))
                     for frame in wanted}
     else:
         reader, index = FrameReader(), FrameIndex(record.frames["pts"], record.frames["key"])
         try:
-            found = reader.read(Path(note["identity"][0]), index, wanted, THUMB_HEIGHT, width)
+            found = reader.read(Path(note.identity.path), index, wanted, THUMB_HEIGHT, width)
         except FrameNotFound as error:
             raise EruvError(str(error)) from None
         finally:
@@ -249,8 +249,8 @@ def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
 
 def _unpacked(drawing: Drawing, frame: int, size: tuple[int, int]) -> Image.Image:
     row = drawing.record.frames[frame]
-    packed = PackReader(drawing.pack).bytes_at(drawing.record.note["pack"], int(row["offset"]), int(row["size"]))
-    if drawing.record.note["scan"]["pack"] == "raw":
+    packed = PackReader(drawing.pack).bytes_at(drawing.record.note.pack, int(row["offset"]), int(row["size"]))
+    if drawing.record.note.scan.pack == "raw":
         return Image.fromarray(packed.reshape(*size, 3))
     return Image.open(io.BytesIO(packed.data))
 

@@ -50,22 +50,24 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
     for video in videos:
         record = read_record(record_path(out, video.name))
         note, count = record.note, len(record.frames)
-        if note.get("pack"):
-            ends[note["pack"]] = max(ends.get(note["pack"], 0), note["pack_end"])
-            parts[note["pack"], note["pack_end"]] = int(record.frames["size"].sum(dtype=np.int64))
-        if "reason" not in note and count < settings["min_length"]:
-            note["reason"] = f"too short: {count} frames, fewer than {settings['min_length']}" + (
-                f" ({note['note']})" if "note" in note else "")
-        if "reason" in note:
-            rows["rejected"].append((video.name, note["reason"]))
+        if note.pack:
+            ends[note.pack] = max(ends.get(note.pack, 0), note.pack_end)
+            parts[note.pack, note.pack_end] = int(record.frames["size"].sum(dtype=np.int64))
+        reason = note.reason
+        if not reason and count < settings["min_length"]:
+            reason = f"too short: {count} frames, fewer than {settings['min_length']}" + (
+                f" ({note.remark})" if note.remark else "")
+        if reason:
+            rows["rejected"].append((video.name, reason))
             continue
+        known = record.facts
         shots = find_shots(record.curves, rule=settings["rule"], threshold=settings["threshold"])
         times = record.times()
-        path, size, mtime_ns = note["identity"]
-        rows["videos"].append((video.name, path, count, note["fps"], note["width"], note["height"], note["codec"],
-                               note["rotation"], size, mtime_ns, note.get("note", "")))
-        facts[video.name] = dict(path=path, frames=count, codec=note["codec"], rotation=note["rotation"], size=size,
-                                 mtime_ns=mtime_ns, pack=note.get("pack", ""), first=first)
+        path, size, mtime_ns = note.identity
+        rows["videos"].append((video.name, path, count, known.fps, known.width, known.height, known.codec,
+                               known.rotation, size, mtime_ns, note.remark))
+        facts[video.name] = dict(path=path, frames=count, codec=known.codec, rotation=known.rotation, size=size,
+                                 mtime_ns=mtime_ns, pack=note.pack, first=first)
         frames.append(record.frames)
         first += count
         rows["shots"] += [
@@ -79,7 +81,7 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
         rows["segments"] += [(len(rows["segments"]) + place, video.name, *piece) for place, piece in enumerate(cut)]
         totals.seconds += float(times[-1] - times[0])
         totals.gradual += sum(shot.transition == "gradual" for shot in shots)
-        totals.damaged += "note" in note
+        totals.damaged += bool(note.remark)
         if stats:
             write_stats(out / "stats" / f"{video.name}.csv", record)
         for kind in export:

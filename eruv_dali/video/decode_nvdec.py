@@ -14,7 +14,7 @@ import numpy as np
 import nvidia.dali as dali
 from nvidia.dali import fn, types
 
-from eruv_dali.video.frames import Chunk, describe
+from eruv_dali.video.frames import Chunk, VideoFacts, describe
 from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.open import UnusableVideo, open_video
 from eruv_dali.video.reader import FrameReader
@@ -41,7 +41,7 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
         index, facts = _index_from_packets(path, device)
     except (UnusableVideo, av.error.FFmpegError) as error:
         raise NotForDali(str(error)) from None
-    runs = _cut_runs(index, facts["width"] * facts["height"] * 3)
+    runs = _cut_runs(index, facts.width * facts.height * 3)
     reader = FrameReader()
     try:
         for first in range(0, len(runs), RUNS_AT_ONCE):
@@ -62,13 +62,13 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
         reader.close()
 
 
-def _index_from_packets(path: Path, device: str) -> tuple[FrameIndex, dict]:
+def _index_from_packets(path: Path, device: str) -> tuple[FrameIndex, VideoFacts]:
     """The order of the frames from the packets alone, without decoding; and the properties of the first frame."""
     container, stream = open_video(path)
     with container:
         facts = describe(stream, next(container.decode(stream)))
-    if facts["codec"] not in DALI_CODECS[device] or facts["rotation"]:
-        raise NotForDali(f"{facts['codec']}, rotated by {facts['rotation']}")
+    if facts.codec not in DALI_CODECS[device] or facts.rotation:
+        raise NotForDali(f"{facts.codec}, rotated by {facts.rotation}")
     container, stream = open_video(path)
     with container:
         packets = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -17,13 +16,13 @@ CHUNK = 128  # frames yielded at a time
 def decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads: int) -> Iterator[Chunk]:
     """Decode every frame of a video as `decode.decode_pictures` does; raises the same exceptions."""
     container, stream = open_video(path, threads=threads)
-    count, damage = 0, None
+    count, damage, facts = 0, None, None
     with container:
         frames = container.decode(stream)
         scalers = [VideoReformatter() for _ in sizes]  # each reuses its scaler from frame to frame
         while damage is None:
             pictures: list[list[np.ndarray]] = [[] for _ in sizes]
-            pts, key, facts = [], [], dict[str, Any]()
+            pts, key = [], []
             try:
                 for frame in frames:
                     facts = facts or describe(stream, frame)
@@ -35,7 +34,7 @@ def decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads
                         break
             except av.error.FFmpegError as error:
                 damage = libav_words(error)
-            if not pts:
+            if not pts or facts is None:
                 break
             count += len(pts)
             yield Chunk([np.stack(column) for column in pictures], np.array(pts), np.array(key), facts)

@@ -19,6 +19,32 @@ if ACCURATE:
 
 
 @dataclass(frozen=True)
+class VideoFacts:
+    """A file's own properties of its video.
+
+    Attributes:
+        fps: frames per second as text, "" where the file does not say.
+        width, height: of the frames as shown, upright.
+        codec: libav's name of it; `rotation`: degrees (0, 90, 180, 270).
+        time_base: time stamps are in units of so many seconds, a fraction as text; `start_time`: the second of its
+            clock at which the file starts.
+    """
+
+    fps: str
+    width: int
+    height: int
+    codec: str
+    rotation: int
+    time_base: str
+    start_time: float
+
+    @property
+    def rate(self) -> float:
+        """Frames per second; 25 where the file does not say."""
+        return float(self.fps or 0) or 25.0
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Consecutive frames of a video.
 
@@ -26,27 +52,24 @@ class Chunk:
         pictures: for each requested size, (T, height, width, 3) uint8 RGB, NumPy; the first size's may be CuPy.
         pts: (T,) int64 time stamps in the stream's time base, NO_PTS if there is none.
         key: (T,) bool, the frame can be decoded without any other.
-        stream: the file's own properties: fps, width, height (upright), codec, rotation (degrees).
+        facts: the file's own properties.
     """
 
     pictures: list
     pts: np.ndarray
     key: np.ndarray
-    stream: dict
+    facts: VideoFacts
 
 
-def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> dict:
-    """A file's own properties of its video: frames per second, size as shown, codec, rotation (0, 90, 180, 270).
-
-    And its clock: time stamps are in units of `time_base` seconds, and the file starts at `start_time` seconds.
-    """
+def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> VideoFacts:
+    """The facts of a video, from its stream and its first frame."""
     turns = _turns(frame)
     width, height = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
     rate = stream.average_rate or stream.guessed_rate
     begins = stream.container.start_time if isinstance(stream.container, av.container.InputContainer) else None
-    return {"fps": f"{float(rate):.6g}" if rate else "", "width": width, "height": height,
-            "codec": stream.codec_context.codec.canonical_name, "rotation": 90 * turns,
-            "time_base": str(stream.time_base or 0), "start_time": (begins or 0) / 1e6}
+    return VideoFacts(f"{float(rate):.6g}" if rate else "", width, height,
+                      stream.codec_context.codec.canonical_name, 90 * turns, str(stream.time_base or 0),
+                      (begins or 0) / 1e6)
 
 
 def rgb_picture(

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from eruv_dali.video.frames import describe
+from eruv_dali.video.frames import VideoFacts, describe
 from eruv_dali.video.open import NO_PTS, UnusableVideo, libav_words, open_video
 
 # In these codecs a packet holds one frame, or is marked as not shown (VP8).
@@ -62,8 +62,8 @@ class FrameIndex:
         return int(order[at]) if at < len(tags) and tags[at] == pts else -1
 
 
-def index_video(path: str | Path) -> tuple[FrameIndex, dict]:
-    """Find the frames of a video, and the file's own properties (see `decode.describe`).
+def index_video(path: str | Path) -> tuple[FrameIndex, VideoFacts]:
+    """Find the frames of a video, and the file's own properties.
 
     Raises:
         UnusableVideo: no frame can be decoded from it.
@@ -83,8 +83,8 @@ def index_video(path: str | Path) -> tuple[FrameIndex, dict]:
         if not tags or facts is None:
             raise UnusableVideo(f"no frame could be decoded ({damage})" if damage else "no frame in its video stream")
         pts, key = np.array(tags), np.array(keys)
-        timed = container.format.name != "avi" or facts["codec"] == "mjpeg"
-    sure = timed and not damage and facts["codec"] in PACKET_IS_PICTURE and key[0] and pts[0] == pts.min()
+        timed = container.format.name != "avi" or facts.codec == "mjpeg"
+    sure = timed and not damage and facts.codec in PACKET_IS_PICTURE and key[0] and pts[0] == pts.min()
     order = np.argsort(pts, kind="stable")
     index = FrameIndex(pts[order], key[order])
     return (index, facts) if sure and index.tagged else (_index_by_decoding(path), facts)

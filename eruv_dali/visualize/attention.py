@@ -133,7 +133,7 @@ def draw_attention(
             each = rows(shown)
             yield from (_side_by_side(each, number) for number in range(len(shown)))
 
-    fps = float(facts["fps"] or 25)
+    fps = facts.rate
     try:
         if out.suffix == ".png":
             shown = np.unique(np.linspace(start, start + frames - 1, STRIP).round().astype(int))

@@ -95,7 +95,7 @@ def thumbnail(clip: Clip, reader: FrameReader) -> str:
         index, facts = index_video(path)
         last = len(index.pts) - 1
         wanted = np.linspace(0, last, SHOWN) if start is None else np.arange(start, start + SHOWN)
-        width = min(max(round(HEIGHT * facts["width"] / facts["height"]), 16), WIDEST)
+        width = min(max(round(HEIGHT * facts.width / facts.height), 16), WIDEST)
         frames = reader.read(path, index, np.unique(wanted.round().astype(int).clip(0, last)), HEIGHT, width)
     except (UnusableVideo, FrameNotFound) as error:
         raise EruvError(f"{path}: cannot be decoded ({error}); repair it, or leave it out of retrieve") from None

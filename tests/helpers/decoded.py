@@ -18,4 +18,4 @@ def decode(
     chunks = list(decode_pictures(path, sizes))
     pictures = [np.concatenate([chunk.pictures[k] for chunk in chunks]) for k in range(len(sizes))]
     index = FrameIndex(np.concatenate([c.pts for c in chunks]), np.concatenate([c.key for c in chunks]))
-    return pictures, index, chunks[0].stream
+    return pictures, index, chunks[0].facts

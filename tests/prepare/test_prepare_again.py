@@ -296,10 +296,10 @@ def test_killed_while_it_makes_room(two, monkeypatch, after, pack):
     with pytest.raises(KeyboardInterrupt):
         prepare([a.parent], out, **OPTIONS, pack=pack)
     monkeypatch.undo()
-    held = {read_record(path).note["identity"][0] for path in (out / "records").iterdir()}
+    held = {read_record(path).note.identity.path for path in (out / "records").iterdir()}
     assert held >= {str(a / "a.mp4"), str(a / "b.mp4")}
     prepare([a.parent], out, **OPTIONS, pack=pack)
-    assert [path.name for path in (out / "records").glob("*.npz") if read_record(path).note["video"] == "a.mp4"] == []
+    assert [path.name for path in (out / "records").glob("*.npz") if read_record(path).note.video == "a.mp4"] == []
     assert [(row["video"], row["frames"]) for row in rows(out)] == [
         ("a/a.mp4", "60"), ("a/b.mp4", "60"), ("b/a.mp4", "70"), ("b/c.mp4", "60")]
     check_pixels(out)

@@ -70,7 +70,7 @@ def test_times_are_those_of_the_time_stamps(datasets, videos, name):
     # This AVI tags its frames in the order they are coded in.
     expected = np.arange(120) / 25 + times[0] if name == "mpeg4_b.avi" else np.array(stamps) * tick - begin
     np.testing.assert_allclose(times[:-1], expected, atol=2e-3)
-    assert times[-1] - times[-2] == pytest.approx(1 / float(record_of(datasets["none"], name).note["fps"]), rel=1e-6)
+    assert times[-1] - times[-2] == pytest.approx(1 / float(record_of(datasets["none"], name).note.facts.fps), rel=1e-6)
     if name == "vfr.mkv":
         np.testing.assert_allclose(times[:-1], [(n + n * n // 7) / 25 for n in range(120)], atol=2e-3)
 

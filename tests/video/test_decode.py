@@ -29,7 +29,7 @@ def test_dali_decodes_the_same_frames_as_pyav(videos, name):
         assert np.abs(by_dali.astype(int) - pictures[k]).mean((1, 2, 3)).max() < (1 if ACCURATE else 3)
     assert np.array_equal(np.concatenate([chunk.pts for chunk in chunks]), index.pts)
     assert np.array_equal(np.concatenate([chunk.key for chunk in chunks]), index.key)
-    assert chunks[0].stream == facts
+    assert chunks[0].facts == facts
 
 
 def test_dali_is_not_given_what_it_cannot_decode(videos):
@@ -63,7 +63,7 @@ def test_rotated_files_are_set_upright(real_videos):
         with av.open(str(path)) as container:
             coded = next(container.decode(video=0)).reformat(64, 64, "rgb24").to_ndarray()
         assert np.abs(pictures[0].astype(int) - np.rot90(coded, -degrees // 90)).mean() < 4
-        assert (facts["width"], facts["height"]) == ((320, 568) if degrees % 180 else (568, 320))
+        assert (facts.width, facts.height) == ((320, 568) if degrees % 180 else (568, 320))
 
 
 def test_damage_in_mid_file_keeps_the_good_part(real_videos):

@@ -15,4 +15,4 @@ def test_counting_packets_finds_the_frames_that_decoding_finds(videos, datasets,
     (number,) = [n for n, video in enumerate(dataset.videos) if video.video == name]
     assert np.array_equal(index.pts, dataset.index(number).pts)
     assert np.array_equal(index.key, dataset.index(number).key)
-    assert facts["codec"] == dataset.videos[number].codec
+    assert facts.codec == dataset.videos[number].codec
