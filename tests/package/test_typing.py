@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed: pip install '.[test]'")
 def test_mypy_finds_nothing(tmp_path):
     """The package; and a stranger's use of the public names, which are what they are and not `object`."""
-    use = tmp_path / "use.py"
+    use = tmp_path / f"use_{uuid.uuid4().hex}.py"  # mypy keeps what it found by the name of a module
     use.write_text("import eruv_dali\n"
                    "from eruv_dali import ClipLoader, build_backbone\n"
                    "def dim() -> int:\n"

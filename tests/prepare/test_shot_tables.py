@@ -13,12 +13,13 @@ from prepared import table
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.columns import SHOT_COLUMNS
-from eruv_dali.dataset.records import Record, read_record, record_path
+from eruv_dali.dataset.records import Identity, Note, Record, Scan, read_record, record_path
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.export import as_edl, as_json, as_otio
 from eruv_dali.prepare.shot_page import draw_shots
 from eruv_dali.shots import ShotCurves, find_shots
+from eruv_dali.video.frames import VideoFacts
 from eruv_dali.video.reader import FrameReader
 
 
@@ -97,8 +98,8 @@ def dissolving() -> tuple[Record, list]:
     curves = ShotCurves(hog=lags[0], luminance=lags[0], lags=lags, window=window)
     frames = np.zeros(200, [("pts", "<i8"), ("key", "?")])
     frames["pts"] = np.arange(200) * 512 + 1024
-    note = {"video": "a & b/<x>.mp4", "identity": ["/films/a & b/<x>.mp4", 1, 1], "fps": "24", "width": 64,
-            "height": 48, "codec": "h264", "rotation": 0, "time_base": "1/12288", "start_time": 0.0}
+    note = Note("a & b/<x>.mp4", Identity("/films/a & b/<x>.mp4", 1, 1), Scan(128, 171, "none"),
+                VideoFacts("24", 64, 48, "h264", 0, "1/12288", 0.0))
     return Record(note, frames, curves), find_shots(curves)
 
 
