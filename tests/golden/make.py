@@ -72,7 +72,10 @@ def batches_of(folder: Path) -> dict[str, Any]:
 
 
 def training_of(folder: Path, out: Path) -> dict[str, Any]:
-    """Four steps of pretrain: losses, and of each tensor of the network its mean and its mean size."""
+    """Four steps of pretrain: losses, and of each tensor of the network its mean and its mean size.
+
+    None of the videos it trains on is VP8, which libvpx, encoding against the clock, never draws twice alike.
+    """
     pretrain(load_config(None, TRAINING), Dataset(folder), out)
     net = torch.load(out / "last.pt", weights_only=True)["net"]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
