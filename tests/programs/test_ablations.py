@@ -49,6 +49,7 @@ def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monke
     assert "Table II" in both.stdout and (tmp_path / "out/tables.md").exists()
 
 
+@pytest.mark.slow
 def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
     (tmp_path / "good.yaml").write_text("relations: [CS]\n")
     (tmp_path / "bad.yaml").write_text("relation: [CS]\n")

@@ -25,6 +25,7 @@ def saved(request, tmp_path):
     return backbone.eval(), tmp_path / "backbone.pt"
 
 
+@pytest.mark.slow
 def test_onnxruntime_gives_what_pytorch_gives(saved):
     backbone, path = saved
     onnx = path.with_suffix(".onnx")

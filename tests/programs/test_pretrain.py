@@ -214,6 +214,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_never_had(program_here, datasets, 
     same_run(never_stopped, out)
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_is_refused_and_the_one_before_it_taken(program_here, datasets, never_stopped, tmp_path,
                                                                        caplog):
     out = tmp_path / "run"

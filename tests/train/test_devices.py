@@ -70,6 +70,7 @@ def test_the_clock_tells_waiting_from_working(device):
     assert waited == 0 and seconds < 0.1
 
 
+@pytest.mark.slow
 @either
 def test_a_stopped_run_goes_on(datasets, device, tmp_path):
     small = [f"device={device}", "data.crop=56", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
