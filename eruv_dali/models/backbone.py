@@ -1,5 +1,6 @@
 """What all backbones have in common."""
 
+from abc import ABC, abstractmethod
 from typing import TypeVar
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 Net = TypeVar("Net", bound=nn.Module)
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A 3D CNN: clips (B, 3, T, H, W) float → features (B, D) float.
 
     Attributes:
@@ -20,9 +21,9 @@ class Backbone(nn.Module):
     width: int
     feature_dim: int
 
+    @abstractmethod
     def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         """The last convolution's output (B, D, T', H', W')."""
-        raise NotImplementedError
 
 
 def channels_last(net: Net, device: torch.device) -> Net:
