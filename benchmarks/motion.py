@@ -20,7 +20,7 @@ from eruv_dali import RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import run_program
 from eruv_dali.pretext.eruv import RELATIONS
-from eruv_dali.train.scores import KindScores
+from eruv_dali.train.kind_scores import KindScores
 
 APART = (1, 2, 4, 8)  # frames
 DARK = 1e-5  # added before logarithms

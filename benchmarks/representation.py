@@ -42,7 +42,7 @@ from torch import nn
 
 from eruv_dali import RelationLoader
 from eruv_dali.actions import ActionSplit, read_split
-from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import DEVICES, resolve_device
 from eruv_dali.errors import EruvError, run_program
@@ -251,8 +251,8 @@ def _evaluate(
     """Top-1 accuracy on the test videos, one figure for each of MEASURES."""
     start = begin()
     look = dict(clips=CLIPS, batch_size=16, device=device)
-    videos = VideoFeatures(start, [split], dataset, layer="pool5", average_clips=True, **look)
-    clips = VideoFeatures(start, [split], dataset, layer="average", **look)
+    videos = SplitFeatures(start, [split], dataset, layer="pool5", average_clips=True, **look)
+    clips = SplitFeatures(start, [split], dataset, layer="average", **look)
     labels = [[label for _, label in side] for side in (split.train, split.test)]
     topk, *_ = retrieve(videos.of(split.train), labels[0], videos.of(split.test), labels[1], device=device)
     # The probe's penalty is chosen on a held-out person or sequence; fine-tuning uses its last epoch.

@@ -200,7 +200,7 @@ def usable_videos(dataset: Dataset, codecs: list[str], peers: list[str]) -> tupl
             try:
                 decode(str(dataset.videos[video].path), np.arange(T))
             except Exception as error:
-                failed[video] = f"{dataset.videos[video].video} ({peer}: {_last_line(error)})"
+                failed[video] = f"{dataset.videos[video].name} ({peer}: {_last_line(error)})"
         if len(failed) > len(videos) / 2:
             out.append(f"{peer} (fails on {len(failed)} of {len(videos)} videos; {next(iter(failed.values()))})")
             continue
@@ -363,7 +363,7 @@ def profile(datasets: list[Dataset], videos: list[int], count: int, device: str)
             for request in requests:
                 records = dataset.frames_of(request.video)[request.frames]
                 for _, offset, size, _, _ in records.tolist():
-                    data.append(dataset.packed.bytes_at(dataset.videos[request.video].pack, offset, size))
+                    data.append(dataset.packed.bytes_at(dataset.videos[request.video].pack_file, offset, size))
                     data[-1][::4096].sum()  # touch each page, so that it is read from the disk
             row["read"] = 1000 * (time.perf_counter() - started) / count
         if dataset.pack == "jpeg":

@@ -40,7 +40,7 @@ from eruv_dali.actions.arguments import (
     refuse_other_run,
     split_folder,
 )
-from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
@@ -80,7 +80,7 @@ def retrieve(
 
 
 def retrieve_split(
-    features: VideoFeatures, split: ActionSplit, dataset: Dataset, out: Path, *, queries: str, clips: int,
+    features: SplitFeatures, split: ActionSplit, dataset: Dataset, out: Path, *, queries: str, clips: int,
     clip_length: int, device: str = "auto",
 ) -> dict[str, Any]:
     """Retrieve on one split and write its files into `out`. → {"query_rows", "database_rows", "topk"}"""
@@ -112,7 +112,7 @@ def _rows(
     rows = [{"video": str(path.resolve()), "class": classes[label]} for path, label in side]
     if clips == 1:
         return rows
-    frames = {video.video: video.frames for video in dataset.videos}
+    frames = {video.name: video.frames for video in dataset.videos}
     names = names_in(dataset, [path for path, _ in side])
     return [{**row, "start": start} for row, name in zip(rows, names, strict=True)
             for start in clip_starts(frames[name], clips, clip_length)]
@@ -133,7 +133,7 @@ def main() -> None:
     splits, dataset = prepared_splits(args, start)
     if args.queries == "clip" and args.clips == 1:
         raise EruvError("--queries clip with --clips 1: each video is one clip; leave out --queries")
-    features = VideoFeatures(start, [split for _, split in splits], dataset, layer="pool5", clips=args.clips,
+    features = SplitFeatures(start, [split for _, split in splits], dataset, layer="pool5", clips=args.clips,
                              average_clips=args.queries == "video", batch_size=2 * args.batch_size, device=args.device)
     settings = {
         "program": "retrieve", "dataset": args.dataset, "backbone": start.backbone.name,

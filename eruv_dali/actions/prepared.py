@@ -46,7 +46,7 @@ def _as_it_is(folder: Path, root: Path) -> Dataset | None:
     except EruvError as error:
         log.warning("%s", error)
         return None
-    if {video.video for video in dataset.videos} == {video.name for video in find_videos([root])}:
+    if {video.name for video in dataset.videos} == {video.name for video in find_videos([root])}:
         return dataset
     dataset.close()
     return None

@@ -18,14 +18,18 @@ SEGMENT_COLUMNS = ("segment", "video", "shot", "start", "end")
 
 @dataclass(frozen=True)
 class VideoRow:
-    """A video of a DATASET, as in videos.json; `first` is the position of its frame 0 in frames.npy."""
+    """A video of a DATASET, as in videos.json: `name` is its key there, and the column "video" of the tables.
 
-    video: str
+    `pack_file` is the file in pack/ that holds its frames, "" without a pack; `first` is the position of its frame 0 in
+    frames.npy.
+    """
+
+    name: str
     path: Path
     frames: int
     codec: str
     rotation: int
-    pack: str
+    pack_file: str
     first: int
     size: int = 0
     mtime_ns: int = 0

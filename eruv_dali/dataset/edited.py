@@ -52,7 +52,7 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
     Raises:
         EruvError: a segment that does not lie within its video, or whose number is used twice.
     """
-    place = {video.video: number for number, video in enumerate(videos)}
+    place = {video.name: number for number, video in enumerate(videos)}
     lines, table = [], []
     for line, (segment, name, *cells) in _rows(file, SEGMENT_COLUMNS):
         if name not in kept:
@@ -81,7 +81,7 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
     if (outside := first_outside(segments, videos)) is not None:
         _, video, _, start, end = table[outside]
         raise EruvError(f"{file}: line {lines[outside]}: start {start}, end {end} must satisfy 0 <= start < end <= "
-                        f"{videos[video].frames}, the frames of {videos[video].video}")
+                        f"{videos[video].frames}, the frames of {videos[video].name}")
     _, first, inverse = np.unique(numbers[:, 0], return_index=True, return_inverse=True)
     for row in np.flatnonzero(first[inverse] != np.arange(len(numbers))):
         raise EruvError(f"{file}: line {lines[row]}: segment {table[row][0]} is also on line "

@@ -115,7 +115,7 @@ class Dataset:
                 raise EruvError(f"{gone[0].path}: is missing ({len(gone)} of {len(self.videos)} videos are); bring it "
                                 f"back, or run prepare on {self.folder} again")
             return
-        files = sorted({video.pack for video in self.videos})
+        files = sorted({video.pack_file for video in self.videos})
         for file in files:
             self._whole(f"pack/{file}", partial(self._pack_damage, file))
         self.packed.hold(files)
@@ -133,8 +133,10 @@ class Dataset:
     def _pack_damage(self, file: str) -> str:
         log.warning("%s/pack/%s: was copied or modified since prepare; checking it once", self.folder, file)
         for video in self._every:
-            if video.pack == file and (frame := first_damaged(self.packed, file, self._frames_of(video))) is not None:
-                return f"its checksum is wrong at frame {frame} of {video.video}"
+            if video.pack_file != file:
+                continue
+            if (frame := first_damaged(self.packed, file, self._frames_of(video))) is not None:
+                return f"its checksum is wrong at frame {frame} of {video.name}"
         return ""
 
     def _index(self, video: int) -> FrameIndex:
@@ -145,7 +147,7 @@ class Dataset:
         file = self.folder / "videos.json"
         content = self._seal.content("videos.json")
         with reading(file):
-            return [_sound(VideoRow(name, Path(facts.pop("path")), **facts), self.pack)
+            return [_sound(VideoRow(name, Path(facts.pop("path")), pack_file=facts.pop("pack"), **facts), self.pack)
                     for name, facts in json.loads(content).items()]
 
     def _map_frames(self) -> np.ndarray:
@@ -159,7 +161,7 @@ class Dataset:
         end = 0
         for video in sorted(self._every, key=lambda video: video.first):
             if video.first != end:
-                raise EruvError(f"{self.folder}/videos.json: damaged DATASET (first {video.first} of {video.video}, "
+                raise EruvError(f"{self.folder}/videos.json: damaged DATASET (first {video.first} of {video.name}, "
                                 f"expected {end}); run prepare on it again")
             end += video.frames
         return frames
@@ -169,24 +171,25 @@ class Dataset:
         frames = self._frames[row.first : row.first + row.frames]
         # Done at first use of a video, 0.04 ms for 5,000 frames in memory: at opening, 70 million frames would be
         # 2 GB to read. The seal detects any damage; this covers the case that the seal itself is wrong.
-        if self.pack != "none" and row.video not in self._checked:
+        if self.pack != "none" and row.name not in self._checked:
             offset, size = frames["offset"], frames["size"].astype(np.int64)
-            good = (offset >= 0) & (offset <= self.packed.size(row.pack) - size) & (size > 0)
+            good = (offset >= 0) & (offset <= self.packed.size(row.pack_file) - size) & (size > 0)
             if self.pack == "raw":  # read as one run
                 bytes_each = self.frame_height * self.frame_width * 3
                 good &= (size == bytes_each) & (offset == offset[0] + bytes_each * np.arange(len(frames)))
             if not good.all():
                 wrong = int(np.argmin(good))
-                raise EruvError(f"{self.folder}/frames.npy: damaged DATASET (frame {wrong} of {row.video} cannot be "
-                                f"{size[wrong]} bytes at {offset[wrong]} of pack/{row.pack}); run prepare on it again")
-            self._checked.add(row.video)
+                raise EruvError(f"{self.folder}/frames.npy: damaged DATASET (frame {wrong} of {row.name} cannot be "
+                                f"{size[wrong]} bytes at {offset[wrong]} of pack/{row.pack_file}); run prepare on it "
+                                "again")
+            self._checked.add(row.name)
         return frames
 
     def _read_tables(self) -> tuple[list[VideoRow], np.ndarray]:
         """The videos still listed in videos.csv, and the segments of segments.csv, which must lie in them."""
-        kept = {video.video for video in self._every}
+        kept = {video.name for video in self._every}
         if self._edited("videos.csv"):
-            kept = read_kept_videos(self.folder / "videos.csv", {video.video: video for video in self._every})
+            kept = read_kept_videos(self.folder / "videos.csv", {video.name: video for video in self._every})
         if not kept:
             raise EruvError(f"{self.folder}/videos.csv: lists no video; run prepare on this DATASET again")
         content = self._seal.content("segments.npy")
@@ -197,9 +200,9 @@ class Dataset:
                 segments = np.load(BytesIO(content))
                 if segments.dtype != SEGMENT or segments.ndim != 1 or first_outside(segments, self._every) is not None:
                     raise ValueError("it holds no segments of these videos")
-        place = np.cumsum([video.video in kept for video in self._every]) - 1  # among those kept
+        place = np.cumsum([video.name in kept for video in self._every]) - 1  # among those kept
         segments["video"] = place[segments["video"]]
-        return [video for video in self._every if video.video in kept], segments
+        return [video for video in self._every if video.name in kept], segments
 
     def _edited(self, table: str) -> bool:
         wrong = self._seal.whole(table)
@@ -218,10 +221,10 @@ def _sound(row: VideoRow, pack: str) -> VideoRow:
         ("size", type(row.size) is int),
         ("mtime_ns", type(row.mtime_ns) is int),
         ("first", type(row.first) is int and row.first >= 0),
-        ("pack", row.pack == "" if pack == "none" else PACK_FILE.fullmatch(row.pack)),
+        ("pack_file", row.pack_file == "" if pack == "none" else PACK_FILE.fullmatch(row.pack_file)),
     ):
         if not sound:
-            raise ValueError(f"{column} {getattr(row, column)!r} of video {row.video!r}")
+            raise ValueError(f"{column} {getattr(row, column)!r} of video {row.name!r}")
     return row
 
 

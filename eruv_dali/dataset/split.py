@@ -32,7 +32,7 @@ def split_segments(
     if len(videos) < 4:
         raise EruvError(f"{dataset.folder}: {len(videos)} videos with segments are too few to hold two out for "
                         "validation; prepare at least 4")
-    hashes = [hashlib.sha256(dataset.videos[video].video.encode()).digest() for video in videos]
+    hashes = [hashlib.sha256(dataset.videos[video].name.encode()).digest() for video in videos]
     share = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])
     ranked = videos[np.argsort(share)]
     count = max(2, int(np.sum(share < val_fraction)))

@@ -9,6 +9,7 @@ import torch
 from eruv_dali.console import progress
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.device import cores, resolve_device, torch_device
 from eruv_dali.errors import EruvError
 from eruv_dali.loader import ClipLoader
@@ -58,7 +59,7 @@ class EvenClips:
         self.precision = choose_precision("auto", self.device)
         names, self._source = _source(videos, dataset, frame_size)
         self._owned = self._source is not dataset
-        frames = {video.video: video.frames for video in self._source.videos}
+        frames = {video.name: video.frames for video in self._source.videos}
         # The label is the video, so a clip that cannot be decoded is replaced by another of the same video.
         self._wanted = [(name, start, number) for number, name in enumerate(names)
                         for start in clip_starts(frames[name], clips, clip_length)]
@@ -134,7 +135,7 @@ def names_in(dataset: Dataset, videos: Sequence[str | Path]) -> list[str]:
     Raises:
         EruvError: one of them is not in it.
     """
-    known = {video.path.resolve(): video.video for video in dataset.videos}
+    known = {video.path.resolve(): video.name for video in dataset.videos}
     names = [known.get(Path(video).resolve()) for video in videos]
     if None in names:
         raise EruvError(f"{videos[names.index(None)]}: not in {dataset.folder} ({names.count(None)} of {len(names)} "
@@ -144,7 +145,7 @@ def names_in(dataset: Dataset, videos: Sequence[str | Path]) -> list[str]:
 
 def _source(
     videos: Sequence[str | Path], dataset: Dataset | None, frame_size: tuple[int, int]
-) -> tuple[list[str], Dataset | IndexedVideos]:
+) -> tuple[list[str], VideoSet]:
     """The source of clips, and the names of the videos in it: (names, source)."""
     if dataset is not None:
         return names_in(dataset, videos), dataset

@@ -37,7 +37,7 @@ from eruv_dali.actions.arguments import (
     refuse_other_run,
     split_folder,
 )
-from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
@@ -115,7 +115,7 @@ def _run(
     per_split, features = {}, None
     if settings["mode"] != "finetune":
         knn = args.knn is not None
-        features = VideoFeatures(start, [split for _, split in splits], dataset, layer="pool5" if knn else "average",
+        features = SplitFeatures(start, [split for _, split in splits], dataset, layer="pool5" if knn else "average",
                                  clips=args.clips, average_clips=knn, batch_size=2 * args.batch_size,
                                  device=args.device)
     for name, split in splits:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from eruv_dali.actions import ActionSplit
-from eruv_dali.actions.features import VideoFeatures
-from eruv_dali.actions.scores import action_scores, mean_over_splits
+from eruv_dali.actions.action_scores import action_scores, mean_over_splits
+from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.even_clips import EvenClips
@@ -45,7 +45,7 @@ def finetune_split(
 def probe_split(
     start: Pretrained, split: ActionSplit, dataset: Dataset, *, clips: int = 10, val_fraction: float = 0.1,
     groups: str | None = None, batch_size: int = 16, seed: int = 0, device: str = "auto",
-    features: VideoFeatures | None = None,
+    features: SplitFeatures | None = None,
 ) -> dict[str, Any]:
     """Linear probe (see `probe_logits`) on the averaged conv5 maps of `clips` clips per video. → `action_scores`,
     "penalty".
@@ -53,10 +53,10 @@ def probe_split(
     `features` of layer "average" for every clip, if several splits share them; otherwise they are computed here.
 
     Raises:
-        EruvError: see `hold_out`, `VideoFeatures`.
+        EruvError: see `hold_out`, `SplitFeatures`.
     """
     held_out = hold_out(split.train, split.root, split.classes, fraction=val_fraction, groups=groups, seed=seed)
-    features = features or VideoFeatures(start, [split], dataset, layer="average", clips=clips, batch_size=batch_size,
+    features = features or SplitFeatures(start, [split], dataset, layer="average", clips=clips, batch_size=batch_size,
                                          device=device)
     logits_VC, penalty = probe_logits(features.of(split.train), [label for _, label in split.train], held_out,
                                       features.of(split.test), len(split.classes))
@@ -65,7 +65,7 @@ def probe_split(
 
 def knn_split(
     start: Pretrained, split: ActionSplit, dataset: Dataset, *, k: int, clips: int = 10, batch_size: int = 16,
-    device: str = "auto", features: VideoFeatures | None = None,
+    device: str = "auto", features: SplitFeatures | None = None,
 ) -> dict[str, Any]:
     """k nearest training videos vote (see `knn_scores`), by pool5 features averaged over `clips` clips. →
     `action_scores`.
@@ -73,11 +73,11 @@ def knn_split(
     `features` of layer "pool5", averaged, if several splits share them; otherwise they are computed here.
 
     Raises:
-        EruvError: see `knn_scores`, `VideoFeatures`.
+        EruvError: see `knn_scores`, `SplitFeatures`.
     """
     if not 1 <= k <= len(split.train):  # before the features are computed
         raise EruvError(f"k {k} must lie between 1 and {len(split.train)}, the number of training videos")
-    features = features or VideoFeatures(start, [split], dataset, layer="pool5", clips=clips, average_clips=True,
+    features = features or SplitFeatures(start, [split], dataset, layer="pool5", clips=clips, average_clips=True,
                                          batch_size=batch_size, device=device)
     votes_VC = knn_scores(features.of(split.train), [label for _, label in split.train], features.of(split.test),
                           len(split.classes), k=k, device=device)

@@ -24,9 +24,9 @@ from eruv_dali.loader import ClipLoader
 from eruv_dali.loader.clip_loader import ClipBatch
 from eruv_dali.models import Backbone, save_backbone
 from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
+from eruv_dali.train.kind_scores import KindScores
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
 from eruv_dali.train.processes import ALONE, Processes, join
-from eruv_dali.train.scores import KindScores
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 

@@ -12,6 +12,7 @@ import torch
 from eruv_dali.checks import height_and_width, three_numbers, whole_number
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.device import cores, gpu_number, resolve_device
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.epochs import MOST_ATTEMPTS, ClipInfo, EpochLoader
@@ -112,7 +113,7 @@ class ClipLoader(EpochLoader):
         batch_size: int = 8, clip_length: int = 16, stride: int = 1, crop: int = 112, random_crop: bool = False,
         hold_last: bool = False, shuffle: bool = False, layout: str = "CTHW", dtype: str | torch.dtype = "float32",
         mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
-        device: str | torch.device = "auto", dataset: str | Path | Dataset | IndexedVideos | None = None,
+        device: str | torch.device = "auto", dataset: str | Path | VideoSet | None = None,
         frame_size: tuple[int, int] = FRAME_SIZE, skip_unreadable: bool = False, as_dict: bool = False,
         drop_last: bool = False, labels_on_device: bool = False, seed: int = 0, shard_id: int | None = None,
         num_shards: int | None = None, threads: int | None = None,
@@ -203,16 +204,16 @@ class Reading:
 
 
 def _listed(
-    clips: list, dataset: str | Path | Dataset | IndexedVideos | None, must_hold: int, reading: Reading
-) -> tuple[Dataset | IndexedVideos, np.ndarray]:
+    clips: list, dataset: str | Path | VideoSet | None, must_hold: int, reading: Reading
+) -> tuple[VideoSet, np.ndarray]:
     """Videos and (N,) CLIP of a list of (path, start_frame, label), each with `must_hold` frames from its start on."""
     clips = [_checked(number, clip) for number, clip in enumerate(clips)]
     if not clips:
         raise EruvError("the list of clips is empty")
     names = list(dict.fromkeys(name for name, _, _ in clips))
     if dataset is not None:
-        videos = dataset if isinstance(dataset, (Dataset, IndexedVideos)) else Dataset(dataset)
-        place = {video.video: number for number, video in enumerate(videos.videos)}
+        videos: VideoSet = Dataset(dataset) if isinstance(dataset, str | Path) else dataset
+        place = {video.name: number for number, video in enumerate(videos.videos)}
         if missing := [name for name in names if name not in place]:
             where = getattr(videos, "folder", "the indexed videos")
             raise EruvError(f"{where}: no video {missing[0]!r} in this DATASET ({len(missing)} of {len(names)} "
@@ -222,7 +223,7 @@ def _listed(
         if missing and not reading.skip_unreadable:
             raise EruvError(f"{missing[0]}: no such file ({len(missing)} of {len(names)} videos are missing)")
         videos = reading.index([Video(name, Path(name)) for name in names])
-        place = {video.video: number for number, video in enumerate(videos.videos)}
+        place = {video.name: number for number, video in enumerate(videos.videos)}
     rows = []
     for number, (name, start, label) in enumerate(clips):
         if reading.skip_unreadable and dataset is None and name not in place:
@@ -257,10 +258,10 @@ def _checked(number: int, clip: Any) -> tuple[str, int | None, int]:
 
 def _whole(
     source: str | Path | Dataset | list[Any], span: int, reading: Reading
-) -> tuple[Dataset | IndexedVideos, np.ndarray, tuple[str, ...]]:
+) -> tuple[VideoSet, np.ndarray, tuple[str, ...]]:
     """Videos, (N,) CLIP, end to end, and the classes, from videos or a DATASET."""
     paths = [] if isinstance(source, Dataset) else [source] if isinstance(source, (str, Path)) else source
-    videos: Dataset | IndexedVideos
+    videos: VideoSet
     if isinstance(source, Dataset) or (Path(paths[0]) / "dataset.json").exists():
         videos = source if isinstance(source, Dataset) else Dataset(paths[0])
         pieces = videos.segments
@@ -270,7 +271,7 @@ def _whole(
         pieces["video"] = np.arange(len(pieces))
         pieces["shot"] = pieces["segment"] = -1
         pieces["end"] = [video.frames for video in videos.videos]
-    folders = [video.video.partition("/")[0] if "/" in video.video else "" for video in videos.videos]
+    folders = [video.name.partition("/")[0] if "/" in video.name else "" for video in videos.videos]
     classes = tuple(sorted(set(folders)))
     label_of = np.array([classes.index(folder) for folder in folders])
     count = np.maximum(pieces["end"] - pieces["start"], 0) // span

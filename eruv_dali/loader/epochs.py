@@ -14,8 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from eruv_dali.checks import whole_number
-from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.bad_clips import Quarantine, UnreadableClips
@@ -74,7 +73,7 @@ class EpochLoader(ABC):
     """
 
     def __init__(
-        self, videos: Dataset | IndexedVideos, clip: ClipFormat, *, items: int, clips_per_item: int, batch_size: int,
+        self, videos: VideoSet, clip: ClipFormat, *, items: int, clips_per_item: int, batch_size: int,
         drop_last: bool, labels_on_device: bool, seed: int, shard_id: int | None, num_shards: int | None,
         threads: int | None, owned: bool,
     ) -> None:
@@ -273,7 +272,7 @@ class EpochLoader(ABC):
                 self._engine.replace(place + k * count, items[place].clips[k])
 
     def _info(self, clip: ClipRequest) -> ClipInfo:
-        return ClipInfo(self.videos.videos[clip.video].video, clip.shot, clip.segment, tuple(clip.frames.tolist()),
+        return ClipInfo(self.videos.videos[clip.video].name, clip.shot, clip.segment, tuple(clip.frames.tolist()),
                         clip.rotation, clip.crop, clip.speed)
 
 
@@ -367,7 +366,7 @@ class Pass(Iterator):
             self.close()
 
 
-def _close(engine: ClipEngine, videos: Dataset | IndexedVideos | None, process: int) -> None:
+def _close(engine: ClipEngine, videos: VideoSet | None, process: int) -> None:
     """Close what a loader held, in the process that made it."""
     if os.getpid() != process:
         return

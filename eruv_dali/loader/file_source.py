@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import nvidia.dali as dali
 
-from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.loader.bad_clips import Unreadable, UnreadableClips
 from eruv_dali.loader.pipelines import ClipFormat, direct_pipeline
 from eruv_dali.loader.requests import ClipRequest
@@ -62,7 +61,7 @@ class FileSource:
         threads: number of threads that read files; PyAV releases the GIL while it decodes.
     """
 
-    def __init__(self, videos: Dataset | IndexedVideos, clip: ClipFormat, threads: int) -> None:
+    def __init__(self, videos: VideoSet, clip: ClipFormat, threads: int) -> None:
         self.videos, self.clip = videos, clip
         # Whether DALI decodes each video: it must support the codec, and it ignores rotation metadata.
         self._sliced = np.array([clip.device in DALI_DEVICES and video.codec in DALI_CODECS[clip.device]

@@ -39,7 +39,7 @@ class PackSource:
         records = self.dataset.frames_of(request.video)
         first, last = records[request.frames.min()], records[request.frames.max()]
         begin = int(first["offset"])
-        self.dataset.packed.will_need(self.dataset.videos[request.video].pack, begin,
+        self.dataset.packed.will_need(self.dataset.videos[request.video].pack_file, begin,
                                       int(last["offset"] + last["size"]) - begin)
         return request
 
@@ -59,7 +59,7 @@ class PackSource:
         dataset, T = self.dataset, self.clip.clip_length
         data, damaged = [], {}
         for position, request in enumerate(requests):
-            file = dataset.videos[request.video].pack
+            file = dataset.videos[request.video].pack_file
             records = dataset.frames_of(request.video)[request.frames]
             for n, (_, offset, size, crc, _) in zip(request.frames, records.tolist(), strict=True):
                 picture = dataset.packed.bytes_at(file, offset, size)
@@ -70,7 +70,7 @@ class PackSource:
                         np.array([n]), f"{path}: frame {n} cannot be decoded (wrong checksum in pack/{file})")
                 elif (found := jpeg_size(picture[:HEAD].tobytes())) != self.clip.frame_size:
                     said = f"a JPEG of {found[0]}x{found[1]}" if found else "not a JPEG"
-                    raise EruvError(f"{dataset.folder}/pack/{file}: frame {n} of {dataset.videos[request.video].video} "
+                    raise EruvError(f"{dataset.folder}/pack/{file}: frame {n} of {dataset.videos[request.video].name} "
                                     f"is {said}, dataset.json gives frames of {self.clip.frame_size[0]}x"
                                     f"{self.clip.frame_size[1]}; run prepare on this DATASET again")
                 self.bytes += size
@@ -90,7 +90,7 @@ class PackSource:
             records, first = dataset.frames_of(request.video), request.frames.min()
             span = int(request.frames.max() - first + 1)
             run = dataset.packed.bytes_at(
-                dataset.videos[request.video].pack, int(records["offset"][first]), span * height * width * 3)
+                dataset.videos[request.video].pack_file, int(records["offset"][first]), span * height * width * 3)
             self.bytes += self.clip.clip_length * height * width * 3
             data.append(run.reshape(span, height, width, 3))
         return {

@@ -15,7 +15,7 @@ import nvidia.dali as dali
 import torch
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.indexed import IndexedVideos
+from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.bad_clips import UnreadableClips
 from eruv_dali.loader.file_source import FileSource
@@ -61,7 +61,7 @@ class ClipEngine:
         waited: seconds spent in `collect` so far.
     """
 
-    def __init__(self, videos: Dataset | IndexedVideos, clip: ClipFormat, *, max_clips: int, threads: int) -> None:
+    def __init__(self, videos: VideoSet, clip: ClipFormat, *, max_clips: int, threads: int) -> None:
         _ENGINES.add(self)
         self.clip, self._max_clips = clip, max_clips
         packed = videos if isinstance(videos, Dataset) and videos.pack != "none" else None

@@ -57,7 +57,7 @@ def draw_shots(
     """
     if out.suffix not in (".html", ".png"):
         raise EruvError(f"{out}: choose a file name that ends in .html or .png")
-    known = [video.video for video in Dataset(dataset).videos]
+    known = [video.name for video in Dataset(dataset).videos]
     for name in names or []:
         if name not in known:
             raise EruvError(f"video {name!r} is not in {dataset}/videos.csv (there are {len(known)}, the first is "

@@ -11,8 +11,8 @@ from eruv_dali.models import HeadOptions, PretextNet, build_backbone, save_backb
 from eruv_dali.pretext.loader import PretextBatch, PretextLoader
 from eruv_dali.train.checkpoint import save_checkpoint
 from eruv_dali.train.config import Config, flatten
+from eruv_dali.train.kind_scores import KindScores
 from eruv_dali.train.processes import Processes
-from eruv_dali.train.scores import KindScores
 from eruv_dali.train.step import TrainStep
 
 # Keys that may differ between a run's start and its resumption. How the videos were prepared is not compared either:

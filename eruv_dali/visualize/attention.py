@@ -56,7 +56,7 @@ def video_attention(
     """
     device = resolve_device(device)
     on = torch_device(device)
-    name = video.videos[0].video
+    name = video.videos[0].name
     clips = [(name, first, 0) for first in range(start, start + frames, net.clip_length)]
     backbone = channels_last(net.backbone, on).eval()
     maps, crop = [], (0, 0)

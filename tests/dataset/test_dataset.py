@@ -145,7 +145,7 @@ def test_a_video_taken_out_of_both_tables_is_gone(copy_of):
     for name in ("videos.csv", "segments.csv"):
         edit(folder / name, lambda rows: [row for row in rows if "a.mp4" not in row])
     dataset = Dataset(folder)
-    assert [video.video for video in dataset.videos] == ["b.webm", "c.mp4"]
+    assert [video.name for video in dataset.videos] == ["b.webm", "c.mp4"]
     assert dataset.segments["video"].tolist() == [0, 1]
     assert delivered(folder) == EVERY[FRAMES // 16 :]
 

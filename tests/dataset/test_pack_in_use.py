@@ -85,7 +85,7 @@ def test_videos_are_removed_under_a_training(training, films, pack, capsys):
     (films / "e.mp4").write_bytes((films / "b.mp4").read_bytes())
     prepare([films], out, device="cpu", pack=pack, workers=1)  # and a third time, with more to write
     go_on()
-    assert [video.video for video in Dataset(out).videos] == ["a.mp4", "b.mp4", "e.mp4"]
+    assert [video.name for video in Dataset(out).videos] == ["a.mp4", "b.mp4", "e.mp4"]
 
 
 @pytest.mark.slow

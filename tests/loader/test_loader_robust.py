@@ -95,7 +95,7 @@ def test_a_jpeg_pack_that_rots_meanwhile(prepared, caplog):
     folder = prepared("jpeg")
     dataset = Dataset(folder)
     record = dataset.frames_of(0)[100]
-    overwrite(folder / "pack" / dataset.videos[0].pack, int(record["offset"]) + 700, b"rot")
+    overwrite(folder / "pack" / dataset.videos[0].pack_file, int(record["offset"]) + 700, b"rot")
     found, stats, lines = epoch_with_damage(folder, caplog)
     assert stats["quarantined"] == 1 and stats["replaced"] > 0
     assert any("a.mp4: frame 100 cannot be decoded (wrong checksum" in line for line in lines)

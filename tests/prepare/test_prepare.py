@@ -42,7 +42,7 @@ def test_pack_holds_every_frame(datasets, videos, pack):
     dataset = Dataset(datasets[pack])
     for number, video in enumerate(dataset.videos):
         frames = dataset.frames_of(number)
-        pictures = np.concatenate([chunk.pictures[0] for chunk in decode_pictures(videos / video.video, [(128, 171)])])
+        pictures = np.concatenate([chunk.pictures[0] for chunk in decode_pictures(videos / video.name, [(128, 171)])])
         for n in range(0, len(frames), 17):
             data = dataset.packed.bytes_at(video.pack, int(frames["offset"][n]), int(frames["size"][n]))
             assert zlib.crc32(data) == frames["crc"][n]

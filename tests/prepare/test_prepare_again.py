@@ -324,7 +324,7 @@ def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
     at = data.index(b"\x44\x89\x88") + 3  # Duration, 8 bytes
     liar.write_bytes(data[:at] + struct.pack(">d", 1e13) + data[at + 8 :])
     dataset = prepare([tmp_path / "films"], tmp_path / "out", **OPTIONS)
-    assert [video.video for video in dataset.videos] == ["good.mp4", "liar.mkv"]
+    assert [video.name for video in dataset.videos] == ["good.mp4", "liar.mkv"]
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(EruvError, match=r"the largest part for .*liar\.mkv \(about [\d,]+ frames by its header\)"):

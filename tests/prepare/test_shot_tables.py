@@ -38,7 +38,7 @@ def frames_to_check(folder, name):
 def test_frame_numbers_mean_the_same_pictures_everywhere(datasets, videos, name):
     wanted = frames_to_check(datasets["none"], name)
     dataset = Dataset(datasets["none"])
-    number = next(n for n, video in enumerate(dataset.videos) if video.video == name)
+    number = next(n for n, video in enumerate(dataset.videos) if video.name == name)
     reader = FrameReader()
     for frame in wanted:
         loaded = reader.read(videos / name, dataset.index(number), [frame], 128, 171)[0]

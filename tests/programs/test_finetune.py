@@ -15,8 +15,8 @@ from running import metrics, refused, run
 
 from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
 from eruv_dali.actions import ActionSplit, prepared, read_split
+from eruv_dali.actions.action_scores import action_scores, mean_over_splits
 from eruv_dali.actions.prepared import prepare_labelled
-from eruv_dali.actions.scores import action_scores, mean_over_splits
 from eruv_dali.evaluate.pretrained import load_pretrained
 from eruv_dali.finetune import task
 from eruv_dali.finetune.__main__ import main
@@ -358,7 +358,7 @@ def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tm
 
     def again():
         with_frames = prepare_labelled(tmp_path / "data", tmp_path / "run", frame_size=(36, 48), device="cpu")
-        return {video.video: video.frames for video in with_frames.videos}, len(calls)
+        return {video.name: video.frames for video in with_frames.videos}, len(calls)
 
     assert again()[1] == 1 and again()[1] == 1
     write_action(tmp_path / "data" / "run" / "new_run.avi", (60, 200, 60), frames=11)

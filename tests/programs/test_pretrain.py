@@ -31,8 +31,8 @@ from eruv_dali.pretrain.__main__ import main
 from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
 from eruv_dali.train.config import load_config
+from eruv_dali.train.kind_scores import KindScores
 from eruv_dali.train.report import EPOCHS_AT_CHANCE, Report
-from eruv_dali.train.scores import KindScores
 from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 

@@ -9,7 +9,7 @@ import pytest
 from running import refused, run
 
 from eruv_dali import EruvError
-from eruv_dali.actions.features import VideoFeatures
+from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.dataset import Dataset
 from eruv_dali.evaluate.features import video_features
 from eruv_dali.evaluate.pretrained import load_pretrained
@@ -82,8 +82,8 @@ def test_what_it_writes(monkeypatch, tmp_path, persons, queries):
 
 def test_several_splits_share_features_and_take_the_mean(monkeypatch, tmp_path, persons):
     made = []
-    make = VideoFeatures.__init__
-    monkeypatch.setattr(VideoFeatures, "__init__", lambda self, *a, **k: (made.append(1), make(self, *a, **k))[1])
+    make = SplitFeatures.__init__
+    monkeypatch.setattr(SplitFeatures, "__init__", lambda self, *a, **k: (made.append(1), make(self, *a, **k))[1])
     run(monkeypatch, main, *WORDS, "--root", persons, "--leave-one-out", "--out", tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert len(made) == 1 and result["splits"] == ["daria", "denis", "eli", "ido"]

@@ -12,7 +12,7 @@ from eruv_dali.video.index import index_video
 def test_counting_packets_finds_the_frames_that_decoding_finds(videos, datasets, name):
     index, facts = index_video(videos / name)
     dataset = Dataset(datasets["none"])
-    (number,) = [n for n, video in enumerate(dataset.videos) if video.video == name]
+    (number,) = [n for n, video in enumerate(dataset.videos) if video.name == name]
     assert np.array_equal(index.pts, dataset.index(number).pts)
     assert np.array_equal(index.key, dataset.index(number).key)
     assert facts.codec == dataset.videos[number].codec

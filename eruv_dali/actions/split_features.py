@@ -11,7 +11,7 @@ from eruv_dali.evaluate.features import video_features
 from eruv_dali.evaluate.pretrained import Pretrained
 
 
-class VideoFeatures:
+class SplitFeatures:
     """Features by video.
 
     Args:
