@@ -67,7 +67,8 @@ def test_the_same_bytes_every_time(pictures, packets):
 def test_any_size(height, width):
     ramp = np.linspace(0, 255, height * width).reshape(height, width, 1).repeat(3, 2).astype(np.uint8)
     encoder = GroupEncoder(height, width, 10)
-    found = [rgb(frame, height, width) for frame in GroupDecoder().decode_packets([encoder.add(ramp) for _ in range(3)])]
+    packets = [encoder.add(ramp) for _ in range(3)]
+    found = [rgb(frame, height, width) for frame in GroupDecoder().decode_packets(packets)]
     assert len(found) == 3 and all(np.abs(picture - ramp.astype(int)).mean() < 3 for picture in found)
 
 
