@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from forked import all_ended, program, ranks
 from layouts import make_hmdb51, make_ucf101, write_action
 from running import metrics, refused, run
 
@@ -216,14 +215,11 @@ def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_test_together(runs, persons):
+def test_two_processes_train_and_test_together(runs, persons, tmp_path):
     """As one with the doubled batch would, but for BatchNorm; here: it runs, and every video is tested once."""
     out = runs / "two"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-               "eruv_dali.finetune", "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM,
-               "--epochs", "2", "--batch-size", "2", "--out", out]
-    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240)
-    assert ran.returncode == 0, ran.stderr
+    all_ended(ranks(tmp_path, 2, program, main, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups",
+                    "ido", *RANDOM, "--epochs", "2", "--batch-size", "2", "--out", out))
     result = json.loads((out / "result.json").read_text())
     assert result["videos"] == 3 and np.sum(result["confusion"]) == 3
     assert torch.load(out / "last.pt", weights_only=True)["samples_a_step"] == 4
