@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import os
 import pickle
 import random
@@ -9,13 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 
+import nvidia.dali as dali
 import pytest
 import torch
 from numbered import numbers, verified, verified_infos
 
 from eruv_dali import ClipLoader, EruvError, RelationLoader
-from eruv_dali.loader.prefetch import ClipEngine
+from eruv_dali.video.reader import FrameReader
 
 SOURCES = ("jpeg", "raw", "none")
 
@@ -325,20 +328,34 @@ def test_forgotten_loaders_close_themselves(datasets, pack):
 
 def test_a_loader_in_a_cycle_may_be_collected_on_its_own_thread(datasets, monkeypatch):
     """The collector runs on whatever thread allocates; the reading threads cannot wait for themselves."""
-    loader = RelationLoader(datasets["none"], batch_size=2, device="cpu", pairs_per_epoch=8, threads=1)
-    engine, errors = loader._engine, []
-    next(iter(loader))
+    read, forgotten, closed = FrameReader.read, threading.Event(), threading.Event()
+    reads, threads, errors = itertools.count(), [], []
 
-    def close():
-        try:
-            engine.close()
-        except BaseException as error:
-            errors.append(error)
+    def collecting(*arguments):
+        if next(reads) >= 4:  # more than the first batch takes
+            assert forgotten.wait(60)
+            gc.collect()
+        return read(*arguments)
 
-    engine.source._threads.submit(close).result(timeout=20)
-    assert not errors
-    loader.close()
+    def collected():
+        threads.append(threading.current_thread().name)
+        closed.set()
 
+    monkeypatch.setattr(FrameReader, "read", collecting)
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)
+    monkeypatch.setattr(sys, "excepthook", lambda *error: errors.append(error))
+    gc.disable()
+    try:
+        loader = RelationLoader(datasets["none"], batch_size=2, device="cpu", pairs_per_epoch=200, threads=1)
+        weakref.finalize(loader, collected)
+        loader.itself, batches = loader, iter(loader)
+        next(batches)
+        del loader, batches
+        forgotten.set()
+        assert closed.wait(60)
+    finally:
+        gc.enable()
+    assert threads[0].startswith("eruv-read") and not errors
 
 
 def test_the_source_decides_by_the_video_never_by_the_moment(videos):
@@ -363,14 +380,14 @@ def test_an_engine_that_was_interrupted_starts_afresh(datasets, monkeypatch):
     """A batch that is left in DALI would come out under the next one's name."""
     with RelationLoader(datasets["raw"], batch_size=2, device="cpu", pairs_per_epoch=20, seed=5) as loader:
         whole = epoch_of(loader, 0)
-        oldest = ClipEngine._oldest
+        outputs = dali.Pipeline.outputs
 
-        def interrupted(engine):
-            engine._pipeline.outputs()  # taken, and lost before anybody noted it
+        def interrupted(pipeline):
+            outputs(pipeline)  # taken, and lost before anybody noted it
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(ClipEngine, "_oldest", interrupted)
+        monkeypatch.setattr(dali.Pipeline, "outputs", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(iter(loader))
-        monkeypatch.setattr(ClipEngine, "_oldest", oldest)
+        monkeypatch.setattr(dali.Pipeline, "outputs", outputs)
         assert epoch_of(loader, 0) == whole

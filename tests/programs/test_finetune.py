@@ -17,7 +17,6 @@ from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.action_scores import action_scores, mean_over_splits
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.evaluate.pretrained import load_pretrained
-from eruv_dali.finetune import task
 from eruv_dali.finetune.__main__ import main
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
@@ -113,15 +112,13 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
             self.seen.append((clips.clone(), target.tolist(), number))
             return super().__call__(clips, target, number)
 
-    class RecordingLoader(task.ClipLoader):
-        def _batch(self, items, clips):
-            batch = super()._batch(items, clips)
-            places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
-            return batch
+    def recording_target(self, batch):
+        places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
+        return target(self, batch)
 
-    places = []
+    places, target = [], FinetuneTask.target
     monkeypatch.setattr(loop, "TrainStep", Recorder)
-    monkeypatch.setattr(task, "ClipLoader", RecordingLoader)
+    monkeypatch.setattr(FinetuneTask, "target", recording_target)
     for name, weights in (("random", 0), ("other", 1)):
         start = load_pretrained("none", backbone="r3d", width=1, seed=weights)._replace(crop=32, frame_size=(36, 48))
         train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / name,

@@ -77,7 +77,7 @@ def test_a_batch_that_no_process_can_fill_is_refused_before_they_join_or_prepare
     said = "data.batch_size = {} x 2 processes = {} can never be filled: an epoch has {} samples"
     assert said.format(17, 34, 32) in refused(monkeypatch, capsys, main, *words, "data.batch_size=17")
     if source == "--data":  # as many as there are segments
-        assert said.format(50, 100, "") .rstrip(" samples") in refused(
+        assert "data.batch_size = 50 x 2 processes = 100 can never be filled: an epoch has " in refused(
             monkeypatch, capsys, main, *words, "data.batch_size=50", "data.pairs_per_epoch=null")
     assert not list(tmp_path.iterdir())
 
