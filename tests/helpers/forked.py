@@ -16,7 +16,8 @@ from pathlib import Path
 from eruv_dali.errors import run_program
 
 WARM = multiprocessing.get_context("forkserver")
-WARM.set_forkserver_preload(["eruv_dali.pretrain.__main__", "eruv_dali.finetune.__main__", "numbered", "pytest"])
+WARM.set_forkserver_preload(["eruv_dali.pretrain.__main__", "eruv_dali.finetune.__main__", "numbered", "pytest",
+                              "torch._dynamo"])  # which the first optimiser imports
 
 
 class Forked:
