@@ -102,7 +102,7 @@ def test_representation_runs_whole_and_goes_on(tmp_path, monkeypatch, capsys):
         for number, action in enumerate(("bend", "run")):
             for person in ("daria", "eli", "ido"):
                 name = f"{person}_{action}_{labelled.folder}.avi"
-                write_action(tmp_path / labelled.folder / action / name, COLOURS[action], frames=24, seed=number)
+                write_action(tmp_path / labelled.folder / action / name, COLOURS[action], frames=40, seed=number)
     tiny = dataclasses.replace(representation.CPU, width=1, crop=32, test_crop=36, frame_size=(36, 48), batch_size=4,
                                epochs=1, steps_per_epoch=2, finetune_epochs=1)
     for name, value in {"LABELLED": sets, "CPU": tiny, "BN_CLIPS": 16}.items():
