@@ -335,11 +335,8 @@ def test_a_loader_in_a_cycle_may_be_collected_on_its_own_thread(datasets, monkey
         if next(reads) >= 4:  # more than the first batch takes
             assert forgotten.wait(60)
             gc.collect()
+            closed.set()
         return read(*arguments)
-
-    def collected():
-        threads.append(threading.current_thread().name)
-        closed.set()
 
     monkeypatch.setattr(FrameReader, "read", collecting)
     monkeypatch.setattr(sys, "unraisablehook", errors.append)
@@ -347,7 +344,7 @@ def test_a_loader_in_a_cycle_may_be_collected_on_its_own_thread(datasets, monkey
     gc.disable()
     try:
         loader = RelationLoader(datasets["none"], batch_size=2, device="cpu", pairs_per_epoch=200, threads=1)
-        weakref.finalize(loader, collected)
+        weakref.finalize(loader, lambda: threads.append(threading.current_thread().name))
         loader.itself, batches = loader, iter(loader)
         next(batches)
         del loader, batches
