@@ -328,14 +328,15 @@ def test_forgotten_loaders_close_themselves(datasets, pack):
 
 def test_a_loader_in_a_cycle_may_be_collected_on_its_own_thread(datasets, monkeypatch):
     """The collector runs on whatever thread allocates; the reading threads cannot wait for themselves."""
-    read, forgotten, closed = FrameReader.read, threading.Event(), threading.Event()
+    read, reading, forgotten, collected = FrameReader.read, *(threading.Event() for _ in range(3))
     reads, threads, errors = itertools.count(), [], []
 
     def collecting(*arguments):
         if next(reads) >= 4:  # more than the first batch takes
+            reading.set()
             assert forgotten.wait(60)
             gc.collect()
-            closed.set()
+            collected.set()
         return read(*arguments)
 
     monkeypatch.setattr(FrameReader, "read", collecting)
@@ -347,9 +348,10 @@ def test_a_loader_in_a_cycle_may_be_collected_on_its_own_thread(datasets, monkey
         weakref.finalize(loader, lambda: threads.append(threading.current_thread().name))
         loader.itself, batches = loader, iter(loader)
         next(batches)
+        assert reading.wait(60)  # what no thread has begun to read is dropped with the pass
         del loader, batches
         forgotten.set()
-        assert closed.wait(60)
+        assert collected.wait(60)
     finally:
         gc.enable()
     assert threads[0].startswith("eruv-read") and not errors
