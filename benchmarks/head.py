@@ -73,13 +73,13 @@ def _run(args: argparse.Namespace, preset: Path, dataset: Dataset, device: str, 
 def _summarise(runs: list[dict]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation over the runs, for each relation and for all of them."""
     figures = {name: [run["per_relation"][name] for run in runs] for name in runs[0]["per_relation"]}
-    figures["told apart"] = [_told_apart(run) for run in runs]
+    figures["told apart"] = [told_apart(run) for run in runs]
     figures["all"] = [run["accuracy"] for run in runs]
     return {name: {"mean": statistics.mean(values), "deviation": statistics.stdev(values) if len(values) > 1 else 0.0}
             for name, values in figures.items()}
 
 
-def _told_apart(run: dict) -> float:
+def told_apart(run: dict) -> float:
     """Share right of the pairs of `BETWEEN` that were predicted as one of them."""
     places = [list(run["per_relation"]).index(name) for name in BETWEEN]
     counts = [[run["confusion"][true][answer] for answer in places] for true in places]

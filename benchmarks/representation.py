@@ -130,7 +130,7 @@ def main() -> None:
             raise EruvError(f"{args.videos / folder}: no such folder; --videos names the folder that contains it")
     started = time.monotonic()
     args.out.mkdir(parents=True, exist_ok=True)
-    _same_setting(args.out / "setting.json", setting)
+    refuse_other_setting(args.out / "setting.json", setting)
 
     splits = {name: read_split("folder", args.videos / labelled.folder, groups=labelled.groups,
                                test_groups=labelled.test_groups) for name, labelled in LABELLED.items()}
@@ -152,7 +152,7 @@ def main() -> None:
                 made = args.out / f"figures_{name}_{start.replace(', ', '_')}_{seed}.json"
                 if not made.exists():
                     begin = partial(_start, start, setting, corpus, args.out, seed, device)
-                    scores = _evaluate(begin, split, datasets[name], moves[name], LABELLED[name], setting,
+                    scores = evaluate(begin, split, datasets[name], moves[name], LABELLED[name], setting,
                                        args.out / f"fine_{made.stem}", seed, device)
                     write_text(made, json.dumps(scores, indent=1) + "\n")
                 figures.append({"dataset": name, "start": start, "seed": seed, **json.loads(made.read_text())})
@@ -162,14 +162,14 @@ def main() -> None:
         "videos": {"unlabelled": len(corpus.videos), "segments": len(corpus.segments),
                    **{name: {"train": len(split.train), "test": len(split.test), "classes": len(split.classes)}
                       for name, split in splits.items()}},
-        "pretraining": relations, "figures": _summarise(figures), "runs": figures,
-        "motion": {name: _motion(split, moves[name], device) for name, split in splits.items()},
+        "pretraining": relations, "figures": summarise(figures), "runs": figures,
+        "motion": {name: motion_scores(split, moves[name], device) for name, split in splits.items()},
     }
     write_text(args.json or RESULTS / f"representation_{device}.json", json.dumps(summary, indent=1) + "\n")
-    print(_table(summary))
+    print(markdown(summary))
 
 
-def _same_setting(file: Path, setting: Setting) -> None:
+def refuse_other_setting(file: Path, setting: Setting) -> None:
     """Refuse to continue with stages that were made in another setting."""
     text = json.dumps(asdict(setting), indent=1) + "\n"
     if file.exists() and file.read_text() != text:
@@ -234,7 +234,7 @@ def _change(split: ActionSplit, dataset: Dataset, setting: Setting, device: str)
         return even.answers(lambda x_BCTHW: change(x_BCTHW.float()))
 
 
-def _motion(split: ActionSplit, change_VKC: np.ndarray, device: str) -> dict[str, float]:
+def motion_scores(split: ActionSplit, change_VKC: np.ndarray, device: str) -> dict[str, float]:
     """Retrieval and kNN by the amount of change alone, standardised by the training side's mean and deviation."""
     videos_VC, train = change_VKC.mean(1), len(split.train)
     videos_VC = (videos_VC - videos_VC[:train].mean(0)) / videos_VC[:train].std(0)
@@ -244,7 +244,7 @@ def _motion(split: ActionSplit, change_VKC: np.ndarray, device: str) -> dict[str
     return {"retrieval": topk["top1"], "kNN": float((votes_VC.argmax(1) == labels[1]).mean())}
 
 
-def _evaluate(
+def evaluate(
     begin: Callable[[], Pretrained], split: ActionSplit, dataset: Dataset, change_VKC: np.ndarray, labelled: Labelled,
     setting: Setting, out: Path, seed: int, device: str,
 ) -> dict[str, float | None]:
@@ -258,7 +258,7 @@ def _evaluate(
     # The probe's penalty is chosen on a held-out person or sequence; fine-tuning uses its last epoch.
     probe = probe_split(start, split, dataset, val_fraction=0.2, groups=labelled.groups, seed=seed, features=clips)
     knn = knn_split(start, split, dataset, k=K, device=device, features=videos)
-    dimensions, amount = _directions(clips.of([*split.train, *split.test]), change_VKC)
+    dimensions, amount = directions(clips.of([*split.train, *split.test]), change_VKC)
     scores = {"retrieval": topk["top1"], "kNN": knn["top1"], "probe": probe["top1"], "fine-tuning": None,
               "dimensions": dimensions, "amount": amount}
     if start.init != STARTS[1]:
@@ -268,7 +268,7 @@ def _evaluate(
     return scores
 
 
-def _directions(features_VKD: np.ndarray, change_VKC: np.ndarray) -> tuple[float, float]:
+def directions(features_VKD: np.ndarray, change_VKC: np.ndarray) -> tuple[float, float]:
     """How many directions the clips' features spread over, and how closely the first follows the amount of change.
 
     The number is the participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ: D for a round cloud, 1 for a
@@ -281,7 +281,7 @@ def _directions(features_VKD: np.ndarray, change_VKC: np.ndarray) -> tuple[float
             float(abs(np.corrcoef(places[:, 0], amount_N)[0, 1])))
 
 
-def _summarise(figures: list[dict]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+def summarise(figures: list[dict]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """dataset → measure → start → mean and standard deviation over the seeds; "both" is the mean of the datasets."""
     summary: dict = {}
     for dataset in (*LABELLED, "both"):
@@ -302,7 +302,7 @@ def _summarise(figures: list[dict]) -> dict[str, dict[str, dict[str, dict[str, f
     return summary
 
 
-def _table(summary: dict) -> str:
+def markdown(summary: dict) -> str:
     """Markdown; the gain is over the better of the two random starts."""
     lines = ["| dataset | measure | " + " | ".join(STARTS) + " | gain | deviations | motion |",
              "|---|---" + "|--:" * (len(STARTS) + 1) + "|---|--:|"]

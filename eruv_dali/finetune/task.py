@@ -26,7 +26,7 @@ from eruv_dali.models import Backbone, save_backbone
 from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
 from eruv_dali.train.kind_scores import KindScores
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
-from eruv_dali.train.processes import ALONE, Processes, join
+from eruv_dali.train.processes import ALONE, Processes, join, take_device
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
@@ -164,6 +164,7 @@ def train_actions(
             raise EruvError(f"{name} {getattr(recipe, name)} must be greater than 0")
     refuse_run(out, resume)
     place = torch_device(device, processes.local_rank)
+    take_device(processes, place)
     join(processes, place)
     torch.manual_seed(recipe.seed)
     net = ActionNet(start.backbone, len(classes))

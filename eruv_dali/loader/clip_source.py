@@ -54,7 +54,9 @@ class ClipSource:
         self._readers: list[ClipReader] = []
         self._waiting: dict[Hashable, list[Begun]] = {}  # by group
         self._jobs: queue.SimpleQueue[Hashable | Begun | None] = queue.SimpleQueue()
-        self._change = threading.Condition()  # guards `_waiting`; notified when a clip is done
+        self._lock = threading.Lock()  # guards `_waiting`
+        # One entry a job done. A condition would do, but Ctrl-C within its Python code leaves its lock in disorder.
+        self._finished: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._free: list[np.ndarray] = []  # memory of batches that were delivered
         self._threads = [threading.Thread(target=self._serve, name=f"eruv-read-{number}", daemon=True)
                          for number in range(threads)]
@@ -93,7 +95,7 @@ class ClipSource:
         if group is None:
             self._jobs.put(begun)
             return begun
-        with self._change:
+        with self._lock:
             if group in self._waiting:
                 self._waiting[group].append(begun)
                 return begun
@@ -117,9 +119,8 @@ class ClipSource:
             for position, clip in enumerate(begun):
                 if not self._sliced[clip.request.video] and clip.done and clip.slice:
                     begun[position] = self.begin(clip.request, clip.place)
-        with self._change:
-            while not all(clip.done for clip in begun):
-                self._change.wait()
+        while not all(clip.done for clip in begun):
+            self._finished.get()
         lost = {}
         for position, clip in enumerate(begun):
             if isinstance(clip.error, UnreadableFrames):
@@ -160,7 +161,7 @@ class ClipSource:
 
     def drop(self) -> None:
         """Forget the clips that no thread has started on."""
-        with self._change:
+        with self._lock:
             self._waiting.clear()
         while not self._jobs.empty():
             try:
@@ -186,17 +187,16 @@ class ClipSource:
             if isinstance(job, Begun):
                 clips = [job]
             else:
-                with self._change:
+                with self._lock:
                     clips = self._waiting.pop(job, [])
             try:
                 self._read(reader, clips)
             except BaseException as error:  # passed on to the thread that waits for the clips
                 for clip in clips:
                     clip.error = clip.error or (None if clip.done else error)
-            with self._change:
-                for clip in clips:
-                    clip.done = True
-                self._change.notify_all()
+            for clip in clips:
+                clip.done = True
+            self._finished.put(None)
         reader.close()
 
     def _read(self, reader: ClipReader, clips: Sequence[Begun]) -> None:

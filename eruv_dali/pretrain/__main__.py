@@ -32,7 +32,7 @@ from eruv_dali.prepare import prepare
 from eruv_dali.prepare.plan import VideosNotNamed, removing_command
 from eruv_dali.pretext import find_pretext
 from eruv_dali.pretext.eruv import RELATION_NAMES
-from eruv_dali.pretrain.run import pretrain
+from eruv_dali.pretrain.run import check_start, pretrain
 from eruv_dali.train.checkpoint import checkpoints
 from eruv_dali.train.config import Config, load_config
 from eruv_dali.train.processes import first_alone, from_environment
@@ -82,6 +82,7 @@ def main() -> None:
         file = data_dir("configs") / ("demo_gpu.yaml" if on_gpu else "demo.yaml")
         config = load_config(file, overrides, **known)
     out = Path(args.out) if args.out else _next_run()
+    check_start(config, out, resume=resume, processes=processes)
 
     def prepare_dataset() -> str:
         if demo:

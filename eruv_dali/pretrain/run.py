@@ -16,7 +16,7 @@ from eruv_dali.pretext.pretext import Setting
 from eruv_dali.pretrain.task import PretrainTask
 from eruv_dali.train.config import Config, dump_config
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
-from eruv_dali.train.processes import ALONE, Processes, join
+from eruv_dali.train.processes import ALONE, Processes, join, take_device
 from eruv_dali.train.step import choose_precision
 from eruv_dali.visualize.confusion import draw_confusion
 from eruv_dali.visualize.curves import draw_curves
@@ -46,9 +46,8 @@ def pretrain(
             suffice for the configuration; the loss is not a finite number; a file cannot be written.
         Stopped: SIGINT or SIGTERM was received, and the run was saved.
     """
-    device = torch_device(config.device, processes.local_rank)
-    join(processes, device)
-    refuse_run(out, resume)
+    device = check_start(config, out, resume=resume, processes=processes)
+    take_device(processes, device)
     precision = choose_precision(config.optim.precision, device)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
@@ -57,6 +56,7 @@ def pretrain(
         _loader(config, dataset, "val", precision, processes) as val,
         disk_errors_named(out),
     ):
+        join(processes, device)
         task = PretrainTask(config, train, val)
         trainer = Trainer(task, optim=config.optim, checkpoint=config.checkpoint, log=config.log, out=out,
                           seed=config.seed, device=device, precision=precision, processes=processes, resume=resume)
@@ -70,6 +70,19 @@ def pretrain(
             draw_confusion(result["confusion"], train.pretext.kinds, out / "confusion.png",
                            title=f"{result['samples']} samples of held-out videos, epoch {result['epoch']}")
         return result
+
+
+def check_start(config: Config, out: Path, *, resume: bool, processes: Processes) -> torch.device:
+    """Find what would stop `pretrain` whatever the videos are; returns this process's device.
+
+    Raises:
+        EruvError: no such device, `out` holds a run already, or a batch that `data.pairs_per_epoch` can never fill.
+    """
+    device = torch_device(config.device, processes.local_rank)
+    refuse_run(out, resume)
+    if config.data.pairs_per_epoch is not None:
+        _refuse_large_batch(config.data.batch_size, config.data.pairs_per_epoch, processes)
+    return device
 
 
 def check_run(config: Config, dataset: Dataset) -> None:

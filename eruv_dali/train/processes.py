@@ -50,10 +50,14 @@ def from_environment() -> Processes:
     return Processes(**{field: int(os.environ[name]) for field, name in names.items() if name in os.environ})
 
 
-def join(processes: Processes, device: torch.device) -> None:
-    """Connect to the other processes. On GPUs, each takes the one with its local rank."""
+def take_device(processes: Processes, device: torch.device) -> None:
+    """On GPUs, make the one with this process's local rank the current one. Call before loaders and networks."""
     if device.type == "cuda":
         torch.cuda.set_device(processes.local_rank)
+
+
+def join(processes: Processes, device: torch.device) -> None:
+    """Connect to the other processes."""
     if processes.world > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", store=_store(processes.restarts),
                                 rank=processes.rank, world_size=processes.world)

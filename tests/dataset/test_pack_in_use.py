@@ -3,75 +3,71 @@
 The loaders run in a process of their own: reading a mapped file that was cut short ends a process (SIGBUS).
 """
 
-import subprocess
-import sys
+import shutil
 
 import pytest
-from numbered import write_video
-from running import with_our_path
+from forked import WARM, Forked
+from numbered import verified, write_video
 
+from eruv_dali import ClipLoader, RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.pack import trim_pack
 from eruv_dali.prepare import prepare
 
-TRAIN = """
-import sys
-from numbered import verified
-from eruv_dali import ClipLoader, RelationLoader
 
-folder, begin = sys.argv[1:]
-def meanwhile():
-    print("running", flush=True)
-    sys.stdin.readline()
+def train(folder, begin, pipe):
+    """Train on a DATASET; stop in the middle, until told to go on; send the names of the videos that were seen."""
+    def meanwhile():
+        pipe.send("running")
+        pipe.recv()
 
-seen = set()
-with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=80, threads=1) as pairs, \\
-     ClipLoader(folder, batch_size=4, device="cpu", shuffle=True, threads=1) as clips:
-    if begin == "opened":
-        meanwhile()
-    for number, batch in enumerate(pairs):
-        if begin == "iterating" and number == 1:
+    seen = set()
+    with (RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=80, threads=1) as pairs,
+          ClipLoader(folder, batch_size=4, device="cpu", shuffle=True, threads=1) as clips):
+        if begin == "opened":
             meanwhile()
-        seen |= {told.video for info in verified(batch) for told in info.clips}
-    for batch in clips:
-        seen |= {info.video for info in verified(batch)}
-    assert pairs.stats()["replaced"] == clips.stats()["replaced"] == 0
-print(*sorted(seen))
-"""
+        for number, batch in enumerate(pairs):
+            if begin == "iterating" and number == 1:
+                meanwhile()
+            seen |= {told.video for info in verified(batch) for told in info.clips}
+        for batch in clips:
+            seen |= {info.video for info in verified(batch)}
+        assert pairs.stats()["replaced"] == clips.stats()["replaced"] == 0
+    pipe.send(sorted(seen))
 
 
 @pytest.fixture
-def films(tmp_path):
-    for name in "abcd":
-        write_video(tmp_path / "films" / f"{name}.mp4", frames=200, size=(144, 192), shots=2)
-    return tmp_path / "films"
+def films(made_once, tmp_path):
+    """Four videos of our own to change, drawn once."""
+    def draw(folder):
+        for name in "abcd":
+            write_video(folder / f"{name}.mp4", frames=200, size=(144, 192), shots=2)
+
+    return shutil.copytree(made_once("films_in_use", draw), tmp_path / "films")
 
 
 @pytest.fixture
 def training(films, tmp_path):
-    """A program that trains on what `prepare` made, stopped in the middle; call to let it go on to its end."""
+    """Training in a process of its own on what `prepare` made, stopped in the middle; call to let it go on."""
     begun = []
 
     def start(pack, begin):
         prepare([films], tmp_path / "out", device="cpu", pack=pack, workers=1)
-        process = subprocess.Popen([sys.executable, "-c", TRAIN, str(tmp_path / "out"), begin], text=True,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=with_our_path())
-        begun.append(process)
-        line = process.stdout.readline()
-        assert line == "running\n", process.communicate()[1]
+        pipe, theirs = WARM.Pipe()
+        begun.append(process := Forked(tmp_path / "said", train, tmp_path / "out", begin, theirs))
+        theirs.close()  # if it ends, receiving from it fails
+        assert pipe.recv() == "running"
 
         def go_on():
-            said, wrong = process.communicate("go on\n", timeout=120)
-            assert process.returncode == 0, (process.returncode, wrong)
-            assert said.split() == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+            pipe.send("go on")
+            assert process.ended() == 0, process.stderr
+            assert pipe.recv() == ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
 
         return tmp_path / "out", go_on
 
     yield start
     for process in begun:
         process.kill()
-        process.wait()
 
 
 @pytest.mark.slow

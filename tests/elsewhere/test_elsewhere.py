@@ -1,6 +1,7 @@
 """The loaders in other code: a plain loop, PyTorch Lightning, transformers, and the lines of the README."""
 
 import functools
+import logging
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from forked import all_ended, ranks
 from places import ROOT
 from torch import nn
 
@@ -152,13 +154,10 @@ def test_lightning_with_one_loader_for_both_says_so(datasets, tmp_path, pretrain
     assert len(module.seen) == 10 and len(module.validated) == 20
 
 
-RANKS = """
-import sys, torch
+IN_LIGHTNING = """
+import sys, torch, lightning
 from eruv_dali import RelationLoader
 loader = RelationLoader(sys.argv[1], batch_size=2, crop=32, clip_length=4, device="cpu", pairs_per_epoch=21)
-"""
-IN_LIGHTNING = RANKS + """
-import lightning
 
 class Module(lightning.LightningModule):
     def __init__(self):
@@ -180,39 +179,48 @@ class Module(lightning.LightningModule):
 lightning.Trainer(accelerator="cpu", strategy="ddp", devices=2, max_epochs=2, logger=False, enable_checkpointing=False,
                   enable_progress_bar=False, enable_model_summary=False).fit(Module(), loader)
 """
-UNDER_TORCHRUN = RANKS + """
-import logging, os
-logging.basicConfig(level=logging.INFO)
-for epoch in range(2):
-    assert len(loader) == 6
-    seen = [[repr(info) for info in batch.info] for batch in loader]
-    assert len(seen) == 6
-    with open(f"{sys.argv[2]}/{os.environ['RANK']}.{epoch}", "w") as file:
-        file.write("\\n".join(sum(seen, [])))
-"""
+
+
+def two_epochs(dataset, out):
+    """A rank's own loop over a loader."""
+    logging.basicConfig(level=logging.INFO)
+    with RelationLoader(dataset, pairs_per_epoch=21, **SMALL) as loader:
+        for epoch in range(2):
+            assert len(loader) == 6
+            seen = [[repr(info) for info in batch.info] for batch in loader]
+            assert len(seen) == 6
+            (out / f"{os.environ['RANK']}.{epoch}").write_text("\n".join(sum(seen, [])))
+
+
+def each_took_its_half(dataset, out):
+    """Two epochs of 21 pairs, by what both ranks wrote down."""
+    with RelationLoader(dataset, pairs_per_epoch=21, **SMALL) as loader:
+        for epoch in range(2):
+            want = [repr(info) for batch in loader for info in batch.info]
+            one, two = ((out / f"{rank}.{epoch}").read_text().split("\n") for rank in range(2))
+            # 21 pairs are 6 batches of 2 for each of 2 ranks, the last of one pair; a 22nd pair makes them equal.
+            assert (len(one), len(two)) == (11, 11)
+            assert not set(one) & set(two) and set(want) < set(one) | set(two)
+
+
+def test_two_ranks_of_torchrun_take_each_its_half(datasets, tmp_path):
+    both = ranks(tmp_path, 2, two_epochs, datasets["raw"], tmp_path)
+    all_ended(both)
+    each_took_its_half(datasets["raw"], tmp_path)
+    for rank, process in enumerate(both):
+        assert process.stderr.count(f"RelationLoader: process {rank} of 2 takes its share of each epoch") == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how, script", [(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
-                                          UNDER_TORCHRUN), ([], IN_LIGHTNING)], ids=["torchrun", "lightning"])
-def test_two_ranks_take_each_its_half(datasets, tmp_path, how, script):
-    if script is IN_LIGHTNING:
-        pytest.importorskip("lightning")
-    (tmp_path / "script.py").write_text(script)
+def test_two_ranks_of_lightning_take_each_its_half(datasets, tmp_path):
+    """Lightning starts the second rank itself, by the command that started the first."""
+    pytest.importorskip("lightning")
+    (tmp_path / "script.py").write_text(IN_LIGHTNING)
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
-    ran = subprocess.run([sys.executable, *how, tmp_path / "script.py", datasets["raw"], tmp_path], env=environment,
+    ran = subprocess.run([sys.executable, tmp_path / "script.py", datasets["raw"], tmp_path], env=environment,
                          capture_output=True, text=True, timeout=240)
     assert ran.returncode == 0, ran.stderr
-    with RelationLoader(datasets["raw"], pairs_per_epoch=21, **SMALL) as loader:
-        for epoch in range(2):
-            want = [repr(info) for batch in loader for info in batch.info]
-            ranks = [(tmp_path / f"{rank}.{epoch}").read_text().split("\n") for rank in range(2)]
-            # 21 pairs are 6 batches of 2 for each of 2 ranks, the last of one pair; a 22nd pair makes them equal.
-            assert [len(rank) for rank in ranks] == [11, 11]
-            assert not set(ranks[0]) & set(ranks[1]) and set(want) < set(ranks[0]) | set(ranks[1])
-    if script is UNDER_TORCHRUN:
-        for rank in range(2):
-            assert ran.stderr.count(f"RelationLoader: process {rank} of 2 takes its share of each epoch") == 1
+    each_took_its_half(datasets["raw"], tmp_path)
 
 
 def test_videomae_takes_a_batch_as_it_is(clips):

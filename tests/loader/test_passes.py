@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import os
 import pickle
 import random
@@ -9,13 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 
+import nvidia.dali as dali
 import pytest
 import torch
 from numbered import numbers, verified, verified_infos
 
 from eruv_dali import ClipLoader, EruvError, RelationLoader
-from eruv_dali.loader.prefetch import ClipEngine
+from eruv_dali.video.reader import FrameReader
 
 SOURCES = ("video", "jpeg", "raw", "none")
 
@@ -323,6 +326,37 @@ def test_forgotten_loaders_close_themselves(datasets, pack):
     assert all(now <= then for then, now in zip(before, after, strict=True)), (before, after)
 
 
+def test_a_loader_in_a_cycle_may_be_collected_on_its_own_thread(datasets, monkeypatch):
+    """The collector runs on whatever thread allocates; the reading threads cannot wait for themselves."""
+    read, reading, forgotten, collected = FrameReader.read, *(threading.Event() for _ in range(3))
+    reads, threads, errors = itertools.count(), [], []
+
+    def collecting(*arguments):
+        if next(reads) >= 4:  # more than the first batch takes
+            reading.set()
+            assert forgotten.wait(60)
+            gc.collect()
+            collected.set()
+        return read(*arguments)
+
+    monkeypatch.setattr(FrameReader, "read", collecting)
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)
+    monkeypatch.setattr(sys, "excepthook", lambda *error: errors.append(error))
+    gc.disable()
+    try:
+        loader = RelationLoader(datasets["none"], batch_size=2, device="cpu", pairs_per_epoch=200, threads=1)
+        weakref.finalize(loader, lambda: threads.append(threading.current_thread().name))
+        loader.itself, batches = loader, iter(loader)
+        next(batches)
+        assert reading.wait(60)  # what no thread has begun to read is dropped with the pass
+        del loader, batches
+        forgotten.set()
+        assert collected.wait(60)
+    finally:
+        gc.enable()
+    assert threads[0].startswith("eruv-read") and not errors
+
+
 def test_the_source_decides_by_the_video_never_by_the_moment(videos):
     """The same clip alone and among others of its group of pictures, soon and late: the same pixels, to the bit."""
     wanted = [(videos / name, start, start) for name in ("vp8.webm", "vp9.webm", "mjpeg.avi", "h264_b.mp4")
@@ -345,14 +379,14 @@ def test_an_engine_that_was_interrupted_starts_afresh(datasets, monkeypatch):
     """A batch that is left in DALI would come out under the next one's name."""
     with RelationLoader(datasets["raw"], batch_size=2, device="cpu", pairs_per_epoch=20, seed=5) as loader:
         whole = epoch_of(loader, 0)
-        oldest = ClipEngine._oldest
+        outputs = dali.Pipeline.outputs
 
-        def interrupted(engine):
-            engine._pipeline.outputs()  # taken, and lost before anybody noted it
+        def interrupted(pipeline):
+            outputs(pipeline)  # taken, and lost before anybody noted it
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(ClipEngine, "_oldest", interrupted)
+        monkeypatch.setattr(dali.Pipeline, "outputs", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(iter(loader))
-        monkeypatch.setattr(ClipEngine, "_oldest", oldest)
+        monkeypatch.setattr(dali.Pipeline, "outputs", outputs)
         assert epoch_of(loader, 0) == whole

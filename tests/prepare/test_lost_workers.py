@@ -8,7 +8,7 @@ import time
 
 import pytest
 from numbered import write_video
-from prepared import table, tables
+from prepared import table, tables, while_decoding
 from running import with_our_path
 
 from eruv_dali.prepare import prepare
@@ -16,25 +16,16 @@ from eruv_dali.prepare.scan import Job
 from eruv_dali.prepare.scan_all import CRASHED, KILLED, SILENT, Loss, Rejected, what_next
 from eruv_dali.video.find import Video
 
-# The worker processes start with this: what WHAT does is done over frame 128 of victim.mp4, as long as TIMES is not
-# used up (a file with a line for each time that it was done).
+# What WHAT does is done over frame 128 of victim.mp4, until TIMES is used up (MISHAPS is a file with a line for
+# each time that it was done).
 MISHAP = """
-import os, signal, time
-import eruv_dali.prepare.scan as scan
-decode = scan.decode_pictures
-
-def decode_pictures(path, *arguments, **options):
-    for chunk in decode(path, *arguments, **options):
-        yield chunk
-        if path.name == "victim.mp4":
-            with open(os.environ["MISHAPS"], "a+") as file:
-                file.seek(0)
-                done = len(file.readlines())
-                if done < int(os.environ["TIMES"]):
-                    print(os.getpid(), file=file, flush=True)
-                    exec(os.environ["WHAT"])
-
-scan.decode_pictures = decode_pictures
+if path.name == "victim.mp4":
+    with open(os.environ["MISHAPS"], "a+") as file:
+        file.seek(0)
+        done = len(file.readlines())
+        if done < int(os.environ["TIMES"]):
+            print(os.getpid(), file=file, flush=True)
+            exec(os.environ["WHAT"])
 """
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 STOP = "os.kill(os.getpid(), signal.SIGSTOP)"
@@ -58,9 +49,7 @@ def undisturbed(films, tmp_path_factory):
 @pytest.fixture
 def mishap(tmp_path, monkeypatch):
     """Let something happen, so many times; returns the file that counts it."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(MISHAP)
-    monkeypatch.syspath_prepend(tmp_path / "site")
+    while_decoding(monkeypatch, tmp_path / "site", MISHAP)
 
     def arrange(what, times):
         for name, value in (("WHAT", what), ("TIMES", str(times)), ("MISHAPS", str(tmp_path / "mishaps"))):

@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 from numbered import read_number, write_video
-from prepared import TABLES, table, tables
+from prepared import TABLES, check_pack, table, tables, while_decoding
 from running import lasting, outcome, run_alone
 
 from eruv_dali.dataset import Dataset
@@ -105,11 +105,7 @@ def test_killed_and_run_again_it_ends_the_same(videos, datasets, tmp_path, secon
 
     for name in TABLES:
         assert (out / name).read_bytes() == (datasets["jpeg"] / name).read_bytes()
-    dataset = Dataset(out)
-    for number, video in enumerate(dataset.videos):
-        for frame in dataset.frames_of(number)[::40]:
-            data = dataset.packed.read(video.pack_file, int(frame["offset"]), int(frame["size"]))
-            assert zlib.crc32(data) == frame["crc"]
+    check_pack(out)
     assert not list(out.rglob("*.aside"))
 
 
@@ -127,19 +123,10 @@ def test_bad_videos_among_good_ones_are_rejected_with_a_reason(tmp_path):
 
 
 HANG_OR_CRASH = """
-import os, time
-import eruv_dali.prepare.scan as scan
-decode = scan.decode_pictures
-
-def decode_pictures(path, *arguments, **options):
-    for chunk in decode(path, *arguments, **options):
-        yield chunk
-        if path.name == "hangs.mp4":
-            time.sleep(1000)
-        if path.name == "crashes.mp4":
-            os._exit(1)
-
-scan.decode_pictures = decode_pictures
+if path.name == "hangs.mp4":
+    time.sleep(1000)
+if path.name == "crashes.mp4":
+    os._exit(1)
 """
 
 
@@ -149,9 +136,7 @@ def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_pa
     for name in ("a", "crashes", "hangs", "z"):
         write_video(films / f"{name}.mp4", frames=200, size=(64, 96))
     os.mkfifo(films / "pipe.mp4")  # whoever opens it waits for ever
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(HANG_OR_CRASH)  # the worker processes start with this
-    monkeypatch.syspath_prepend(tmp_path / "site")
+    while_decoding(monkeypatch, tmp_path / "site", HANG_OR_CRASH)
     prepare([films, films / "pipe.mp4"], out, device="cpu", pack="jpeg", workers=2, time_limit=2)
     rows = {row["video"]: (row["frames"], row["note"]) for row in table(out, "videos.csv")}
     assert rows["a.mp4"] == rows["z.mp4"] == ("200", "")
@@ -160,11 +145,7 @@ def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_pa
     assert rows["crashes.mp4"] == ("128", "decoding crashed the decoder after frame 127; the frames before it are used")
     assert [tuple(row.values()) for row in table(out, "rejected.csv")] == [
         ("pipe.mp4", "decoding yielded no frame for 2 s")]
-    dataset = Dataset(out)
-    for number, video in enumerate(dataset.videos):
-        for frame in dataset.frames_of(number)[::40]:
-            data = dataset.packed.read(video.pack_file, int(frame["offset"]), int(frame["size"]))
-            assert zlib.crc32(data) == frame["crc"]
+    check_pack(out)
 
 
 @pytest.mark.slow

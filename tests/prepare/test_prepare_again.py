@@ -1,6 +1,7 @@
 """prepare on a DATASET that holds videos already: nothing goes that was not asked to go."""
 
 import os
+import resource
 import shutil
 import struct
 import subprocess
@@ -66,7 +67,7 @@ def check_pixels(out):
             data = dataset.packed.read(video.pack_file, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
             if n % 20 == 0 and dataset.pack == "raw":
-                assert read_number(data.reshape(128, 171, 3)) == n
+                assert read_number(np.frombuffer(data, np.uint8).reshape(128, 171, 3)) == n
     dataset.close()
 
 
@@ -200,7 +201,7 @@ def test_renamed_by_a_higher_folder_decodes_nothing(two, monkeypatch):
     shutil.rmtree(out)
     prepare([a], out, **OPTIONS, pack="raw")
     frames = [row["frames"] for row in rows(out)]
-    monkeypatch.setattr(prepare.__globals__["scan_all"].__globals__["Workers"], "run", None)  # nobody may scan
+    monkeypatch.setattr("eruv_dali.prepare.scan_all.Workers.run", None)  # nobody may scan
     (a.parent / "above").mkdir()
     a.rename(a.parent / "above" / "a")  # moved: neither path nor, at the end, name is what it was
     prepare([a.parent / "above" / "a"], out, **OPTIONS, pack="raw")
@@ -344,11 +345,15 @@ def test_a_full_disk_is_one_line(tmp_path, pack):
 def test_a_worker_that_ends_on_a_full_disk_says_nothing(tmp_path):
     """What it still had to write is in no record; its traceback would stand before the one clear line."""
     scanner = Scanner(tmp_path, Scan(64, 86, "jpeg", 92), "cpu", 1)
-    scanner.writer.begin_video()
-    with open("/dev/full", "wb") as full:
-        scanner.writer._file = full
-        scanner.writer.add(np.zeros((64, 86, 3), np.uint8))
+    name, _ = scanner.writer.begin_video()
+    scanner.writer.add(np.zeros((64, 86, 3), np.uint8))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
         scanner.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "pack" / name).stat().st_size == 0
 
 
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):

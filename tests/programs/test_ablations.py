@@ -5,6 +5,7 @@ import importlib
 import json
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from running import outcome
@@ -23,11 +24,14 @@ def run(monkeypatch, capfd):
 
 @pytest.mark.slow
 def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monkeypatch):
-    def python_here(program, *words):
-        monkeypatch.setattr(sys, "argv", [program, *map(str, words)])
-        importlib.import_module(f"eruv_dali.{program}" + ".__main__" * (program == "pretrain")).main()
+    def run_here(command):
+        python, option, module, *words = command
+        assert (python, option) == (sys.executable, "-m")
+        monkeypatch.setattr(sys, "argv", [module, *words])
+        importlib.import_module(module + ".__main__" * (module == "eruv_dali.pretrain")).main()
+        return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(ablations, "_python", python_here)
+    monkeypatch.setattr(ablations, "subprocess", SimpleNamespace(run=run_here))
     for name, relations in (("rotation", "CS, CR"), ("order", "PI, PD")):
         (tmp_path / f"{name}.yaml").write_text(f"relations: [{relations}]\n")
     files = [tmp_path / "rotation.yaml", tmp_path / "order.yaml"]

@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
+from forked import all_ended, program, ranks
 from layouts import make_hmdb51, make_ucf101, write_action
 from running import metrics, refused, run
 
@@ -18,7 +17,6 @@ from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.action_scores import action_scores, mean_over_splits
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.evaluate.pretrained import load_pretrained
-from eruv_dali.finetune import task
 from eruv_dali.finetune.__main__ import main
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
@@ -114,15 +112,13 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
             self.seen.append((clips.clone(), target.tolist(), number))
             return super().__call__(clips, target, number)
 
-    class RecordingLoader(task.ClipLoader):
-        def _batch(self, items, clips):
-            batch = super()._batch(items, clips)
-            places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
-            return batch
+    def recording_target(self, batch):
+        places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
+        return target(self, batch)
 
-    places = []
+    places, target = [], FinetuneTask.target
     monkeypatch.setattr(loop, "TrainStep", Recorder)
-    monkeypatch.setattr(task, "ClipLoader", RecordingLoader)
+    monkeypatch.setattr(FinetuneTask, "target", recording_target)
     for name, weights in (("random", 0), ("other", 1)):
         start = load_pretrained("none", backbone="r3d", width=1, seed=weights)._replace(crop=32, frame_size=(36, 48))
         train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / name,
@@ -216,14 +212,11 @@ def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
 
 
 @pytest.mark.slow
-def test_two_processes_train_and_test_together(runs, persons):
+def test_two_processes_train_and_test_together(runs, persons, tmp_path):
     """As one with the doubled batch would, but for BatchNorm; here: it runs, and every video is tested once."""
     out = runs / "two"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-               "eruv_dali.finetune", "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups", "ido", *RANDOM,
-               "--epochs", "2", "--batch-size", "2", "--out", out]
-    ran = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240)
-    assert ran.returncode == 0, ran.stderr
+    all_ended(ranks(tmp_path, 2, program, main, "--dataset", "folder", "--root", persons, *GROUPS, "--test-groups",
+                    "ido", *RANDOM, "--epochs", "2", "--batch-size", "2", "--out", out))
     result = json.loads((out / "result.json").read_text())
     assert result["videos"] == 3 and np.sum(result["confusion"]) == 3
     assert torch.load(out / "last.pt", weights_only=True)["samples_a_step"] == 4

@@ -1,12 +1,12 @@
 """Pre-training: a run's files, exact resume, and what a person is told."""
 
 import json
+import os
 import re
 import resource
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from functools import partial
@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from forked import Forked, program
 from numbered import write_video
 from running import metrics, outcome
 
@@ -162,11 +163,6 @@ def program_here(capsys, monkeypatch):
     return partial(outcome, monkeypatch, capsys, main)
 
 
-def start(*arguments):
-    command = [sys.executable, "-m", "eruv_dali.pretrain", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
 def same_run(a, b):
     """Two runs have the same weights, optimiser and metrics, but for what the clock said."""
     one, two = (torch.load(run / "last.pt", weights_only=True) for run in (a, b))
@@ -194,19 +190,19 @@ def never_stopped(datasets, made_once, tmp_path_factory):
 def test_stopped_and_resumed_it_ends_as_if_it_never_had(program_here, datasets, never_stopped, tmp_path, number, code,
                                                         every_minutes):
     out = tmp_path / "run"
-    run = start("--data", datasets["raw"], "--out", out, *LONGER, f"checkpoint.every_minutes={every_minutes}")
+    run = Forked(tmp_path / "said", program, main, "--data", datasets["raw"], "--out", out, *LONGER,
+                 f"checkpoint.every_minutes={every_minutes}")
     awaited = out / ("last-1.pt" if number == signal.SIGKILL else "metrics.jsonl")
     while not (awaited.exists() and awaited.stat().st_size):
-        assert run.poll() is None, run.stderr.read()
+        assert run.running, run.stderr
         time.sleep(0.005)
-    run.send_signal(number)
-    _, errors = run.communicate(timeout=120)
-    assert run.returncode == code
+    os.kill(run.pid, number)
+    assert run.ended() == code
     stopped_at = torch.load(out / "last.pt", weights_only=True)["step"]
     assert 3 <= stopped_at < 40
     if code > 0:
-        assert f"{signal.Signals(number).name}: saved after step {stopped_at} of 40; continue with" in errors
-        assert f"--out {out} --resume" in errors
+        assert f"{signal.Signals(number).name}: saved after step {stopped_at} of 40; continue with" in run.stderr
+        assert f"--out {out} --resume" in run.stderr
     with open(out / "metrics.jsonl", "a") as file:  # as if killed after it wrote a line, before it saved
         file.write(json.dumps({"epoch": 0, "step": stopped_at + 3, "loss": 0.0}) + "\n")
     done = program_here("--out", out, "--resume")  # which videos, it finds in config.yaml
@@ -282,11 +278,9 @@ def test_a_run_on_a_full_disk_ends_in_one_line(datasets, never_stopped, tmp_path
     out = tmp_path / "run"
     shutil.copytree(never_stopped, out)
     before = (out / "last.pt").read_bytes()
-    command = [sys.executable, "-m", "eruv_dali.pretrain", "--data", str(datasets["raw"]), "--out", str(out),
-               "--resume", "optim.epochs=3"]
-    done = subprocess.run(command, capture_output=True, text=True,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)))
-    assert done.returncode == 2 and "File too large" in done.stderr and "Traceback" not in done.stderr
+    done = Forked(tmp_path / "said", program, main, "--data", datasets["raw"], "--out", out, "--resume",
+                  "optim.epochs=3", file_bytes=30_000)
+    assert done.ended() == 2 and "File too large" in done.stderr and "Traceback" not in done.stderr
     assert (out / "last.pt").read_bytes() == before and not list(out.glob(".*"))
 
 

@@ -1,7 +1,6 @@
 """Several processes: two train as one with the doubled batch; a killed one is started again and nothing is lost."""
 
 import os
-import runpy
 import signal
 import subprocess
 import sys
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import metrics
+from forked import all_ended, program, ranks
+from running import metrics, refused
+from train_in_double import train_in_double
 
-from eruv_dali.errors import EruvError
 from eruv_dali.pretrain.__main__ import main
 from eruv_dali.train.processes import from_environment
 from eruv_dali.train.schedule import scaled
@@ -23,18 +23,11 @@ SMALL = ["device=cpu", "data.crop=40", "data.batch_size=2", "data.val_pairs=9", 
          "checkpoint.every_minutes=0"]
 
 
-def run(command, **kinds):
-    return subprocess.run([*map(str, command)], capture_output=True, text=True, **kinds)
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_with_the_doubled_batch(datasets, monkeypatch, tmp_path):
+def test_two_processes_train_as_one_with_the_doubled_batch(datasets, tmp_path):
     """In float64, where what is left of a difference is no rounding: weights after 6 steps agree to 1e-9."""
-    script = Path(__file__).with_name("train_in_double.py")
-    monkeypatch.setattr(sys, "argv", [script.name, str(datasets["raw"]), str(tmp_path / "one.pt"), "4", "0.02"])
-    runpy.run_path(str(script))
-    two = run([*TORCHRUN, script, datasets["raw"], tmp_path / "two.pt", 2, 0.01])
-    assert two.returncode == 0, two.stderr
+    two = ranks(tmp_path / "said", 2, train_in_double, datasets["raw"], tmp_path / "two.pt", 2, 0.01)
+    train_in_double(datasets["raw"], tmp_path / "one.pt", 4, 0.02)
+    all_ended(two)
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "two.pt"))
     worst = max((one[name] - two[name]).abs().max().item() for name in one)
     assert worst < 1e-9
@@ -44,11 +37,10 @@ def test_two_processes_train_as_one_with_the_doubled_batch(datasets, monkeypatch
 
 @pytest.mark.slow
 def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path):
-    command = [*TORCHRUN, "--max-restarts", "1", "-m", "eruv_dali.pretrain", "--data", datasets["raw"], *SMALL]
-    whole = run([*command, "--out", tmp_path / "whole"])
-    assert whole.returncode == 0, whole.stderr
-    torchrun = subprocess.Popen([*map(str, command), "--out", str(tmp_path / "killed")], stdout=subprocess.DEVNULL,
-                                stderr=subprocess.PIPE, text=True)
+    words = ["--data", datasets["raw"], *SMALL, "--out"]
+    command = [*TORCHRUN, "--max-restarts", "1", "-m", "eruv_dali.pretrain", *words, tmp_path / "killed"]
+    torchrun = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    all_ended(ranks(tmp_path / "said", 2, program, main, *words, tmp_path / "whole"))
     last = tmp_path / "killed" / "last.pt"
     while not last.exists():
         assert torchrun.poll() is None
@@ -67,20 +59,27 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path
     assert [v["samples"] for v in val] == [9, 9]  # 5 of one process and 4 of the other
 
 
-def test_several_processes_need_a_common_folder(datasets, monkeypatch):
+@pytest.fixture
+def first_of_two(monkeypatch):
+    """As torchrun sets it for the first of two processes; the other never comes, so that joining it would fail."""
     for name, value in {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "argv", ["pretrain", "--data", str(datasets["raw"])])
-    with pytest.raises(EruvError, match="several processes need --out RUN"):
-        main()
 
 
-@pytest.mark.slow
-def test_a_batch_that_no_process_can_fill_is_refused(datasets, tmp_path):
-    done = run([*TORCHRUN, "-m", "eruv_dali.pretrain", "--data", datasets["raw"], "--out", tmp_path / "run", *SMALL,
-                "data.batch_size=17"])
-    assert "data.batch_size = 17 x 2 processes = 34 can never be filled: an epoch has 32" in done.stderr
-    assert not (tmp_path / "run").exists()
+def test_several_processes_need_a_common_folder(first_of_two, datasets, monkeypatch, capsys):
+    assert "several processes need --out RUN" in refused(monkeypatch, capsys, main, "--data", datasets["raw"])
+
+
+@pytest.mark.parametrize("source", ["--data", "--videos"])
+def test_a_batch_that_no_process_can_fill_is_refused_before_they_join_or_prepare(first_of_two, datasets, videos,
+                                                                                monkeypatch, capsys, tmp_path, source):
+    words = [source, datasets["raw"] if source == "--data" else videos, "--out", tmp_path / "run", *SMALL]
+    said = "data.batch_size = {} x 2 processes = {} can never be filled: an epoch has {} samples"
+    assert said.format(17, 34, 32) in refused(monkeypatch, capsys, main, *words, "data.batch_size=17")
+    if source == "--data":  # as many as there are segments
+        assert "data.batch_size = 50 x 2 processes = 100 can never be filled: an epoch has " in refused(
+            monkeypatch, capsys, main, *words, "data.batch_size=50", "data.pairs_per_epoch=null")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("rule, rate", [("linear", 0.04), ("sqrt", 0.02), ("none", 0.01)])

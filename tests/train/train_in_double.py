@@ -1,9 +1,6 @@
-"""Trains some steps in float64 and saves the weights; run by test_processes.py, under torchrun and without.
+"""Training in float64, for test_processes.py: in a module of its own, which the processes of a run import."""
 
-    python tests/train_in_double.py DATASET OUT.pt BATCH_SIZE LR
-"""
-
-import sys
+from pathlib import Path
 
 import torch
 
@@ -14,16 +11,18 @@ from eruv_dali.train.schedule import scaled
 from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep
 
-dataset, out, batch_size, lr = sys.argv[1:]
-processes, cpu = from_environment(), torch.device("cpu")
-join(processes, cpu)
-torch.manual_seed(0)
-net = RelationNet(build_backbone("r3d", width=4), 7, head="linear").double()
-optim = OptimConfig(lr=scaled(float(lr), processes.world, "linear"), sync_batchnorm=True)
-step = TrainStep(net, optim, device=cpu, precision=torch.float32, processes=processes)
-with RelationLoader(dataset, batch_size=int(batch_size), crop=40, device="cpu", pairs_per_epoch=24,
-                    shard_id=processes.rank, num_shards=processes.world) as loader:
-    for number, batch in enumerate(loader):
-        step(batch.clips.double(), batch.relation, number)
-if processes.first:
-    torch.save(net.state_dict(), out)
+
+def train_in_double(dataset: Path, out: Path, batch_size: int, lr: float) -> None:
+    """Train six steps, among the processes that the environment tells of, and save the weights."""
+    processes, cpu = from_environment(), torch.device("cpu")
+    join(processes, cpu)
+    torch.manual_seed(0)
+    net = RelationNet(build_backbone("r3d", width=4), 7, head="linear").double()
+    optim = OptimConfig(lr=scaled(lr, processes.world, "linear"), sync_batchnorm=True)
+    step = TrainStep(net, optim, device=cpu, precision=torch.float32, processes=processes)
+    with RelationLoader(dataset, batch_size=batch_size, crop=40, device="cpu", pairs_per_epoch=24,
+                        shard_id=processes.rank, num_shards=processes.world) as loader:
+        for number, batch in enumerate(loader):
+            step(batch.clips.double(), batch.relation, number)
+    if processes.first:
+        torch.save(net.state_dict(), out)
