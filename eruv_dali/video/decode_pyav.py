@@ -21,13 +21,14 @@ def decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads
         frames = container.decode(stream)
         scalers = [VideoReformatter() for _ in sizes]  # each reuses its scaler from frame to frame
         while damage is None:
-            pictures: list[list[np.ndarray]] = [[] for _ in sizes]
-            pts, key = [], []
+            pictures = [_empty(size, planes=place == 0) for place, size in enumerate(sizes)]
+            pts: list[int] = []
+            key: list[bool] = []
             try:
                 for frame in frames:
                     facts = facts or describe(stream, frame)
-                    for column, (height, width), scaler in zip(pictures, sizes, scalers, strict=True):
-                        column.append(rgb_picture(frame, height, width, scaler))
+                    for column, size, scaler in zip(pictures, sizes, scalers, strict=True):
+                        rgb_picture(frame, *size, scaler, column[len(pts)])
                     pts.append(NO_PTS if frame.pts is None else frame.pts)
                     key.append(frame.key_frame)
                     if len(pts) == CHUNK:
@@ -37,10 +38,18 @@ def decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads
             if not pts or facts is None:
                 break
             count += len(pts)
-            yield Chunk([np.stack(column) for column in pictures], np.array(pts), np.array(key), facts)
+            yield Chunk([column[: len(pts)] for column in pictures], np.array(pts), np.array(key), facts)
     if damage and not count:
         raise UnusableVideo(f"no frame could be decoded ({damage})")
     if damage:
         raise DamagedVideo(f"damaged after frame {count - 1} ({damage})")
     if not count:
         raise UnusableVideo("no frame in its video stream")
+
+
+def _empty(size: tuple[int, int], *, planes: bool) -> np.ndarray:
+    """(CHUNK, height, width, 3) uint8 for pictures, in memory in planes or interleaved."""
+    height, width = size
+    if planes:
+        return np.empty((CHUNK, 3, height, width), np.uint8).transpose(0, 2, 3, 1)
+    return np.empty((CHUNK, height, width, 3), np.uint8)
