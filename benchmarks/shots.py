@@ -302,8 +302,12 @@ def measure_speed(paths: Sequence[Path], names: Sequence[str], *, rounds: int, d
 
 
 def _prepare(paths: Sequence[Path], out: Path, device: str, pack: str) -> None:
-    """Run the program as a user would, start-up included."""
-    subprocess.run([sys.executable, "-m", "eruv_dali.prepare", *map(str, paths), "--out", str(out), "--device", device,
+    """Run the program as a user would, start-up included, on a folder of links: files may have the same name."""
+    links = out.with_name("videos")
+    links.mkdir()
+    for number, path in enumerate(paths):
+        (links / f"{number:06d}{path.suffix}").symlink_to(path.resolve())
+    subprocess.run([sys.executable, "-m", "eruv_dali.prepare", str(links), "--out", str(out), "--device", device,
                     "--pack", pack, "--min-length", "1"], check=True, stderr=subprocess.DEVNULL)
 
 

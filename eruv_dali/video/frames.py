@@ -94,7 +94,7 @@ def rgb_picture(
     scaler = scaler or VideoReformatter()
     scaled = scaler.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
     for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
-        picture = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, :width]
+        picture = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, :width]
         out[..., channel] = np.rot90(picture, turns) if turns else picture
     return out
 
