@@ -44,7 +44,7 @@ def test_pack_holds_every_frame(datasets, videos, pack):
         frames = dataset.frames_of(number)
         pictures = np.concatenate([chunk.pictures[0] for chunk in decode_pictures(videos / video.name, [(128, 171)])])
         for n in range(0, len(frames), 17):
-            data = dataset.packed.bytes_at(video.pack, int(frames["offset"][n]), int(frames["size"][n]))
+            data = dataset.packed.bytes_at(video.pack_file, int(frames["offset"][n]), int(frames["size"][n]))
             assert zlib.crc32(data) == frames["crc"][n]
             if pack == "raw":
                 assert np.array_equal(data.reshape(128, 171, 3), pictures[n])
@@ -102,7 +102,7 @@ def test_killed_and_run_again_it_ends_the_same(videos, datasets, tmp_path, secon
     dataset = Dataset(out)
     for number, video in enumerate(dataset.videos):
         for frame in dataset.frames_of(number)[::40]:
-            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            data = dataset.packed.bytes_at(video.pack_file, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
     assert not list(out.rglob("*.aside"))
 
@@ -157,7 +157,7 @@ def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_pa
     dataset = Dataset(out)
     for number, video in enumerate(dataset.videos):
         for frame in dataset.frames_of(number)[::40]:
-            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            data = dataset.packed.bytes_at(video.pack_file, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
 
 

@@ -63,7 +63,7 @@ def check_pixels(out):
     dataset.check()
     for number, video in enumerate(dataset.videos):
         for n, frame in enumerate(dataset.frames_of(number)):
-            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            data = dataset.packed.bytes_at(video.pack_file, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
             if n % 20 == 0 and dataset.pack == "raw":
                 assert read_number(data.reshape(128, 171, 3)) == n
