@@ -53,13 +53,21 @@ class Chunk:
             in memory as (T, 3, height, width), which describing them takes less time for.
         pts: (T,) int64 time stamps in the stream's time base, NO_PTS if there is none.
         key: (T,) bool, the frame can be decoded without any other.
+        offset, size: (T,) int64, where the frame's packet lies in the file; size 0: not known.
         facts: the file's own properties.
     """
 
     pictures: list
     pts: np.ndarray
     key: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
     facts: VideoFacts
+
+    def part(self, frames: slice) -> "Chunk":
+        """These frames alone."""
+        return Chunk([p[frames] for p in self.pictures], self.pts[frames], self.key[frames], self.offset[frames],
+                     self.size[frames], self.facts)
 
 
 def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> VideoFacts:

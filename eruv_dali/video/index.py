@@ -31,8 +31,8 @@ class FrameIndex:
     Attributes:
         pts: (N,) int64 time stamps in the stream's time base; NO_PTS if the file gives none.
         key: (N,) bool, the frame can be decoded without any other.
-        offset, size: (N,) int64, where the frame's packet lies in the file: these bytes are what the decoder takes. Size
-            0: not known, as in containers other than MP4 and MOV. None: known of no frame.
+        offset, size: (N,) int64, where the frame's packet lies in the file: these bytes are what the decoder takes.
+            Size 0: not known, as in containers other than MP4 and MOV. None: known of no frame.
     """
 
     pts: np.ndarray
@@ -85,6 +85,8 @@ def index_video(path: str | Path) -> tuple[FrameIndex, VideoFacts]:
             for packet in container.demux(stream):
                 if facts is None:
                     facts = next((describe(stream, frame) for frame in packet.decode()), None)
+                if packet.is_corrupt:
+                    damage = "a packet is cut off"
                 if packet.size and not packet.is_discard and _shows(stream, packet):
                     at = (packet.pos, packet.size) if placed and packet.pos is not None else (0, 0)
                     found.append((NO_PTS if packet.pts is None else packet.pts, packet.is_keyframe, *at))
@@ -105,7 +107,7 @@ def index_video(path: str | Path) -> tuple[FrameIndex, VideoFacts]:
     sure = timed and not damage and facts.codec in PACKET_IS_PICTURE and key[0] and pts[0] == pts.min()
     order = np.argsort(pts, kind="stable")
     index = FrameIndex(pts[order], key[order], *((packets.offset[order], packets.size[order]) if placed else ()))
-    return (index, facts) if sure and index.tagged else (_index_by_decoding(path), facts)
+    return (index, facts) if sure and index.tagged else (index_by_decoding(path), facts)
 
 
 def _packets(found: list[tuple[int, bool, int, int]]) -> Packets:
@@ -117,7 +119,12 @@ def _shows(stream: av.video.stream.VideoStream, packet: av.Packet) -> bool:
     return stream.codec_context.name != "vp8" or bool(bytes(memoryview(packet)[:1])[0] & 0x10)
 
 
-def _index_by_decoding(path: str | Path) -> FrameIndex:
+def index_by_decoding(path: str | Path) -> FrameIndex:
+    """The frames of a video as decoding it finds them, up to where it is damaged.
+
+    Raises:
+        UnusableVideo: no frame can be decoded from it.
+    """
     container, stream = open_video(path)
     pts, key = [], []
     with container:

@@ -51,8 +51,8 @@ def packets_from_header(
     if not is_mp4(container):
         return None
     entries = [(e.timestamp, e.is_keyframe, e.pos, e.size, e.is_discard) for e in stream.index_entries]
-    delays = _delays(path, stream.id)
-    if delays is None or not entries or len(delays) != len(entries):
+    delays = _delays(path, stream.id, len(entries)) if entries else None
+    if delays is None:
         return None
     decoded, key, offset, size, hidden = (np.array(column) for column in zip(*entries, strict=True))
     if hidden.any() or offset.min() < 0 or size.min() <= 0 or (offset + size).max() > os.stat(path).st_size:
@@ -66,8 +66,8 @@ def is_mp4(container: av.container.InputContainer) -> bool:
     return "mp4" in container.format.name.split(",")
 
 
-def _delays(path: str | Path, track: int) -> np.ndarray | None:
-    """(N,) int64: how long after its decoding time each sample of a track is shown; None if that cannot be told."""
+def _delays(path: str | Path, track: int, count: int) -> np.ndarray | None:
+    """(count,) int64: how long after its decoding time each sample of a track is shown; None if that cannot be told."""
     header = _header(path)
     if header is None:
         return None
@@ -75,14 +75,17 @@ def _delays(path: str | Path, track: int) -> np.ndarray | None:
         tracks = [boxes for boxes in _tracks(header) if _track_number(boxes[b"tkhd"]) == track]
         if len(tracks) != 1 or not _one_edit(tracks[0].get(b"elst")):
             return None
-        (count,) = struct.unpack_from(">I", tracks[0][b"stsz"], 8)
+        if struct.unpack_from(">I", tracks[0][b"stsz"], 8) != (count,):
+            return None
         if b"ctts" not in tracks[0]:
             return np.zeros(count, np.int64)
         runs = np.frombuffer(tracks[0][b"ctts"], ">i4", offset=8).reshape(-1, 2)
-        delays = np.repeat(runs[:, 1], runs[:, 0]).astype(np.int64)
-    except (KeyError, ValueError, struct.error):
+    except (KeyError, ValueError, IndexError, struct.error):
         return None
-    return delays if len(delays) == count else None
+    lengths = runs[:, 0].astype(np.int64)
+    if len(runs) == 0 or lengths.min() < 0 or lengths.sum() != count:
+        return None
+    return np.repeat(runs[:, 1].astype(np.int64), lengths)
 
 
 def _header(path: str | Path) -> bytes | None:
