@@ -88,7 +88,7 @@ def rgb_picture(
     """A decoded frame, upright, scaled to (height, width, 3) uint8 RGB; reusing a `scaler` halves the time.
 
     Scaling inside the conversion from YUV is several times faster than scaling RGB afterwards, and libav converts to
-    planes (GBRP) in half the time that it takes for interleaved RGB, to the same values.
+    planes (GBRP) in half the time that it takes for interleaved RGB, to the same values (enlarging: to within 1).
 
     Args:
         out: where to put it, in any memory layout; by default a new array.
