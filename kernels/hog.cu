@@ -3,7 +3,8 @@
 // The features are VLFeat's UoCTTI HOG: cells of 8x8 pixels, 9 orientations, 31 numbers per cell (18 directed
 // orientations, 9 undirected, 4 texture energies). hog_cells makes the histograms, hog_features normalises them;
 // eruv_dali/shots/hog_numpy.py is the same in NumPy and easier to read. Everything is deterministic: each sum is
-// computed by one thread in a fixed order, without atomics. Frames are (T, H, W, 3) RGB bytes, H and W multiples of 8.
+// computed by one thread in a fixed order, without atomics. Frames are (T, 3, H, W) RGB bytes, in planes: neighbours in
+// memory are neighbours in the picture, which both devices need to be fast. H and W are multiples of 8.
 #include "host.h"
 
 enum {
@@ -26,7 +27,7 @@ enum {
 DEVICE float share(int offset) { return (offset < CELL ? 2 * offset + 1 : 2 * (REACH - offset) - 1) * (1.0f / REACH); }
 
 // Orientation histograms of a tile of TILE_Y x TILE_X cells; one block per tile.
-//   frames (T,H,W,3) -> histogram (T,18,H/8*W/8), energy (T,H/8*W/8) = squared norm of the undirected histogram
+//   frames (T,3,H,W) -> histogram (T,18,H/8*W/8), energy (T,H/8*W/8) = squared norm of the undirected histogram
 KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, float *energy) {
     SHARED float magnitude[ROWS * COLS];
     SHARED uint8 direction[ROWS * COLS];
@@ -38,7 +39,8 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
     const int frame = BLOCK / tiles, tile = BLOCK % tiles;
     const int cell_y = tile / tiles_x * TILE_Y, cell_x = tile % tiles_x * TILE_X;
     const int top = cell_y * CELL - CELL / 2, edge = cell_x * CELL - CELL / 2;  // pixel of magnitude[0]
-    const uint8 *image = frames + (size_t)frame * height * width * 3;
+    const int plane = height * width;
+    const uint8 *image = frames + (size_t)frame * plane * 3;
 
     PARALLEL_FOR(i, ROWS * COLS) magnitude[i] = 0, direction[i] = 0;
     PARALLEL_FOR(i, DIRECTIONS * STRIPS) strip[i] = 0;
@@ -48,12 +50,11 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
     const int row0 = top < 1 ? 1 - top : 0, row1 = top + ROWS < height - 1 ? ROWS : height - 1 - top;
     const int col0 = edge < 1 ? 1 - edge : 0, col1 = edge + COLS < width - 1 ? COLS : width - 1 - edge;
     PARALLEL_FOR2(r, row0, row1, c, col0, col1) {
-        const uint8 *pixel = image + ((top + r) * width + edge + c) * 3;
-        const uint8 *above = pixel - width * 3, *below = pixel + width * 3;
-        int dx = pixel[3] - pixel[-3], dy = below[0] - above[0], largest = dx * dx + dy * dy;
-        int gx = pixel[4] - pixel[-2], gy = below[1] - above[1], square = gx * gx + gy * gy;
+        const uint8 *red = image + (top + r) * width + edge + c, *green = red + plane, *blue = green + plane;
+        int dx = red[1] - red[-1], dy = red[width] - red[-width], largest = dx * dx + dy * dy;
+        int gx = green[1] - green[-1], gy = green[width] - green[-width], square = gx * gx + gy * gy;
         dx = square > largest ? gx : dx, dy = square > largest ? gy : dy, largest = square > largest ? square : largest;
-        gx = pixel[5] - pixel[-1], gy = below[2] - above[2], square = gx * gx + gy * gy;
+        gx = blue[1] - blue[-1], gy = blue[width] - blue[-width], square = gx * gx + gy * gy;
         dx = square > largest ? gx : dx, dy = square > largest ? gy : dy, largest = square > largest ? square : largest;
         // The nearest of 18 directions, 20 degrees apart. A boundary at 10, 30, 50 or 70 degrees is the tangent in
         // 16-bit fixed point; no quotient of two bytes lies between it and the exact one, so rounding never matters.
@@ -68,9 +69,11 @@ KERNEL hog_cells(const uint8 *frames, int height, int width, float *histogram, f
     }
     BARRIER();
 
-    // Each row's sum in each cell (horizontal weights), then each cell's sum over its rows (vertical weights).
-    PARALLEL_FOR2(r, 0, ROWS, x, 0, TILE_X) {
-        for (int c = 0; c < REACH; ++c) {
+    // Each row's sum in each cell (horizontal weights), then each cell's sum over its rows (vertical weights). Neighbours
+    // often have the same direction: with the cells as the inner loop, a host need not wait for the last addition. A strip
+    // stays with one thread, so that no barrier is needed.
+    for (int c = 0; c < REACH; ++c) {
+        PARALLEL_FOR2(r, 0, ROWS, x, 0, TILE_X) {
             const int pixel = r * COLS + x * CELL + c;
             strip[direction[pixel] * STRIPS + r * TILE_X + x] += magnitude[pixel] * share(c);
         }
@@ -176,24 +179,26 @@ KERNEL window_mean(const float *x, int n, int window, float *out) {
     const float *from = x + (size_t)BLOCK * n;
     float *to = out + (size_t)BLOCK * n;
     const float scale = 1.0f / window;
-    PARALLEL_FOR(i, n) {
-        float sum = from[i];
-        for (int t = 1; t < window; ++t) sum += from[(size_t)t * n + i];
-        to[i] = sum * scale;
+    for (int base = 0; base < n; base += LANES) {  // so many at a time: the sums stay in the host's nearest cache
+        const int count = n - base < LANES ? n - base : LANES;
+        PARALLEL_FOR(i, count) to[base + i] = from[base + i];
+        for (int t = 1; t < window; ++t)
+            PARALLEL_FOR(i, count) to[base + i] += from[(size_t)t * n + base + i];
+        PARALLEL_FOR(i, count) to[base + i] *= scale;
     }
 }
 
 // Mean |Y[t + 1] - Y[t]| in grey levels, Y the Rec. 601 luminance; one block per pair.
-//   frames (T,pixels,3) -> out (T-1)
+//   frames (T,3,pixels) -> out (T-1)
 KERNEL luminance_difference(const uint8 *frames, int pixels, float *out) {
     SHARED unsigned int partial[LANES];  // integers: exact, up to 16 million pixels per frame
     const uint8 *a = frames + (size_t)BLOCK * pixels * 3, *b = a + (size_t)pixels * 3;
     PARALLEL_FOR(lane, LANES) partial[lane] = 0;
     for (int base = 0; base < pixels; base += LANES)
         PARALLEL_FOR(lane, (pixels - base < LANES ? pixels - base : LANES)) {
-            const uint8 *p = a + (base + lane) * 3, *q = b + (base + lane) * 3;
-            const int before = (77 * p[0] + 150 * p[1] + 29 * p[2]) >> 8;
-            const int after = (77 * q[0] + 150 * q[1] + 29 * q[2]) >> 8;
+            const uint8 *p = a + base + lane, *q = b + base + lane;
+            const int before = (77 * p[0] + 150 * p[pixels] + 29 * p[2 * pixels]) >> 8;
+            const int after = (77 * q[0] + 150 * q[pixels] + 29 * q[2 * pixels]) >> 8;
             partial[lane] += before < after ? after - before : before - after;
         }
     for (int half = LANES / 2; half > 0; half /= 2) {
@@ -204,24 +209,24 @@ KERNEL luminance_difference(const uint8 *frames, int pixels, float *out) {
     PARALLEL_FOR(lane, 1) out[BLOCK] = (float)partial[0] / pixels;
 }
 
-#ifndef __CUDACC__  // entries for ctypes: the number of blocks and of threads, then the kernel's own arguments
+#ifndef __CUDACC__  // entries for ctypes: the number of blocks, then the kernel's own arguments
 extern "C" {
-void host_hog_cells(int blocks, int threads, const uint8 *frames, int height, int width, float *histogram,
+void host_hog_cells(int blocks, const uint8 *frames, int height, int width, float *histogram,
                     float *energy) {
-    run_blocks(blocks, threads, [=] { hog_cells(frames, height, width, histogram, energy); });
+    run_blocks(blocks, [=] { hog_cells(frames, height, width, histogram, energy); });
 }
-void host_hog_features(int blocks, int threads, const float *histogram, const float *energy, int cells_y, int cells_x,
+void host_hog_features(int blocks, const float *histogram, const float *energy, int cells_y, int cells_x,
                        float epsilon, float *features) {
-    run_blocks(blocks, threads, [=] { hog_features(histogram, energy, cells_y, cells_x, epsilon, features); });
+    run_blocks(blocks, [=] { hog_features(histogram, energy, cells_y, cells_x, epsilon, features); });
 }
-void host_lag_difference(int blocks, int threads, const float *x, int n, int lag, float *out) {
-    run_blocks(blocks, threads, [=] { lag_difference(x, n, lag, out); });
+void host_lag_difference(int blocks, const float *x, int n, int lag, float *out) {
+    run_blocks(blocks, [=] { lag_difference(x, n, lag, out); });
 }
-void host_window_mean(int blocks, int threads, const float *x, int n, int window, float *out) {
-    run_blocks(blocks, threads, [=] { window_mean(x, n, window, out); });
+void host_window_mean(int blocks, const float *x, int n, int window, float *out) {
+    run_blocks(blocks, [=] { window_mean(x, n, window, out); });
 }
-void host_luminance_difference(int blocks, int threads, const uint8 *frames, int pixels, float *out) {
-    run_blocks(blocks, threads, [=] { luminance_difference(frames, pixels, out); });
+void host_luminance_difference(int blocks, const uint8 *frames, int pixels, float *out) {
+    run_blocks(blocks, [=] { luminance_difference(frames, pixels, out); });
 }
 }
 #endif

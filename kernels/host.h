@@ -23,13 +23,9 @@ typedef unsigned char uint8;
 
 #else
 
-#include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <thread>
-#include <vector>
 
 typedef uint8_t uint8;
 static thread_local int block_index_;  // the block this host thread is working on
@@ -42,19 +38,10 @@ static thread_local int block_index_;  // the block this host thread is working 
     for (int i = (i0); i < (i1); ++i) _Pragma("GCC ivdep") for (int j = (j0); j < (j1); ++j)
 #define PARALLEL_FOR(i, n) _Pragma("GCC ivdep") for (int i = 0; i < (n); ++i)
 
-// Run blocks 0 .. blocks-1 of a kernel on `threads` host threads, a few at a time.
+// Run blocks 0 .. blocks-1 of a kernel, one after the other: there is a process for each core.
 template <class Kernel>
-static void run_blocks(int blocks, int threads, Kernel kernel) {
-    const int share = 8;  // blocks that a thread takes at once
-    std::atomic<int> next{0};
-    auto work = [&] {
-        for (int begin; (begin = next.fetch_add(share)) < blocks;)
-            for (block_index_ = begin; block_index_ < std::min(begin + share, blocks); ++block_index_) kernel();
-    };
-    std::vector<std::thread> helpers;
-    for (int i = 1; i < std::min(threads, (blocks + share - 1) / share); ++i) helpers.emplace_back(work);
-    work();
-    for (auto &helper : helpers) helper.join();
+static void run_blocks(int blocks, Kernel kernel) {
+    for (block_index_ = 0; block_index_ < blocks; ++block_index_) kernel();
 }
 
 #endif

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-# The record of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file.
+# The record of each frame. `offset` and `size` (bytes) and `crc` (CRC-32) locate it in its video's pack file. Without a
+# pack, `offset` and `size` say where its packet lies in the original MP4 or MOV file; size 0: not known.
 FRAME = np.dtype([("pts", "<i8"), ("offset", "<i8"), ("size", "<u4"), ("crc", "<u4"), ("key", "?")])
 
 SEGMENT = np.dtype([("segment", "<i4"), ("video", "<i4"), ("shot", "<i4"), ("start", "<i4"), ("end", "<i4")])

@@ -151,7 +151,8 @@ class Dataset:
 
     def _index(self, video: int) -> FrameIndex:
         frames = self.frames_of(video)
-        return FrameIndex(np.array(frames["pts"]), np.array(frames["key"]))
+        places = [] if self.pack != "none" else [frames[column].astype(np.int64) for column in ("offset", "size")]
+        return FrameIndex(np.array(frames["pts"]), np.array(frames["key"]), *places)
 
     def _read_videos(self) -> list[VideoRow]:
         file = self.folder / "videos.json"

@@ -14,6 +14,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.shots import ShotStatistics
 from eruv_dali.video.decode import decode_pictures
 from eruv_dali.video.find import Video
+from eruv_dali.video.frames import Chunk
 from eruv_dali.video.open import DamagedVideo, UnusableVideo, open_video
 
 HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
@@ -69,19 +70,21 @@ class Scanner:
         writer, packing = self.writer, self.scan.pack != "none"
         file, offset = writer.begin_video() if packing else ("", 0)
         statistics = ShotStatistics(device=self.device)
-        stamps, keys, written, count = [], [], [], 0
+        chunks: list[np.ndarray] = []  # FRAME records
+        written: list[tuple[int, int]] = []
+        count = 0
         note = Note(job.video.name, identity(job.video), self.scan, provisional=job.provisional)
         picture_sizes = [HOG_SIZE] + [(self.scan.frame_height, self.scan.frame_width)] * packing
         try:
             for chunk in decode_pictures(job.video.path, picture_sizes, device=self.device, threads=self.threads):
-                take = len(chunk.pts) if job.limit is None else job.limit - count
-                statistics.add(chunk.pictures[0][:take])
-                stamps.append(chunk.pts[:take])
-                keys.append(chunk.key[:take])
+                if job.limit is not None:
+                    chunk = chunk.part(slice(job.limit - count))
+                statistics.add(chunk.pictures[0])
+                chunks.append(_records(chunk))
                 note = replace(note, facts=chunk.facts)
                 if packing:
-                    written += [writer.add(picture) for picture in chunk.pictures[1][:take]]
-                count += len(stamps[-1])
+                    written += [writer.add(picture) for picture in chunk.pictures[1]]
+                count += len(chunk.pts)
                 tell(count)
                 if count == job.limit:
                     note = replace(note, remark=job.trouble)
@@ -94,13 +97,20 @@ class Scanner:
         except DamagedVideo as error:
             note = replace(note, remark=f"{error}; the frames before it are used")
 
-        frames = np.zeros(count, FRAME)
-        frames["pts"], frames["key"] = np.concatenate(stamps), np.concatenate(keys)
+        frames = np.concatenate(chunks)
         if packing:
             writer.end_video()
             note = replace(note, pack=file, pack_end=place_frames(frames, offset, written))
         write_record(self.out, note, frames, statistics.finish())
         return count
+
+
+def _records(chunk: Chunk) -> np.ndarray:
+    """The FRAME records of a chunk, without a pack."""
+    records = np.zeros(len(chunk.pts), FRAME)
+    for column in ("pts", "key", "offset", "size"):
+        records[column] = getattr(chunk, column)
+    return records
 
 
 def expected_frames(video: Video) -> int:

@@ -110,7 +110,8 @@ def scan_all(
             check_disk(out, expected, scan)
             ready()
             started = time.monotonic()
-            follow(pool.run(deque(map(Job, videos))))
+            # The largest files first, so that at the end no core waits long for another one's last video.
+            follow(pool.run(deque(map(Job, sorted(videos, key=lambda video: -identity(video).size)))))
         for video, lost in losses.items():
             step: Job | Rejected | None = what_next(lost, time_limit)
             while isinstance(step, Job):

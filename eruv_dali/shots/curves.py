@@ -1,6 +1,7 @@
 """From frames to curves: what the shot rules need to know about a video, computed once, while it is decoded."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ EDGE = 16  # frames at either end for which the window curve cannot be computed
 # a pavement become changing structure. The robust rule's HOG adds this to the energy (see `eruv_dali.shots.hog`).
 # On 60 single-take UT-Interaction clips: 3 false dissolves at 0, none at 200; above 300 dark cuts are missed.
 EPSILON = 200.0
-CHUNK = 256  # frames processed at once: bounds the memory, however many frames the caller passes
+CHUNK = 64  # frames processed at once, however many the caller passes: their features stay in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class ShotStatistics:
         self._device = device
         self._backend = backend(device)
         self._count = 0
-        self._frame = None  # the last frame, and its HOG
-        self._plain = None
+        self._frame = self._plain = None  # the last frame, and its HOG
         self._features = None  # HOG' of the last frames: those that a later frame is compared or averaged with
         self._means = None  # over windows, likewise
         self._hog: list[np.ndarray] = []
@@ -93,11 +93,12 @@ class ShotStatistics:
         self._count += len(frames_THWC)
         histograms = self._backend.histograms(frames_THWC)
 
-        frames_THWC, self._frame = _extended(self._frame, frames_THWC, keep=1)
-        self._luminance.append(_numpy(self._backend.luminance_difference(frames_THWC)))
+        self._luminance += _steps(self._frame, frames_THWC, self._backend.luminance_difference)
+        self._frame = frames_THWC[-1:].copy()
 
-        plain, self._plain = _extended(self._plain, self._backend.features(histograms, 0.0), keep=1)
-        self._hog.append(_numpy(self._backend.lag_difference(plain, 1)))
+        plain = self._backend.features(histograms, 0.0)
+        self._hog += _steps(self._plain, plain, lambda x: self._backend.lag_difference(x, 1))
+        self._plain = plain[-1:].copy()
 
         known = 0 if self._features is None else len(self._features)
         features = self._backend.features(histograms, EPSILON)
@@ -111,12 +112,21 @@ class ShotStatistics:
             self._window.append(_numpy(self._backend.lag_difference(means, SPAN)))
 
 
+def _steps(before, new, difference: Callable) -> list[np.ndarray]:
+    """The differences of successive entries, from the entry `before` on (None: there is none), without copying them."""
+    seam = [] if before is None else [_numpy(difference(_together(before, new[:1])))]
+    return [*seam, _numpy(difference(new))]
+
+
 def _extended(before, new, *, keep: int):
     """The kept and the new entries together, and the last `keep` of them for the next call."""
-    if before is not None:
-        module = np if isinstance(new, np.ndarray) else sys.modules["cupy"]
-        new = module.concatenate([before, new])
-    return new, new[max(len(new) - keep, 0) :].copy()
+    together = new if before is None else _together(before, new)
+    return together, together[max(len(together) - keep, 0) :].copy()
+
+
+def _together(before, new):
+    module = np if isinstance(new, np.ndarray) else sys.modules["cupy"]
+    return module.concatenate([before, new])
 
 
 def _numpy(x) -> np.ndarray:

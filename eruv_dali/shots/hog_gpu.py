@@ -26,13 +26,13 @@ def module() -> cupy.RawModule:
 
 def histograms(frames_THWC: cupy.ndarray) -> tuple[cupy.ndarray, cupy.ndarray]:
     """(T, H, W, 3) uint8 -> directed histograms (T, 18, H/8, W/8) and the energies of the undirected (T, H/8, W/8)."""
-    frames_THWC = cupy.ascontiguousarray(frames_THWC)
     T, H, W, _ = frames_THWC.shape
+    planes = cupy.ascontiguousarray(frames_THWC.transpose(0, 3, 1, 2))
     cells_y, cells_x = H // CELL, W // CELL
     histogram = cupy.empty((T, 2 * ORIENTATIONS, cells_y, cells_x), np.float32)
     energy = cupy.empty((T, cells_y, cells_x), np.float32)
     tiles = -(-cells_y // TILE[0]) * -(-cells_x // TILE[1])
-    _run("hog_cells", T * tiles, frames_THWC, H, W, histogram, energy)
+    _run("hog_cells", T * tiles, planes, H, W, histogram, energy)
     return histogram, energy
 
 
@@ -58,10 +58,10 @@ def window_mean(x: cupy.ndarray, window: int) -> cupy.ndarray:
 
 
 def luminance_difference(frames_THWC: cupy.ndarray) -> cupy.ndarray:
-    frames_THWC = cupy.ascontiguousarray(frames_THWC)
     T, H, W, _ = frames_THWC.shape
+    planes = cupy.ascontiguousarray(frames_THWC.transpose(0, 3, 1, 2))
     out = cupy.empty(max(T - 1, 0), np.float32)
-    _run("luminance_difference", len(out), frames_THWC, H * W, out)
+    _run("luminance_difference", len(out), planes, H * W, out)
     return out
 
 

@@ -1,4 +1,4 @@
-"""kernels/hog.cu on the CPU: compiled with g++ on first use, called with NumPy arrays, threads over frames."""
+"""kernels/hog.cu on the CPU: compiled with g++ on first use, called with NumPy arrays."""
 
 import ctypes
 import functools
@@ -6,7 +6,6 @@ import functools
 import numpy as np
 
 from eruv_dali import native
-from eruv_dali.device import cores
 from eruv_dali.shots.hog_numpy import CELL, FEATURES, ORIENTATIONS
 
 # Without contraction into fused multiply-adds, host and GPU results are bit-identical. The last two flags only state
@@ -21,7 +20,7 @@ def library() -> ctypes.CDLL:
     """The compiled kernels. Raises `native.NoCompiler`."""
     folder = native.kernels_dir()
     source = folder / "hog.cu"
-    command = [native.find_compiler("g++"), *FLAGS, "-shared", "-fPIC", "-pthread", "-x", "c++", str(source)]
+    command = [native.find_compiler("g++"), *FLAGS, "-shared", "-fPIC", "-x", "c++", str(source)]
     path = native.build_library("hog", [[*command, "-o", "{out}"]], [source, folder / "host.h"])
     return ctypes.CDLL(str(path))
 
@@ -38,13 +37,13 @@ def available() -> bool:
 
 def histograms(frames_THWC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(T, H, W, 3) uint8 -> directed histograms (T, 18, H/8, W/8) and the energies of the undirected (T, H/8, W/8)."""
-    frames_THWC = np.ascontiguousarray(frames_THWC)
     T, H, W, _ = frames_THWC.shape
+    planes = np.ascontiguousarray(frames_THWC.transpose(0, 3, 1, 2))
     cells_y, cells_x = H // CELL, W // CELL
     histogram = np.empty((T, 2 * ORIENTATIONS, cells_y, cells_x), np.float32)
     energy = np.empty((T, cells_y, cells_x), np.float32)
     tiles = -(-cells_y // TILE[0]) * -(-cells_x // TILE[1])
-    _run("hog_cells", T * tiles, frames_THWC, H, W, histogram, energy)
+    _run("hog_cells", T * tiles, planes, H, W, histogram, energy)
     return histogram, energy
 
 
@@ -70,10 +69,10 @@ def window_mean(x: np.ndarray, window: int) -> np.ndarray:
 
 
 def luminance_difference(frames_THWC: np.ndarray) -> np.ndarray:
-    frames_THWC = np.ascontiguousarray(frames_THWC)
     T, H, W, _ = frames_THWC.shape
+    planes = np.ascontiguousarray(frames_THWC.transpose(0, 3, 1, 2))
     out = np.empty(max(T - 1, 0), np.float32)
-    _run("luminance_difference", len(out), frames_THWC, H * W, out)
+    _run("luminance_difference", len(out), planes, H * W, out)
     return out
 
 
@@ -84,5 +83,4 @@ def _run(kernel: str, blocks: int, *arguments) -> None:
             return ctypes.c_void_p(argument.ctypes.data)
         return argument
 
-    threads = cores()
-    getattr(library(), f"host_{kernel}")(blocks, threads, *map(convert, arguments))
+    getattr(library(), f"host_{kernel}")(blocks, *map(convert, arguments))

@@ -40,4 +40,4 @@ def decode_pictures(
         skip = min(done, len(chunk.pts))
         done -= skip
         if skip < len(chunk.pts):
-            yield Chunk([p[skip:] for p in chunk.pictures], chunk.pts[skip:], chunk.key[skip:], chunk.facts)
+            yield chunk.part(slice(skip, None))

@@ -56,8 +56,9 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
                 pictures = [output[place] for output in outputs]
                 if len(pictures[0]) < end - start:
                     raise NotForDali(f"frames {start}..{end - 1}: DALI found {len(pictures[0])}")
+                nowhere = np.zeros(end - start, np.int64)
                 yield Chunk([picture[: end - start] for picture in pictures], index.pts[start:end],
-                            index.key[start:end], facts)
+                            index.key[start:end], nowhere, nowhere, facts)
     finally:
         reader.close()
 

@@ -49,16 +49,25 @@ class Chunk:
     """Consecutive frames of a video.
 
     Attributes:
-        pictures: for each requested size, (T, height, width, 3) uint8 RGB, NumPy; the first size's may be CuPy.
+        pictures: for each requested size, (T, height, width, 3) uint8 RGB, NumPy; the first size's may be CuPy, or lie
+            in memory as (T, 3, height, width), which describing them takes less time for.
         pts: (T,) int64 time stamps in the stream's time base, NO_PTS if there is none.
         key: (T,) bool, the frame can be decoded without any other.
+        offset, size: (T,) int64, where the frame's packet lies in the file; size 0: not known.
         facts: the file's own properties.
     """
 
     pictures: list
     pts: np.ndarray
     key: np.ndarray
+    offset: np.ndarray
+    size: np.ndarray
     facts: VideoFacts
+
+    def part(self, frames: slice) -> "Chunk":
+        """These frames alone."""
+        return Chunk([p[frames] for p in self.pictures], self.pts[frames], self.key[frames], self.offset[frames],
+                     self.size[frames], self.facts)
 
 
 def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> VideoFacts:
@@ -73,19 +82,29 @@ def describe(stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> Video
 
 
 def rgb_picture(
-    frame: av.VideoFrame, height: int, width: int, scaler: VideoReformatter | None = None
+    frame: av.VideoFrame, height: int, width: int, scaler: VideoReformatter | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """A decoded frame, upright, scaled to (height, width, 3) uint8 RGB; reusing a `scaler` halves the time.
 
-    Scaling inside the conversion from YUV is several times faster than scaling RGB afterwards.
+    Scaling inside the conversion from YUV is several times faster than scaling RGB afterwards, and libav converts to
+    planes (GBRP) in half the time that it takes for interleaved RGB, to the same values (enlarging: to within 1).
+
+    Args:
+        out: where to put it, in any memory layout; by default a new array.
     """
     turns = _turns(frame)
+    if out is None:
+        out = np.empty((height, width, 3), np.uint8)
     if turns % 2:
         height, width = width, height
     # One thread: videos are already processed in parallel.
     scaler = scaler or VideoReformatter()
-    picture = scaler.reformat(frame, width, height, "rgb24", interpolation=SCALING, threads=1).to_ndarray()
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    scaled = scaler.reformat(frame, width, height, "gbrp", interpolation=SCALING, threads=1)
+    for channel, plane in zip((1, 2, 0), scaled.planes, strict=True):
+        picture = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, :width]
+        out[..., channel] = np.rot90(picture, turns) if turns else picture
+    return out
 
 
 def _turns(frame: av.VideoFrame) -> int:

@@ -9,7 +9,7 @@ from numbered import KINDS, read_number
 
 from eruv_dali.video.decode import decode_pictures
 from eruv_dali.video.decode_nvdec import NotForDali, decode_with_dali
-from eruv_dali.video.frames import ACCURATE, rgb_picture
+from eruv_dali.video.frames import ACCURATE, SCALING, rgb_picture
 from eruv_dali.video.open import DamagedVideo, UnusableVideo
 
 
@@ -89,3 +89,18 @@ def test_what_is_no_video_says_why(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(UnusableVideo, match="no video stream"):
         list(decode_pictures(sound, (SIZE,)))
+
+
+@pytest.mark.skipif(not ACCURATE, reason="PyAV 17 converts to interleaved RGB less accurately")
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "yuv422p10le", "yuv444p", "nv12", "gray", "rgb24", "gbrp"])
+@pytest.mark.parametrize("size", [(241, 135), (180, 320), (96, 128), (65, 43)])
+def test_converting_by_planes_gives_what_interleaved_rgb_gives(pix_fmt, size):
+    random = np.random.default_rng(0)
+    noise = av.VideoFrame.from_ndarray(random.integers(0, 256, (*size, 3), dtype=np.uint8), "rgb24")
+    frame = noise.reformat(format=pix_fmt)
+    expected = frame.reformat(128, 96, "rgb24", interpolation=SCALING, threads=1).to_ndarray()
+    found = rgb_picture(frame, 96, 128)
+    assert np.abs(found.astype(int) - expected).max() <= (1 if size[0] < 96 else 0)
+    planes = np.empty((3, 96, 128), np.uint8)
+    rgb_picture(frame, 96, 128, out=planes.transpose(1, 2, 0))
+    assert np.array_equal(planes, found.transpose(2, 0, 1))
