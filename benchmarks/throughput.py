@@ -131,7 +131,7 @@ def race(
     network.run()
     rows = []
     for group in args.groups:
-        rates += [network.run() for _ in range(args.repeats)]
+        rates.append(network.run())
         makers = {}
         if group in ours:
             _read_through(ours[group], files["originals"])
@@ -149,6 +149,7 @@ def race(
             own = row["loader"].startswith("ours") and group != "originals"
             size = _pack_bytes(ours[group], videos) if own else files[group].bytes_per_frame
             rows.append({"group": group, **row, "bytes_per_frame": size})
+    rates.append(network.run())
     alone = {"setting": network.setting, "min": min(rates), "median": statistics.median(rates), "max": max(rates)}
     for row in rows:
         row["of_network"] = row["median"] / alone["median"]

@@ -8,7 +8,7 @@ from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
 BACKBONE = "r3d"
-PAIRS, STEPS = {"gpu": 8, "cpu": 2}, {"gpu": 20, "cpu": 1}  # a step on a CPU takes seconds
+PAIRS, STEPS = {"gpu": 8, "cpu": 1}, {"gpu": 20, "cpu": 1}  # a step on a CPU takes seconds
 
 
 class Network:
