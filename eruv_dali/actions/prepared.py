@@ -28,7 +28,7 @@ def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], devi
     root = root.resolve()
     key = hashlib.sha256(str(root).encode()).hexdigest()[:8]
     folder = out.resolve().parent / f"dataset_{root.name}_{frame_size[0]}x{frame_size[1]}_{key}"
-    look: dict[str, Any] = dict(pack="jpeg", min_length=1, frame_size=frame_size)
+    look: dict[str, Any] = dict(pack="video", min_length=1, frame_size=frame_size)
     try:
         return _as_it_is(folder, root) or prepare([root], folder, device=device, **look)
     except VideosNotNamed as error:

@@ -31,7 +31,7 @@ file and the value. Running `prepare` on the same folder restores everything, wi
 import json
 import logging
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from io import BytesIO
 from pathlib import Path
 
@@ -40,7 +40,8 @@ import numpy as np
 from eruv_dali.dataset.columns import FRAME, SEGMENT, VideoRow
 from eruv_dali.dataset.damage import reading
 from eruv_dali.dataset.edited import first_outside, read_edited_segments, read_kept_videos
-from eruv_dali.dataset.pack import PACK_FILE, PACK_KINDS, PackReader, first_damaged
+from eruv_dali.dataset.pack import PACK_FILE, PACK_KINDS
+from eruv_dali.dataset.pack_reader import PackReader, first_damaged
 from eruv_dali.dataset.seal import Seal
 from eruv_dali.errors import EruvError
 from eruv_dali.video.index import FrameIndex
@@ -57,7 +58,7 @@ class Dataset:
     Attributes:
         folder: its path.
         frame_height, frame_width: size of the resized frames that clips are cropped from.
-        pack: "none", "jpeg" or "raw".
+        pack: "none", "video", "jpeg" or "raw".
         videos: list of VideoRow, sorted by name.
         segments: (S,) array of SEGMENT; `video` is a position in `videos`.
 
@@ -72,6 +73,7 @@ class Dataset:
             raise EruvError(f"{self.folder}: no DATASET here (no dataset.json); make one with eruv_dali.prepare")
         self.frame_height, self.frame_width = settings["frame_height"], settings["frame_width"]
         self.pack = settings["pack"]
+        self._largest_frame = settings.get("largest_frame")
         self._seal = Seal(self.folder)
         self._seal.content("dataset.json")
         self._every = self._read_videos()  # including those deleted from videos.csv
@@ -80,6 +82,14 @@ class Dataset:
         self.index = lru_cache(maxsize=4096)(self._index)
         self.packed = PackReader(self.folder / "pack")
         self._checked: set[str] = set()
+
+    @cached_property
+    def largest_frame(self) -> int:
+        """Bytes of the largest frame of the pack."""
+        if self._largest_frame is None:  # written by an early version
+            assert self._frames is not None
+            self._largest_frame = int(self._frames["size"].max())
+        return self._largest_frame
 
     def frames_of(self, video: int) -> np.ndarray:
         """(frames,) FRAME records of one video, memory-mapped.
@@ -262,6 +272,9 @@ def read_settings(folder: Path) -> dict | None:
             raise ValueError(f"pack {settings['pack']!r}")
         if not isinstance(settings["rule"], str):
             raise ValueError(f"rule {settings['rule']!r}")
+        if "largest_frame" in settings and (type(settings["largest_frame"]) is not int
+                                            or not 0 <= settings["largest_frame"] < 2**32):
+            raise ValueError(f"largest_frame {settings['largest_frame']!r}")
         threshold = settings["threshold"]
         if not (threshold is None or (type(threshold) in (int, float) and threshold > 0)):
             raise ValueError(f"threshold {threshold!r}")

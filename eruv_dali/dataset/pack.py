@@ -1,40 +1,59 @@
 """Pack: a decode-once copy of every frame, resized, in a few large files.
 
 A pack is a folder of `frames-NNNNN.bin`, each a plain sequence of encoded frames; their offsets and sizes are in the
-dataset's `frames.npy`. "jpeg" stores JPEG images, "raw" uint8 RGB. Every frame is independent, so a clip is a list of
-byte ranges, and an inverted, shuffled or sped-up clip is just another list of them.
+dataset's `frames.npy`. A clip is a list of byte ranges; no container is opened to read it.
+
+    video    H.264, one packet a frame, in closed groups of GROUP frames counted from the video's first one: about 1 KB
+             a frame. A clip is read from the beginning of the group that holds its first frame.
+    jpeg     JPEG images, about 9 KB. Every frame is independent.
+    raw      uint8 RGB, height x width x 3 bytes.
 """
 
 import io
-import mmap
 import os
 import re
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from eruv_dali.dataset.damage import reading
+from eruv_dali.errors import EruvError
+from eruv_dali.video import closed_groups
 
-PACK_KINDS = ("none", "jpeg", "raw")
+PACK_KINDS = ("none", "video", "jpeg", "raw")
 PACK_FILE = re.compile(r"frames-[0-9]+\.bin")  # a name in the pack folder: no path that leaves it
 
+# Of a kind of pack, unless another is chosen. Measured on the resized frames of real videos: see
+# benchmarks/results/pack_quality.json. A video's is x264's constant rate factor: lower is better.
+QUALITY = {"none": 0, "video": closed_groups.QUALITY, "jpeg": 92, "raw": 0}
+QUALITIES = {"video": closed_groups.QUALITIES, "jpeg": (1, 95)}  # lowest and highest
 # 4:4:4 keeps the colour of small frames and costs less than the quality that 4:2:0 would need for the same error.
-# Measured on the resized frames of real videos: see benchmarks/results/pack_quality.json.
-JPEG_QUALITY = 92
-JPEG_SUBSAMPLING = 0  # 4:4:4
+JPEG_SUBSAMPLING = 0
 
 FILE_BYTES = 4 << 30  # beyond this size a new file is started
 
 
-def encode_frame(picture: np.ndarray, kind: str) -> bytes:
-    """Encode one (H, W, 3) uint8 RGB picture for a pack of this kind ("jpeg" or "raw")."""
-    if kind == "raw":
-        return np.ascontiguousarray(picture).tobytes()
+def check_quality(kind: str, quality: int | None) -> int:
+    """The quality for a kind of pack: its own where none is given.
+
+    Raises:
+        EruvError: this kind has no quality to choose, or not this one.
+    """
+    if quality is None:
+        return QUALITY[kind]
+    if kind not in QUALITIES:
+        raise EruvError(f"quality {quality} is for a video or jpeg pack; pack {kind} has none, leave it out")
+    low, high = QUALITIES[kind]
+    if not low <= quality <= high:
+        raise EruvError(f"quality {quality} of a {kind} pack must lie between {low} and {high}")
+    return quality
+
+
+def encode_jpeg(picture: np.ndarray, quality: int) -> bytes:
+    """One (H, W, 3) uint8 RGB picture as a JPEG."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=JPEG_SUBSAMPLING)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=JPEG_SUBSAMPLING)
     return buffer.getvalue()
 
 
@@ -42,11 +61,15 @@ class PackWriter:
     """Appends videos to its own pack files; each writing process has its own writer, so none waits for another.
 
     Appended frames count only once a record refers to them: after a kill, `trim_pack` cuts off all other bytes.
+
+    Args:
+        kind: "video", "jpeg" or "raw"; `quality` as in QUALITY.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
-        self.folder, self.kind = folder, kind
+    def __init__(self, folder: Path, kind: str, quality: int) -> None:
+        self.folder, self.kind, self.quality = folder, kind, quality
         self._file: io.BufferedWriter | None = None
+        self._encoder: closed_groups.GroupEncoder | None = None  # of the video that was begun
 
     @property
     def _begun(self) -> io.BufferedWriter:
@@ -59,13 +82,24 @@ class PackWriter:
         if self._file is None or self._file.tell() >= FILE_BYTES:
             self.close()
             self._file = self._new_file()
+        self._encoder = None
         return Path(self._file.name).name, self._file.tell()
 
     def add(self, picture: np.ndarray) -> tuple[int, int]:
         """Append one (H, W, 3) uint8 frame: its size in bytes and its CRC-32."""
-        data = encode_frame(picture, self.kind)
+        data = self._encode(picture)
         self._begun.write(data)
         return len(data), zlib.crc32(data)
+
+    def _encode(self, picture: np.ndarray) -> bytes:
+        if self.kind == "raw":
+            return np.ascontiguousarray(picture).tobytes()
+        if self.kind == "jpeg":
+            return encode_jpeg(picture, self.quality)
+        if self._encoder is None:
+            height, width = picture.shape[:2]
+            self._encoder = closed_groups.GroupEncoder(height, width, self.quality)
+        return self._encoder.add(picture)
 
     def end_video(self) -> None:
         """Flush what was appended to disk, so that a record may refer to it."""
@@ -95,7 +129,7 @@ class PackWriter:
 def trim_pack(folder: Path, used: dict[str, int], sealed: dict[str, int]) -> None:
     """Delete pack files that no record refers to, and cut off unused ends of the others.
 
-    A running training has the files mapped. Deleting a file does not affect it, but truncating one kills it (SIGBUS):
+    A running training has the files open. Deleting a file does not affect it, but truncating one takes its frames away:
     so nothing is truncated that a finished DATASET ever contained. Symbolic links are left alone.
 
     Args:
@@ -113,56 +147,3 @@ def trim_pack(folder: Path, used: dict[str, int], sealed: dict[str, int]) -> Non
 def pack_files(folder: Path) -> list[Path]:
     """The pack's own files, without links to files elsewhere."""
     return sorted(file for file in folder.glob("frames-*.bin") if file.is_file() and not file.is_symlink())
-
-
-def first_damaged(packed: "PackReader", file: str, frames: np.ndarray) -> int | None:
-    """The first of these FRAME records whose bytes are not as written, or None."""
-    for number, (_, offset, size, crc, _) in enumerate(frames.tolist()):
-        if zlib.crc32(packed.bytes_at(file, offset, size).data) != crc:
-            return number
-    return None
-
-
-class PackReader:
-    """Memory-maps pack files; `bytes_at` gives views of them, without a copy."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._maps: dict[str, mmap.mmap] = {}
-        self._bytes: dict[str, np.ndarray] = {}
-
-    def bytes_at(self, file: str, offset: int, size: int) -> np.ndarray:
-        """(size,) uint8, a read-only view into the mapped file."""
-        if file not in self._maps:
-            self._map(file)
-        return self._bytes[file][offset : offset + size]
-
-    def size(self, file: str) -> int:
-        """Bytes in the file."""
-        if file not in self._maps:
-            self._map(file)
-        return len(self._bytes[file])
-
-    def will_need(self, file: str, offset: int, size: int) -> None:
-        """Have the operating system fetch these bytes in the background, at once; page by page is 10 times slower."""
-        if file not in self._maps:
-            self._map(file)
-        begin = offset - offset % mmap.PAGESIZE
-        self._maps[file].madvise(mmap.MADV_WILLNEED, begin, offset + size - begin)
-
-    def hold(self, files: Iterable[str]) -> None:
-        """Map these files now: mapped files stay readable even if `prepare` deletes or replaces them."""
-        for file in files:
-            if file not in self._maps:
-                self._map(file)
-
-    def _map(self, file: str) -> None:
-        with reading(self.folder / file), open(self.folder / file, "rb") as opened:
-            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
-        mapped.madvise(mmap.MADV_RANDOM)  # clips are drawn at random: read-ahead would waste disk bandwidth
-        self._maps[file], self._bytes[file] = mapped, np.frombuffer(mapped, np.uint8)
-
-    def close(self) -> None:
-        """Release the files; each is unmapped when its last view is freed."""
-        self._bytes.clear()
-        self._maps.clear()

@@ -16,7 +16,7 @@ import numpy as np
 
 from eruv_dali.dataset.columns import FRAME
 from eruv_dali.dataset.damage import reading
-from eruv_dali.dataset.pack import PACK_FILE
+from eruv_dali.dataset.pack import PACK_FILE, QUALITY
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 from eruv_dali.shots import ShotCurves
@@ -39,6 +39,10 @@ class Scan:
     frame_height: int
     frame_width: int
     pack: str
+    quality: int  # of the pack, as in `pack.QUALITY`
+
+    def __str__(self) -> str:
+        return f"frame_size {self.frame_height}x{self.frame_width}, pack {self.pack}, quality {self.quality}"
 
 
 class Identity(NamedTuple):
@@ -195,7 +199,8 @@ def _from_json(flat: dict[str, Any]) -> Note:
     if not reason:
         facts = VideoFacts(**{field.name: flat[field.name] for field in fields(VideoFacts)})
         _expect_facts(facts)
-    return Note(flat["video"], where, Scan(**flat["scan"]), facts, flat.get("pack", ""), flat.get("pack_end", 0),
+    scan = Scan(**{"quality": QUALITY[flat["scan"]["pack"]], **flat["scan"]})  # early records do not name it
+    return Note(flat["video"], where, scan, facts, flat.get("pack", ""), flat.get("pack_end", 0),
                 remark, reason, bool(flat.get("provisional")))
 
 

@@ -1,9 +1,9 @@
 """The DALI pipelines: encoded bytes in, clips out.
 
     jpeg     data (JPEG bytes of one frame) ──decode──► frame ──clip_transform──► one frame of a clip
-    raw      data (frames of a raw pack)              ────────────────────────┐
-    direct   data (frames that PyAV decoded)          ────────────────────────┤
-             data (a slice of the video file) ──decode, resize──► frames ─────┴─clip_transform──► clip
+    frames   data (frames that a thread read or decoded)      ──clip_transform──► clip
+    slices   data (a slice of a video) ──decode, resize──► frames ─┬─clip_transform──► clip
+             data (frames that a thread decoded) ──────────────────┘
 
 Each pipeline ends in one dense tensor: DALI's output is the batch, without a copy.
 """
@@ -16,6 +16,10 @@ from nvidia.dali import fn, types
 from eruv_dali.checks import three_numbers, whole_number
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.clip_transform import clip_transform
+
+# Devices on which DALI decodes the codecs it supports. Its CPU decoder supports VP8, VP9 and MJPEG, but decodes each
+# clip separately, whereas the reading threads decode the clips of one group of pictures once.
+SLICES_ON = ("gpu",)
 
 
 @dataclass(frozen=True)
@@ -74,49 +78,43 @@ def jpeg_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
     return _built(pipeline)
 
 
-def raw_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
-    """Pipeline over a raw pack. One sample is the run of frames that a clip spans.
+def frames_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
+    """Pipeline over frames that were read or decoded before, in the order shown.
 
-    Inputs: `data` uint8 (F, H, W, 3); `index` int32 (T,), the frames of the run in the order shown; `crop_pos` and
-    `rotation` as above.
+    Inputs: `data` uint8 (T, H, W, 3); `crop_pos` and `rotation` as above.
     """
 
     @dali.pipeline_def(**settings)
     def pipeline():
         frames = fn.external_source(name="data", no_copy=True, ndim=4, dtype=types.UINT8)
-        index = fn.external_source(name="index", ndim=1, dtype=types.INT32)
-        return clip_transform(frames, index=index, layout=clip.layout, sequence=True, **_placing(), **_look(clip))
+        return clip_transform(frames, layout=clip.layout, sequence=True, **_placing(), **_look(clip))
 
     return _built(pipeline)
 
 
-def direct_pipeline(slices: bool, clip: ClipFormat, **settings) -> dali.Pipeline:
-    """Pipeline over original files; without `slices`, every sample comes decoded.
+def slices_pipeline(clip: ClipFormat, place: tuple[int, ...], *, resize: bool, **settings) -> dali.Pipeline:
+    """Pipeline over slices of videos, for DALI to decode, and clips decoded before, in one batch.
 
-    Inputs: `data` uint8, a flat run of bytes: a video slice where `is_slice`, otherwise frames; `shape` int32 (4,) of
-    those frames; `positions` int32 (F,) of the wanted frames in the slice; `index` int32 (T,), the order in which the
-    F frames are shown; `crop_pos` and `rotation` as above.
+    Inputs: `data` uint8, a flat run of bytes: a slice where `is_slice`, otherwise frames of shape `place`; `positions`
+    int32 (F,) of the wanted frames in the slice; `index` int32 (T,), the order in which the F frames are shown;
+    `crop_pos` and `rotation` as above. With `resize`, decoded frames are resized to the clip's frame size.
     """
-    height, width = clip.frame_size
 
     @dali.pipeline_def(enable_conditionals=True, **settings)
     def pipeline():
         data = fn.external_source(name="data", no_copy=True, ndim=1, dtype=types.UINT8)
-        shape = fn.external_source(name="shape", ndim=1, dtype=types.INT32)
         index = fn.external_source(name="index", ndim=1, dtype=types.INT32)
-        if slices:
-            is_slice = fn.external_source(name="is_slice", ndim=0, dtype=types.BOOL)
-            positions = fn.external_source(name="positions", ndim=1, dtype=types.INT32)
-            if is_slice:
-                decoder = "mixed" if clip.device == "gpu" else "cpu"
-                # pad_mode="none": a missing frame is an error, never padded silently.
-                decoded = fn.decoders.video(data, device=decoder, frames=positions, pad_mode="none")
-                frames = fn.resize(decoded, size=(height, width), interp_type=types.INTERP_LINEAR, antialias=True)
-            else:
-                pictures = fn.reshape(data, shape=shape, layout="FHWC")
-                frames = pictures.gpu() if clip.device == "gpu" else pictures
+        is_slice = fn.external_source(name="is_slice", ndim=0, dtype=types.BOOL)
+        positions = fn.external_source(name="positions", ndim=1, dtype=types.INT32)
+        if is_slice:
+            decoder = "mixed" if clip.device == "gpu" else "cpu"
+            # pad_mode="none": a missing frame is an error, never padded silently.
+            frames = fn.decoders.video(data, device=decoder, frames=positions, pad_mode="none")
+            if resize:
+                frames = fn.resize(frames, size=clip.frame_size, interp_type=types.INTERP_LINEAR, antialias=True)
         else:
-            frames = fn.reshape(data, shape=shape, layout="FHWC")
+            read = fn.reshape(data, shape=list(place), layout="FHWC")
+            frames = read.gpu() if clip.device == "gpu" else read
         return clip_transform(frames, index=index, layout=clip.layout, sequence=True, **_placing(), **_look(clip))
 
     return _built(pipeline)

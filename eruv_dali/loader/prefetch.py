@@ -2,15 +2,17 @@
 
 import contextlib
 import ctypes
+import functools
 import logging
 import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import nvidia.dali as dali
 import torch
 
@@ -18,9 +20,13 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.bad_clips import UnreadableClips
-from eruv_dali.loader.file_source import FileSource
-from eruv_dali.loader.pack_source import PackSource
+from eruv_dali.loader.clip_reader import ClipReader
+from eruv_dali.loader.clip_source import Begun, ClipSource
 from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.read_jpeg_pack import JpegPackReader
+from eruv_dali.loader.read_originals import OriginalsReader
+from eruv_dali.loader.read_raw_pack import RawPackReader
+from eruv_dali.loader.read_video_pack import VideoPackReader
 from eruv_dali.loader.requests import ClipRequest
 
 log = logging.getLogger(__name__)
@@ -28,17 +34,20 @@ log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 IN_DALI = 2  # batches that DALI works on at a time
-# Clips requested ahead from original files, so that clips in the same group of pictures can be decoded together. A
-# waiting clip takes 1 MB.
+# Clips requested ahead where clips in the same group of pictures can be decoded together. A waiting clip takes 0.6 MB.
 CLIPS_AHEAD = 128
+PACK_READERS: dict[str, Callable[[Dataset, ClipFormat], ClipReader]] = {
+    "video": VideoPackReader, "jpeg": JpegPackReader, "raw": RawPackReader}
 
 
 @dataclass(eq=False)
 class Batch:
-    """A batch in flight: its requests, the source's handles for them, and DALI's inputs, which DALI reads in place."""
+    """A batch in flight: its requests, the clips being read for them, the memory they are read into, and DALI's inputs,
+    which DALI reads in place."""
 
     requests: list[ClipRequest]
-    begun: list[Any]
+    begun: list[Begun]
+    memory: np.ndarray
     inputs: dict | None = None
     suspect: str = field(default="", kw_only=True)  # what DALI said when it died over this batch
 
@@ -46,15 +55,14 @@ class Batch:
 class ClipEngine:
     """Reads, decodes and transforms clips, ahead of the code that collects them.
 
-    `submit` starts a batch and returns at once; `collect` waits for the oldest one. From a pack the bytes go straight
-    from the mapped file into DALI. From original files, threads cut slices for DALI or decode with PyAV, which releases
-    the GIL while it decodes. If DALI's pipeline dies, it is rebuilt and its unfinished batches are submitted again.
+    `submit` starts a batch and returns at once; `collect` waits for the oldest one. Threads read the clips, and decode
+    them or leave that to DALI; if DALI's pipeline dies, it is rebuilt and its unfinished batches are submitted again.
 
     Args:
         videos: where the clips come from: a dataset, or videos indexed on the fly.
         clip: the format of the delivered clips.
         max_clips: the largest batch that will be submitted.
-        threads: number of DALI threads; the same number again read original files.
+        threads: number of DALI threads; the same number again read clips.
 
     Attributes:
         ahead: batches worth submitting before the first one is collected.
@@ -64,14 +72,14 @@ class ClipEngine:
     def __init__(self, videos: VideoSet, clip: ClipFormat, *, max_clips: int, threads: int) -> None:
         _ENGINES.add(self)
         self.clip, self._max_clips = clip, max_clips
-        packed = videos if isinstance(videos, Dataset) and videos.pack != "none" else None
-        self.ahead = 2 * IN_DALI if packed is not None else max(2 * IN_DALI, CLIPS_AHEAD // max_clips)
+        shared = videos.pack in ("none", "video")
+        self.ahead = max(2 * IN_DALI, CLIPS_AHEAD // max_clips) if shared else 2 * IN_DALI
         self.waited = 0.0
         # A depth above 1 makes DALI's first run wait for that number of inputs; the dynamic executor accepts any number
         # of runs ahead anyway, so this class limits the depth itself (IN_DALI).
         self._settings = dict(num_threads=threads, exec_dynamic=True, prefetch_queue_depth=1,
                               device_id=clip.device_id)
-        self.source = PackSource(packed, clip) if packed is not None else FileSource(videos, clip, threads)
+        self.source = ClipSource(videos, clip, functools.partial(_reader, videos, clip), threads)
         self._pipeline = self._build(max_clips)
         self._waiting: deque[Batch] = deque()  # submitted, not yet given to DALI
         self._running: deque[Batch] = deque()  # in DALI
@@ -88,7 +96,9 @@ class ClipEngine:
     def submit(self, requests: Sequence[ClipRequest]) -> None:
         """Start loading a batch of clips."""
         with self._uninterrupted():
-            self._waiting.append(Batch(list(requests), [self.source.begin(request) for request in requests]))
+            memory = self.source.memory(len(requests))
+            begun = [self.source.begin(request, place) for request, place in zip(requests, memory, strict=False)]
+            self._waiting.append(Batch(list(requests), begun, memory))
             self._advance()
 
     def collect(self) -> torch.Tensor:
@@ -113,7 +123,8 @@ class ClipEngine:
     def replace(self, position: int, request: ClipRequest) -> None:
         """Replace an unreadable clip of the oldest batch by another clip."""
         batch = self._waiting[0]
-        batch.requests[position], batch.begun[position] = request, self.source.begin(request)
+        batch.requests[position] = request
+        batch.begun[position] = self.source.begin(request, batch.memory[position])
 
     def drop(self) -> None:
         """Forget everything submitted and not yet collected."""
@@ -160,7 +171,7 @@ class ClipEngine:
                 self._revive(error)
             else:
                 break
-        self._running.popleft()
+        self.source.give_back(self._running.popleft().memory)
         self._advance()
         return clips
 
@@ -175,7 +186,7 @@ class ClipEngine:
             if not needed and not all(map(self.source.ready, batch.begun)):
                 return
             try:
-                batch.inputs = self.source.inputs(batch.begun)
+                batch.inputs = self.source.inputs(batch.begun, batch.memory)
                 if batch.suspect:
                     self._find_culprits(batch)
             except UnreadableClips:
@@ -210,19 +221,26 @@ class ClipEngine:
         for position, request in enumerate(batch.requests):
             pipeline = self._build(max_clips=1)
             try:
-                for name, value in self.source.inputs([batch.begun[position]]).items():
+                for name, value in self.source.inputs([batch.begun[position]], batch.memory[position:]).items():
                     pipeline.feed_input(name, value)
                 pipeline.run()
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[0]
                 unreadable = self.source.blame(batch.begun[position], f"DALI: {reason}")
                 if unreadable is None:
-                    batch.begun[position] = self.source.begin(request)
+                    batch.begun[position] = self.source.begin(request, batch.memory[position])
                 else:
                     lost[position] = unreadable
         if lost:
             raise UnreadableClips(lost)
-        batch.inputs = self.source.inputs(batch.begun)
+        batch.inputs = self.source.inputs(batch.begun, batch.memory)
+
+
+def _reader(videos: VideoSet, clip: ClipFormat) -> ClipReader:
+    if videos.pack == "none":
+        return OriginalsReader(videos, clip)
+    assert isinstance(videos, Dataset)
+    return PACK_READERS[videos.pack](videos, clip)
 
 
 _ENGINES: weakref.WeakSet[ClipEngine] = weakref.WeakSet()

@@ -1,6 +1,6 @@
 """Prepare raw videos for pre-training: decode each once, find its shots, cut them into segments, write a DATASET.
 
-    python -m eruv_dali.prepare my_videos/ --out my_dataset --pack jpeg
+    python -m eruv_dali.prepare my_videos/ --out my_dataset
 
 As a shot detector alone, with an edit list and a web page for every video:
 
@@ -24,7 +24,7 @@ nothing is changed unless --remove is given, which removes them.
 import argparse
 
 from eruv_dali.console import height_by_width
-from eruv_dali.dataset.pack import PACK_KINDS
+from eruv_dali.dataset.pack import PACK_KINDS, QUALITY
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.device import DEVICES
 from eruv_dali.errors import run_program
@@ -45,8 +45,12 @@ def main() -> None:
     unnamed.add_argument("--remove", action="store_true",
                          help="remove videos that the DATASET holds and that are not given or not found now")
     parser.add_argument("--device", default="auto", choices=DEVICES)
-    parser.add_argument("--pack", default="jpeg", choices=PACK_KINDS,
-                        help="keep a decode-once copy of the frames (default jpeg: about 9 KB per frame)")
+    parser.add_argument("--pack", default="video", choices=PACK_KINDS,
+                        help="keep a decode-once copy of the frames: video (default, about 1.1 KB per frame),"
+                        " jpeg (9 KB), raw (65 KB)")
+    parser.add_argument("--quality", type=int, metavar="N",
+                        help=f"of the pack: video 0 to 51, lower is better (default {QUALITY['video']}); jpeg 1 to 95 "
+                        f"(default {QUALITY['jpeg']})")
     parser.add_argument("--rule", default="robust", choices=RULES, help="how shots are found")
     parser.add_argument("--threshold", type=float, help="on the HOG difference, instead of the rule's own"
                         " (robust 0.06, the others 0.0715); higher finds less")
@@ -64,6 +68,7 @@ def main() -> None:
     args = parser.parse_args()
     prepare(args.videos, args.out, device=args.device, pack=args.pack, rule=args.rule, threshold=args.threshold,
             segment_length=args.segment_length, min_length=args.min_length, frame_size=args.frame_size,
+            quality=args.quality,
             workers=args.workers, time_limit=args.time_limit, stats=args.stats, export=args.export, add=args.add,
             remove=args.remove)
 

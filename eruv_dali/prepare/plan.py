@@ -14,7 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from eruv_dali.dataset.pack import PackReader, first_damaged, pack_files, trim_pack
+from eruv_dali.dataset.pack import pack_files, trim_pack
+from eruv_dali.dataset.pack_reader import PackReader, first_damaged
 from eruv_dali.dataset.records import BadRecord, Identity, Note, Scan, carry_record, identity, read_record, record_path
 from eruv_dali.dataset.seal import SEAL, Seal
 from eruv_dali.errors import EruvError
@@ -196,7 +197,7 @@ def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, Note | N
 def _stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackReader) -> str:
     """Why a record is no longer valid although the file is the same, or an empty string."""
     if note.scan != scan:
-        return f"it was scanned with frame_size {note.scan.frame_height}x{note.scan.frame_width}, pack {note.scan.pack}"
+        return f"it was scanned with {note.scan}"
     if note.pack and _pack_lost(packed, note, path, note.pack in suspect):
         return "its part of the pack is damaged"
     return PROVISIONAL if note.provisional else ""

@@ -14,7 +14,7 @@ from rich.table import Table
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.opened import FORMAT, refuse_newer
-from eruv_dali.dataset.pack import PACK_KINDS
+from eruv_dali.dataset.pack import PACK_KINDS, check_quality
 from eruv_dali.dataset.records import Scan
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.device import cores, resolve_device
@@ -24,6 +24,7 @@ from eruv_dali.prepare.plan import Plan, begin, end, make_plan
 from eruv_dali.prepare.scan_all import disk_size, scan_all
 from eruv_dali.prepare.tables import Totals, write_tables
 from eruv_dali.shots import RULES, ShotStatistics
+from eruv_dali.video.closed_groups import check_encoder
 from eruv_dali.video.find import find_videos
 from eruv_dali.video.frames import FRAME_SIZE
 
@@ -31,9 +32,10 @@ TIME_LIMIT = 120.0  # seconds; the slowest frames measured (2560 x 1600 AV1 on o
 
 
 def prepare(
-    paths: Sequence[str | Path], out: str | Path, *, device: str = "auto", pack: str = "jpeg", rule: str = "robust",
+    paths: Sequence[str | Path], out: str | Path, *, device: str = "auto", pack: str = "video", rule: str = "robust",
     threshold: float | None = None, segment_length: int = SEGMENT_LENGTH, min_length: int = MIN_LENGTH,
-    frame_size: tuple[int, int] = FRAME_SIZE, workers: int | None = None, time_limit: float = TIME_LIMIT,
+    frame_size: tuple[int, int] = FRAME_SIZE, quality: int | None = None, workers: int | None = None,
+    time_limit: float = TIME_LIMIT,
     stats: bool = False, export: Sequence[str] = (), add: bool = False, remove: bool = False,
 ) -> Dataset:
     """Create or update the DATASET `out` from video files and folders, and open it.
@@ -44,8 +46,10 @@ def prepare(
         paths: video files, or folders to search for them.
         out: the DATASET folder.
         device: "auto", "gpu" or "cpu": where frames are decoded and described.
-        pack: "jpeg" or "raw" keeps every frame, resized to `frame_size`, so that training never decodes video again;
-            "none" reads clips from the original files.
+        pack: "video", "jpeg" or "raw" keeps every frame, resized to `frame_size`, so that training never decodes the
+            original again; "none" reads clips from the original files.
+        quality: of the pack. video: x264's constant rate factor, 0 to 51, lower is better; jpeg: 1 to 95. None: the
+            kind's own, `dataset.pack.QUALITY`.
         rule: how shots are found, one of `shots.RULES`; `threshold` overrides the rule's own.
         segment_length, min_length: in frames; longer shots are cut, shorter pieces are dropped.
         frame_size: height and width of the frames that clips will be cropped from.
@@ -84,7 +88,9 @@ def prepare(
         raise EruvError("add and remove cannot both be set; one keeps the videos not given, the other removes them")
     workers = workers or (1 if device == "gpu" else cores())
     videos = find_videos(paths)
-    out, scan = Path(out), Scan(*frame_size, pack)
+    out, scan = Path(out), Scan(*frame_size, pack, check_quality(pack, quality))
+    if pack == "video":
+        check_encoder()
     settings = {
         "format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold, "segment_length": segment_length,
         "min_length": min_length,

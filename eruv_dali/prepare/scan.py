@@ -45,7 +45,7 @@ class Scanner:
 
     def __init__(self, out: Path, scan: Scan, device: str, threads: int) -> None:
         self.out, self.scan, self.device, self.threads = out, scan, device, threads
-        self.writer = PackWriter(out / "pack", scan.pack)
+        self.writer = PackWriter(out / "pack", scan.pack, scan.quality)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: no record refers to what is still to be written

@@ -31,7 +31,7 @@ from eruv_dali.prepare.workers import Done, Lost, Workers
 from eruv_dali.prepare.workers import Progress as Told
 from eruv_dali.video.find import Video
 
-JPEG_FRAME_BYTES = 0.4  # of a packed JPEG frame, per pixel: for the estimate of disk space
+FRAME_BYTES = {"video": 0.05, "jpeg": 0.4, "raw": 3.0}  # of a packed frame, per pixel: to estimate disk space
 
 CRASHED, SILENT, KILLED = "crashed", "silent", "killed"
 
@@ -160,7 +160,7 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
     """
     if scan.pack == "none":
         return
-    frame_bytes = scan.frame_height * scan.frame_width * (3 if scan.pack == "raw" else JPEG_FRAME_BYTES)
+    frame_bytes = scan.frame_height * scan.frame_width * FRAME_BYTES[scan.pack]
     frames = sum(expected.values())
     needed, free = frames * frame_bytes, shutil.disk_usage(out).free
     console.print(f"{scan.pack} pack of about {frames:,} frames: about {disk_size(needed)} of disk", highlight=False)
@@ -169,7 +169,7 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
         raise EruvError(
             f"{out}: {disk_size(free)} free, but the pack needs about {disk_size(needed)}, the largest part for "
             f"{longest.path} (about {expected[longest]:,} frames by its header); leave that out, choose another "
-            f"disk, {'pack jpeg, ' * (scan.pack == 'raw')}or pack none")
+            f"disk, {'pack video, ' * (scan.pack != 'video')}or pack none")
 
 
 def disk_size(count: float) -> str:

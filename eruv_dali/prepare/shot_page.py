@@ -7,6 +7,7 @@ import base64
 import html
 import io
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.opened import read_settings
-from eruv_dali.dataset.pack import PackReader
+from eruv_dali.dataset.pack_reader import PackReader
 from eruv_dali.dataset.records import Record, read_record, record_path
+from eruv_dali.dataset.unpack import unpack
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside, write_text
 from eruv_dali.shots import Shot, cut_curve, find_shots
@@ -233,8 +235,11 @@ def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
     wanted = sorted({frame for shot in drawing.shots for frame in frames_shown(shot)})
     if note.pack:
         size = (note.scan.frame_height, note.scan.frame_width)
-        pictures = {frame: np.asarray(_unpacked(drawing, frame, size).resize((width, THUMB_HEIGHT)))
-                    for frame in wanted}
+        with closing(PackReader(drawing.pack)) as packed:
+            pictures = {}
+            for frame in wanted:
+                (picture,) = unpack(packed, note.scan.pack, size, note.pack, record.frames, frame, frame + 1)
+                pictures[frame] = np.asarray(Image.fromarray(picture).resize((width, THUMB_HEIGHT)))
     else:
         reader, index = FrameReader(), FrameIndex(record.frames["pts"], record.frames["key"])
         try:
@@ -245,14 +250,6 @@ def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
             reader.close()
         pictures = dict(zip(wanted, found, strict=True))
     return [[pictures[frame] for frame in frames_shown(shot)] for shot in drawing.shots]
-
-
-def _unpacked(drawing: Drawing, frame: int, size: tuple[int, int]) -> Image.Image:
-    row = drawing.record.frames[frame]
-    packed = PackReader(drawing.pack).bytes_at(drawing.record.note.pack, int(row["offset"]), int(row["size"]))
-    if drawing.record.note.scan.pack == "raw":
-        return Image.fromarray(packed.reshape(*size, 3))
-    return Image.open(io.BytesIO(packed.data))
 
 
 def _embedded(image: Image.Image, kind: str) -> str:

@@ -102,7 +102,8 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)
     for name, array in (("frames.npy", every_frame), ("segments.npy", segments)):
         write_aside(out / name, partial(np.save, arr=array))
-    content = json.dumps(settings, indent=1) + "\n"
+    largest = int(every_frame["size"].max(initial=0))
+    content = json.dumps({**settings, "largest_frame": largest}, indent=1) + "\n"
     seal_dataset(out, content)
     write_text(out / "dataset.json", content)
     for name, table in rows.items():

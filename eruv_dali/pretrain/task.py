@@ -108,6 +108,6 @@ def _digest(*loaders: PretextLoader) -> str:
     digest = hashlib.sha256()
     for loader in loaders:
         segments, videos = loader.pretext.segments, loader.videos.videos
-        names = "\n".join(videos[number].video for number in np.unique(segments["video"]))
+        names = "\n".join(videos[number].name for number in np.unique(segments["video"]))
         digest.update(f"{names}\n{loader.items}".encode() + segments.tobytes())
     return digest.hexdigest()

@@ -40,7 +40,7 @@ class DataConfig:
     crop: int = 112
     frame_size: list[int] = field(default_factory=lambda: list(FRAME_SIZE))  # height, width of the resized frames
     trimmed: bool = False  # each video is one action: CV and CD drop out, CS means the same video
-    pack: str = "jpeg"  # none, jpeg, raw
+    pack: str = "video"  # none, video, jpeg, raw
     rule: str = "robust"  # how shots are found
     threshold: float | None = None
     segment_length: int = SEGMENT_LENGTH

@@ -1,0 +1,89 @@
+"""Read a pack's files. They are read, not mapped: where a file was cut short, a mapping would kill the process."""
+
+import os
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eruv_dali.dataset.damage import reading
+from eruv_dali.errors import EruvError
+
+
+class CutShort(EruvError):
+    """A pack file ends before the bytes that were wanted."""
+
+
+class PackReader:
+    """Keeps a pack's files open: they stay readable even if `prepare` deletes or replaces them. Any thread may read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, int] = {}  # descriptors
+
+    def read(self, file: str, offset: int, size: int) -> bytes:
+        """`size` bytes from `offset` on.
+
+        Raises:
+            CutShort: the file ends before.
+            EruvError: it cannot be opened or read.
+        """
+        with reading(self.folder / file):
+            data = os.pread(self._descriptor(file), size, offset)
+        if len(data) < size:
+            self._cut(file, offset, size)
+        return data
+
+    def read_into(self, file: str, parts: Sequence[np.ndarray], offset: int) -> None:
+        """Fill contiguous uint8 arrays, one after another, with the bytes from `offset` on; raises as `read` does."""
+        size = sum(part.nbytes for part in parts)
+        with reading(self.folder / file):
+            got = os.preadv(self._descriptor(file), [part.data for part in parts], offset)
+        if got < size:
+            self._cut(file, offset, size)
+
+    def size(self, file: str) -> int:
+        """Bytes in the file."""
+        with reading(self.folder / file):
+            return os.fstat(self._descriptor(file)).st_size
+
+    def will_need(self, file: str, offset: int, size: int) -> None:
+        """Have the operating system fetch these bytes in the background."""
+        os.posix_fadvise(self._descriptor(file), offset, size, os.POSIX_FADV_WILLNEED)
+
+    def hold(self, files: Iterable[str]) -> None:
+        """Open these files now."""
+        for file in files:
+            with reading(self.folder / file):
+                self._descriptor(file)
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _descriptor(self, file: str) -> int:
+        if file not in self._files:
+            opened = os.open(self.folder / file, os.O_RDONLY | os.O_CLOEXEC)
+            # Clips are drawn at random: read-ahead would waste the disk's bandwidth.
+            os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_RANDOM)
+            if (earlier := self._files.setdefault(file, opened)) != opened:  # another thread was faster
+                os.close(opened)
+                return earlier
+        return self._files[file]
+
+    def _cut(self, file: str, offset: int, size: int) -> None:
+        raise CutShort(f"{self.folder / file}: ends at byte {self.size(file)}, but bytes {offset} to {offset + size} "
+                       "are wanted; run prepare on this DATASET again")
+
+
+def first_damaged(packed: PackReader, file: str, frames: np.ndarray) -> int | None:
+    """The first of these FRAME records whose bytes are not as written, or None."""
+    for number, (_, offset, size, crc, _) in enumerate(frames.tolist()):
+        try:
+            if zlib.crc32(packed.read(file, offset, size)) != crc:
+                return number
+        except CutShort:
+            return number
+    return None

@@ -1,0 +1,76 @@
+"""What reads clips: the interface of the four readers, one for each form in which a video's frames may be kept.
+
+    read_originals.py     the original files, or slices of them for DALI
+    read_video_pack.py    H.264 in closed groups, or slices of it for DALI
+    read_jpeg_pack.py     JPEG images, which DALI decodes
+    read_raw_pack.py      pixels
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import nvidia.dali as dali
+
+from eruv_dali.loader.requests import ClipRequest
+
+
+class UnreadableFrames(Exception):
+    """Frames that cannot be read; `frames` are their numbers, the message names their file and says why."""
+
+    def __init__(self, message: str, frames: np.ndarray) -> None:
+        super().__init__(message)
+        self.frames = frames
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """A small video file in memory for DALI's decoder, and the positions (F,) int32 of a clip's frames in it,
+    ascending, without repeats."""
+
+    data: np.ndarray
+    positions: np.ndarray
+
+
+class ClipReader(Protocol):
+    """Reads the frames of clips into memory, each clip's in the order shown. Each thread has its own.
+
+    Attributes:
+        place: shape of the memory for one clip, uint8.
+    """
+
+    place: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes read so far."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Spent so far in "read", "demux" and "decode"."""
+
+    def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
+        """DALI's pipeline for what this reader delivers."""
+
+    def group(self, request: ClipRequest) -> Hashable | None:
+        """Clips of one group that wait at the same time are read together; None: a clip is read by itself."""
+
+    def slices(self, video: int) -> bool:
+        """Whether DALI decodes this video, from slices."""
+
+    def slice(self, request: ClipRequest) -> Slice | None:
+        """The clip as a slice; None: it has to be read."""
+
+    def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
+        """Fill a place for each request, all of one group.
+
+        Raises:
+            UnreadableFrames: frames of some of the clips cannot be read.
+        """
+
+    def crop_left(self, request: ClipRequest) -> tuple[int, int]:
+        """(top, left) of the crop in what `read` delivers."""
+
+    def close(self) -> None:
+        """Close the files."""

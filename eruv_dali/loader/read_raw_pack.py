@@ -1,0 +1,58 @@
+"""Clips from a raw pack: the rows of the crop, read straight into the batch."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import nvidia.dali as dali
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.pack_reader import CutShort
+from eruv_dali.loader.clip_reader import Slice, UnreadableFrames
+from eruv_dali.loader.pipelines import ClipFormat, frames_pipeline
+from eruv_dali.loader.requests import ClipRequest
+
+
+class RawPackReader:
+    """Reads pixels; see ClipReader. A place holds the crop's rows, as wide as the frame: (T, crop, width, 3)."""
+
+    def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
+        self.dataset, self.clip = dataset, clip
+        self.place: tuple[int, ...] = (clip.clip_length, clip.crop, clip.frame_size[1], 3)
+        self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}
+
+    def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
+        return frames_pipeline(self.clip, batch_size=max_clips, **settings)
+
+    def group(self, request: ClipRequest) -> Hashable | None:
+        records = self.dataset.frames_of(request.video)
+        begin, end = (int(records["offset"][number]) for number in (request.frames.min(), request.frames.max()))
+        self.dataset.packed.will_need(self.dataset.videos[request.video].pack_file, begin, end - begin + self._frame)
+        return None
+
+    def slices(self, video: int) -> bool:
+        return False
+
+    def slice(self, request: ClipRequest) -> Slice | None:
+        return None
+
+    def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
+        for request, place in zip(requests, places, strict=True):
+            video = self.dataset.videos[request.video]
+            row = self.clip.frame_size[1] * 3
+            offsets = self.dataset.frames_of(request.video)["offset"][request.frames] + request.crop[0] * row
+            try:
+                for picture, offset in zip(place, offsets.tolist(), strict=True):
+                    self.dataset.packed.read_into(video.pack_file, [picture], offset)
+            except CutShort as error:
+                raise UnreadableFrames(f"{video.path}: {error}", np.unique(request.frames)) from None
+            self.bytes += place.nbytes
+
+    def crop_left(self, request: ClipRequest) -> tuple[int, int]:
+        return 0, request.crop[1]
+
+    def close(self) -> None:
+        """Nothing to close: the dataset holds the files."""
+
+    @property
+    def _frame(self) -> int:
+        return self.clip.frame_size[0] * self.clip.frame_size[1] * 3

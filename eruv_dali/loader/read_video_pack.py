@@ -1,0 +1,96 @@
+"""Clips from a video pack: the packets from the start of a group on, decoded by libavcodec, or handed to DALI."""
+
+import zlib
+from collections.abc import Hashable, Sequence
+
+import av
+import numpy as np
+import nvidia.dali as dali
+
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.pack_reader import CutShort
+from eruv_dali.errors import EruvError
+from eruv_dali.loader.clip_reader import Slice, UnreadableFrames
+from eruv_dali.loader.pipelines import SLICES_ON, ClipFormat, frames_pipeline, slices_pipeline
+from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.video.closed_groups import GROUP, STARTS_GROUP, GroupDecoder, coded_size
+from eruv_dali.video.matroska import matroska
+from eruv_dali.video.yuv420 import rgb_rectangle
+
+
+class VideoPackReader:
+    """Decodes a video pack; see ClipReader. A place holds the crops, (T, crop, crop, 3) RGB."""
+
+    def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
+        self.dataset, self.clip = dataset, clip
+        self.place: tuple[int, ...] = (clip.clip_length, clip.crop, clip.crop, 3)
+        self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}
+        self._decoder = GroupDecoder()
+
+    def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
+        if self.clip.device in SLICES_ON:
+            return slices_pipeline(self.clip, self.place, resize=False, batch_size=max_clips, **settings)
+        return frames_pipeline(self.clip, batch_size=max_clips, **settings)
+
+    def group(self, request: ClipRequest) -> Hashable | None:
+        return request.video, int(request.frames.min()) // GROUP
+
+    def slices(self, video: int) -> bool:
+        return self.clip.device in SLICES_ON
+
+    def slice(self, request: ClipRequest) -> Slice | None:
+        shown = np.unique(request.frames)
+        first, packets = self._packets(request.video, shown)
+        height, width = coded_size(*self.clip.frame_size)
+        starts = [packet.startswith(STARTS_GROUP) for packet in packets]
+        data = matroska("h264", b"", width, height, packets, starts, range(len(packets)))
+        return Slice(np.frombuffer(data, np.uint8), (shown - first).astype(np.int32))
+
+    def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
+        shown = np.unique(np.concatenate([request.frames for request in requests]))
+        first, packets = self._packets(requests[0].video, shown)
+        uses: dict[int, list[tuple[np.ndarray, tuple[int, int]]]] = {}
+        for request, place in zip(requests, places, strict=True):
+            for number, picture in zip(request.frames.tolist(), place, strict=True):
+                uses.setdefault(number, []).append((picture, request.crop))
+        number = first - 1
+        try:
+            for number, frame in enumerate(self._decoder.decode_packets(packets), first):
+                for picture, (top, left) in uses.pop(number, ()):
+                    rgb_rectangle(frame, top, left, picture)
+        except av.error.FFmpegError:
+            pass  # found below
+        if uses:
+            self._decoder = GroupDecoder()
+            path = self.dataset.videos[requests[0].video].path
+            raise UnreadableFrames(f"{path}: frame {number + 1} cannot be decoded from the pack", shown)
+
+    def _packets(self, video: int, shown: np.ndarray) -> tuple[int, list[bytes]]:
+        """The packets that frames `shown` need, and the number of the first one's frame."""
+        row = self.dataset.videos[video]
+        first, end = int(shown[0]) // GROUP * GROUP, int(shown[-1]) + 1
+        records = self.dataset.frames_of(video)[first:end].tolist()
+        begin = records[0][1]
+        try:
+            data = self.dataset.packed.read(row.pack_file, begin, records[-1][1] + records[-1][2] - begin)
+        except CutShort as error:
+            raise UnreadableFrames(f"{row.path}: {error}", shown) from None
+        packets = []
+        for number, (_, offset, size, crc, _) in enumerate(records, first):
+            packet = data[offset - begin : offset - begin + size]
+            # The decoder conceals damage: it would show wrong pictures, without an error.
+            if zlib.crc32(packet) != crc:
+                raise UnreadableFrames(f"{row.path}: frame {number} cannot be decoded (wrong checksum in "
+                                       f"pack/{row.pack_file})", shown[shown >= number])
+            packets.append(packet)
+        if not packets[0].startswith(STARTS_GROUP):
+            raise EruvError(f"{self.dataset.folder}/pack/{row.pack_file}: no group of pictures begins at frame {first} "
+                            f"of {row.name}; run prepare on this DATASET again")
+        self.bytes += len(data)
+        return first, packets
+
+    def crop_left(self, request: ClipRequest) -> tuple[int, int]:
+        return 0, 0
+
+    def close(self) -> None:
+        """Nothing to close: the dataset holds the files."""
