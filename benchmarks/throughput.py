@@ -65,6 +65,7 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.device import DEVICES, cores, resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.prepare import prepare
+from eruv_dali.video.closed_groups import GROUP
 
 PACKAGES = ("av", "opencv-python-headless", "decord2", "torchcodec", "spdl", "simplejpeg", "torchvision",
             "PyNvVideoCodec")
@@ -195,7 +196,7 @@ def arguments() -> argparse.Namespace:
                         help=f"of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--codecs", nargs="*", default=[], metavar="CODEC", help="only videos in these, such as h264")
     parser.add_argument("--order", nargs="+", choices=ORDERS, help="of clips from video (default: both)")
-    parser.add_argument("--gop", type=int, default=16, help="frames in a group of pictures of the peers' copies")
+    parser.add_argument("--gop", type=int, default=GROUP, help="frames in a group of pictures of the peers' copies")
     parser.add_argument("--clips", type=int, default=128,
                         help="per run of a contender that decodes originals (copies and jpeg: 8x, raw: 16x)")
     parser.add_argument("--repeats", type=int, default=5)

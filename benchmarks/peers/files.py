@@ -1,9 +1,9 @@
 """What peers read: the original videos, or decode-once forms of them, made here from the frames that ours packs hold.
 
     originals  the files themselves
-    copies     one mp4 a video: H.264, crf 18, yuv420p, closed groups of pictures of --gop frames, no B-frames. The
-               128x171 frame is padded to 128x176 by repeating its last column, as H.264 codes it anyway, so peers need
-               not scale: they crop from its left 171 columns
+    copies     one mp4 a video, encoded as our video pack is: the same x264 settings, quality and colours, closed groups
+               of --gop pictures, no B-pictures. The 128x171 frame is padded to 128x176 by repeating its last column, so
+               peers need not scale: they crop from its left 171 columns
     jpeg       one folder a video, a JPEG file a frame: the very bytes that our JPEG pack holds
     raw        one file a video: (frames, 128, 171, 3) uint8
 """
@@ -19,18 +19,20 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from race.clips import FRAME_SIZE
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.pack import encode_frame
+from eruv_dali.dataset.pack import QUALITY, encode_jpeg
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.video import closed_groups
 from eruv_dali.video.decode import decode_pictures
+from eruv_dali.video.frames import SCALING
 from eruv_dali.video.open import DamagedVideo, open_video
 
-CODED_WIDTH = 176  # the frame's width, rounded up to whole macroblocks
-CRF, RATE = 18, 25
+RATE = 25  # frames per second of the copies
 FORMS = ("copies", "jpeg", "raw")
 
 
@@ -139,16 +141,26 @@ def _pictures(video: str) -> Iterable[np.ndarray]:
 
 @contextlib.contextmanager
 def _h264(path: str, gop: int):
+    closed_groups.check_encoder()
+    height, width = closed_groups.coded_size(*FRAME_SIZE)
+    pad = ((0, height - FRAME_SIZE[0]), (0, width - FRAME_SIZE[1]), (0, 0))
+    # Those of GroupEncoder; an mp4 keeps the parameter sets in its header.
+    settings = closed_groups.SETTINGS.replace(f"keyint={closed_groups.GROUP}", f"keyint={gop}")
+    settings = settings.removesuffix(":repeat-headers=1:annexb=1")
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=RATE)
-        stream.height, stream.width, stream.pix_fmt = FRAME_SIZE[0], CODED_WIDTH, "yuv420p"
-        stream.codec_context.gop_size, stream.codec_context.max_b_frames = gop, 0
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU601, ColorRange.MPEG
         stream.codec_context.thread_count = 1
-        stream.options = {"crf": str(CRF), "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"}
+        stream.options = {"preset": "veryfast", "tune": "psnr,zerolatency", "crf": str(QUALITY["video"]),
+                          "x264-params": settings}
+        scaler = VideoReformatter()
 
         def add(picture: np.ndarray) -> None:
-            padded = np.pad(picture, ((0, 0), (0, CODED_WIDTH - FRAME_SIZE[1]), (0, 0)), "edge")
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, "rgb24")))
+            frame = av.VideoFrame.from_ndarray(np.pad(picture, pad, "edge"), "rgb24")
+            container.mux(stream.encode(scaler.reformat(
+                frame, width, height, "yuv420p", interpolation=SCALING, dst_colorspace=Colorspace.ITU601,
+                dst_color_range=ColorRange.MPEG, threads=1)))
 
         yield add
         container.mux(stream.encode(None))
@@ -159,13 +171,14 @@ def _jpeg(path: str, gop: int):
     folder = Path(path)
     folder.mkdir()
     count = iter(range(1 << 60))
-    yield lambda picture: (folder / jpeg_name(next(count))).write_bytes(encode_frame(picture, "jpeg"))
+    yield lambda picture: (folder / jpeg_name(next(count))).write_bytes(
+        encode_jpeg(picture, QUALITY["jpeg"]))
 
 
 @contextlib.contextmanager
 def _raw(path: str, gop: int):
     with open(path, "wb") as file:
-        yield lambda picture: file.write(encode_frame(picture, "raw"))
+        yield lambda picture: file.write(picture.tobytes())
 
 
 WRITERS = {"copies": _h264, "jpeg": _jpeg, "raw": _raw}

@@ -13,69 +13,45 @@ import torch
 from eruv_dali import RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import cores
-from eruv_dali.loader.pipelines import jpeg_pipeline, raw_pipeline
-from eruv_dali.loader.prefetch import ClipEngine
+from eruv_dali.loader.clip_reader import ClipReader
+from eruv_dali.loader.pipelines import ClipFormat, frames_pipeline, jpeg_pipeline
+from eruv_dali.loader.prefetch import PACK_READERS, ClipEngine
+from eruv_dali.loader.read_originals import OriginalsReader
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.video.reader import FrameReader
-from race.clips import BATCH, CROP, FRAME_SIZE, T, clip_format, clip_requests
+from race.clips import BATCH, CROP, T, clip_format, clip_requests
 from race.groups import our_name
 
 
 def profile(datasets: list[Dataset], videos: list[int], count: int, device: str) -> list[dict]:
     """A row for each dataset, `count` clips each."""
-    clip = clip_format(device)
-    settings = dict(num_threads=1, device_id=torch.cuda.current_device() if device == "gpu" else None,
-                    exec_dynamic=True, prefetch_queue_depth=1)
     requests = clip_requests(datasets[0], videos, count, 0, "random")
-    crops = np.array([request.crop for request in requests], np.int32)
-    reader, pictures = FrameReader(), []
-    for request in requests:
-        pictures.append(reader.read(datasets[0].videos[request.video].path, datasets[0].index(request.video),
-                                    request.frames, *FRAME_SIZE))
-    reader.close()
-    whole = np.tile(np.arange(T, dtype=np.int32), (count, 1))
-    raw = raw_pipeline(clip, batch_size=BATCH, **settings)
-    transform, hand_over = _run_pipeline(raw, pictures, crops, device, index=whole)
-    rows = []
-    for dataset in datasets:
-        row = {"source": our_name(dataset.pack).removeprefix("ours, "), "read": 0.0, "demux": 0.0, "decode": 0.0,
-               "transform": transform, "hand_over": hand_over}
-        if dataset.pack == "none":
-            row |= {stage: 1000 * seconds / count for stage, seconds in reader.seconds.items()}
-        elif dataset.pack in ("jpeg", "raw"):
-            row["read"], data = _read(dataset, requests)
-            if dataset.pack == "jpeg":
-                jpeg = jpeg_pipeline(clip, batch_size=BATCH * T, **settings)
-                both, _ = _run_pipeline(jpeg, data, np.repeat(crops, T, axis=0), device)
-                row["decode"] = max(0.0, both - transform)
+    rows, transform, hand_over = [], 0.0, 0.0
+    for dataset in sorted(datasets, key=lambda dataset: dataset.pack == "jpeg"):
+        reader = _reader(dataset, clip_format(device))
+        places = np.zeros((count, *reader.place), np.uint8)
+        row = {"source": our_name(dataset.pack).removeprefix("ours, "), **_read(reader, dataset.pack, requests, places)}
+        crops = np.array([reader.crop_left(request) for request in requests], np.int32)
+        inside, after = _run_pipeline(dataset.pack, places, crops, device)
+        reader.close()
+        if dataset.pack == "jpeg":  # DALI decodes: what it takes longer than with pixels
+            row["decode"] = max(0.0, inside - transform)
         else:
-            row |= _source_seconds(dataset, requests, device)
-        row["python_engine"] = _python_of_engine(dataset, requests, device)
-        row["python_loader"] = _python_of_loader(dataset, count, device)
-        rows.append(row)
+            transform, hand_over = inside, after
+        rows.append({**row, "transform": transform or inside, "hand_over": hand_over or after,
+                     "python_engine": _python_of_engine(dataset, requests, device),
+                     "python_loader": _python_of_loader(dataset, count, device)})
     return rows
 
 
-def _read(dataset: Dataset, requests: list[ClipRequest]) -> tuple[float, list[np.ndarray]]:
-    """Milliseconds to find a clip's frames in the pack and fetch their bytes; the bytes of each frame."""
-    started, data = time.perf_counter(), []
-    for request in requests:
-        records = dataset.frames_of(request.video)[request.frames]
-        for _, offset, size, *_ in records.tolist():
-            data.append(dataset.packed.bytes_at(dataset.videos[request.video].pack_file, offset, size))
-            data[-1][::4096].sum()  # touch each page, so that it is read from the disk
-    return 1000 * (time.perf_counter() - started) / len(requests), data
-
-
-def _source_seconds(dataset: Dataset, requests: list[ClipRequest], device: str) -> dict[str, float]:
-    """What the source itself says of its stages, with one thread."""
-    engine = ClipEngine(dataset, clip_format(device), max_clips=BATCH, threads=1)
-    for first in range(0, len(requests), BATCH):
-        engine.submit(requests[first : first + BATCH])
-        engine.collect()
-    seconds = dict(engine.source.seconds)
-    engine.close()
-    return {stage: 1000 * seconds.get(stage, 0.0) / len(requests) for stage in ("read", "demux", "decode")}
+def _read(reader: ClipReader, pack: str, requests: list[ClipRequest], places: np.ndarray) -> dict[str, float]:
+    """Milliseconds a clip of what a reading thread does, clip by clip; decoding a video pack includes reading it."""
+    started = time.perf_counter()
+    for request, place in zip(requests, places, strict=True):
+        reader.read([request], [place])
+    whole = time.perf_counter() - started
+    own = dict.fromkeys(("read", "demux", "decode"), 0.0)
+    seconds = reader.seconds if pack == "none" else {"decode" if pack == "video" else "read": whole}
+    return {stage: 1000 * spent / len(requests) for stage, spent in {**own, **seconds}.items()}
 
 
 def _python_of_engine(dataset: Dataset, requests: list[ClipRequest], device: str) -> float:
@@ -107,18 +83,23 @@ def _python_of_loader(dataset: Dataset, count: int, device: str) -> float:
     return 1000 * spent / (2 * (count // 2))
 
 
-def _run_pipeline(pipeline, data: list, crops: np.ndarray, device: str, **more: np.ndarray) -> tuple[float, float]:
-    """Milliseconds per clip inside DALI, and from its output to a PyTorch tensor."""
-    step = BATCH if data[0].ndim == 4 else BATCH * T  # a sample is a clip's frames, or one JPEG
+def _run_pipeline(pack: str, places: np.ndarray, crops: np.ndarray, device: str) -> tuple[float, float]:
+    """Milliseconds per clip inside DALI, with one thread, and from its output to a PyTorch tensor."""
+    settings = dict(num_threads=1, device_id=torch.cuda.current_device() if device == "gpu" else None,
+                    exec_dynamic=True, prefetch_queue_depth=1)
+    step = 1
+    if pack == "jpeg":  # a sample is a frame
+        step, places, crops = T, places.reshape(-1, places.shape[2]), np.repeat(crops, T, axis=0)
+        pipeline = jpeg_pipeline(clip_format(device), batch_size=BATCH * T, **settings)
+    else:
+        pipeline = frames_pipeline(clip_format(device), batch_size=BATCH, **settings)
     inside, after, clips = 0.0, 0.0, 0
-    for first in range(0, len(data) - step + 1, step):
-        part = slice(first, first + step)
+    for first in range(0, len(places) - BATCH * step + 1, BATCH * step):
+        part = slice(first, first + BATCH * step)
         started = time.perf_counter()
-        pipeline.feed_input("data", data[part])
+        pipeline.feed_input("data", places[part])
         pipeline.feed_input("crop_pos", crops[part])
-        pipeline.feed_input("rotation", np.zeros(step, np.int32))
-        for name, value in more.items():
-            pipeline.feed_input(name, value[part])
+        pipeline.feed_input("rotation", np.zeros(BATCH * step, np.int32))
         pipeline.schedule_run()
         (out,) = pipeline.outputs()
         if device == "gpu":
@@ -130,3 +111,7 @@ def _run_pipeline(pipeline, data: list, crops: np.ndarray, device: str, **more: 
             inside, clips = inside + done - started, clips + BATCH
         del tensor
     return 1000 * inside / clips, 1000 * after / (clips + BATCH)
+
+
+def _reader(dataset: Dataset, clip: ClipFormat) -> ClipReader:
+    return OriginalsReader(dataset, clip) if dataset.pack == "none" else PACK_READERS[dataset.pack](dataset, clip)
