@@ -215,7 +215,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     device = resolve_device(args.device)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 150)
     if not args.groups:
         args.groups = [group_of(Dataset(folder).pack) for folder in args.data] if args.data else list(GROUPS)
     with tempfile.TemporaryDirectory() as scratch:
