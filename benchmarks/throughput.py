@@ -49,7 +49,7 @@ from pathlib import Path
 
 import torch
 from peers.all import NAMES, PEERS
-from peers.files import FORMS, originals, write_forms
+from peers.files import FORMS, Files, originals, write_forms
 from race.clips import APART, BATCH, FRAME_SIZE, ORDERS
 from race.groups import GROUPS, group_of, our_name, packs_of
 from race.guard import references
@@ -119,7 +119,8 @@ def race(
         console.print(f"[dim]writing the peers' {', '.join(forms)}[/]")
         files |= write_forms(forms, base, videos, scratch / "peers", args.gop)
     for form in forms:
-        peers[form], _, out = working(form, asked[form], files[form], device)
+        peers[form], kept, out = working(form, asked[form], files[form], device)
+        videos = [video for video in videos if video in kept]
         left_out += out
     orders, out = orders_of(args.order, len(videos))
     left_out += out if any(GROUPS[group].video for group in args.groups) else []
@@ -157,10 +158,10 @@ def race(
     return rows, videos, alone, left_out
 
 
-def _read_through(dataset: Dataset, videos) -> None:
+def _read_through(dataset: Dataset, files: Files) -> None:
     """Read the pack, or else the originals, into the page cache."""
     if dataset.pack == "none":
-        videos.read_through()
+        files.read_through()
     for path in (dataset.folder / "pack").glob("*"):
         with open(path, "rb") as file:
             while file.read(1 << 24):
