@@ -22,6 +22,7 @@ from eruv_dali.device import cores, gpu_problem
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
 from peers.files import Files, PeerClip
+from peers.spdl_video import wider
 
 OPEN_FILES = 16  # an open file holds a decoder, which holds GPU memory
 
@@ -77,12 +78,11 @@ def spdl_nvdec() -> GpuDecode:
         torch.cuda.caching_allocator_alloc, torch.cuda.caching_allocator_delete))
 
     def decode(clip: PeerClip) -> torch.Tensor:
-        packets = spdl.io.demux_video(clip.path, timestamp=clip.window)
+        packets = spdl.io.demux_video(clip.path, timestamp=wider(clip))
         times = sorted(packets.get_timestamps(raw=True))
         frames = spdl.io.to_torch(spdl.io.decode_packets_nvdec(packets, device_config=device))
-        if len(frames) == len(times):  # those before the window, from the key frame on, are among them
-            first = next(n for n, time in enumerate(times) if time >= float(clip.window[0]) - 1e-4)
-            frames = frames[first : first + T]
+        first = next(n for n, time in enumerate(times) if time >= float(clip.window[0]) - 1e-4)
+        frames = frames[first : first + T] if len(frames) == len(times) else frames[:T]  # all from the key frame on
         return frames.permute(0, 2, 3, 1)
 
     return decode

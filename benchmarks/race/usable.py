@@ -47,6 +47,9 @@ def working(group: str, names: list[str], files: Files, device: str) -> tuple[li
 
 
 def last_line(error: BaseException) -> str:
+    """The last line of what first went wrong."""
+    while (inner := (getattr(error, "exceptions", None) or [error.__cause__])[0]) is not None:
+        error = inner
     return (str(error).strip().splitlines() or [type(error).__name__])[-1][:160]
 
 
