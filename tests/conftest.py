@@ -111,13 +111,13 @@ def videos(made_once) -> Path:
 
 @pytest.fixture(scope="session")
 def datasets(videos, made_once) -> dict[str, Path]:
-    """The numbered videos prepared with each kind of pack: {"jpeg": folder, "raw": folder, "none": folder}."""
+    """The numbered videos prepared with each kind of pack: {"video": folder, "jpeg": folder, …}."""
     def make(folder: Path) -> None:
-        for kind in ("jpeg", "raw", "none"):
+        for kind in numbered.PACKS:
             prepare([videos], folder / kind, device="cpu", pack=kind, workers=1)
 
     folder = made_once("datasets", make)
-    return {kind: folder / kind for kind in ("jpeg", "raw", "none")}
+    return {kind: folder / kind for kind in numbered.PACKS}
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import io
 import os
 import re
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,17 @@ class PackWriter:
                 return open(self.folder / f"frames-{number:05d}.bin", "xb")
             except FileExistsError:
                 number += 1
+
+
+def place_frames(frames: np.ndarray, offset: int, written: Sequence[tuple[int, int]]) -> int:
+    """Note in a video's FRAME records where `PackWriter.add` put each frame; returns where the last one ends.
+
+    Args:
+        offset: of the first frame; `written`: what `add` returned for each frame.
+    """
+    frames["size"], frames["crc"] = np.array(written, np.uint32).T
+    frames["offset"] = offset + np.concatenate([[0], np.cumsum(frames["size"][:-1], dtype=np.int64)])
+    return int(offset + frames["size"].sum(dtype=np.int64))
 
 
 def trim_pack(folder: Path, used: dict[str, int], sealed: dict[str, int]) -> None:

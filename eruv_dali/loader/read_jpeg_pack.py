@@ -30,10 +30,6 @@ class JpegPackReader:
         return jpeg_pipeline(self.clip, batch_size=max_clips * self.clip.clip_length, **settings)
 
     def group(self, request: ClipRequest) -> Hashable | None:
-        records = self.dataset.frames_of(request.video)
-        first, last = records[request.frames.min()], records[request.frames.max()]
-        begin, end = int(first["offset"]), int(last["offset"] + last["size"])
-        self.dataset.packed.will_need(self.dataset.videos[request.video].pack_file, begin, end - begin)
         return None
 
     def slices(self, video: int) -> bool:
@@ -48,8 +44,10 @@ class JpegPackReader:
 
     def _read_clip(self, request: ClipRequest, place: np.ndarray) -> None:
         dataset, video = self.dataset, self.dataset.videos[request.video]
-        records = dataset.frames_of(request.video)[request.frames]
-        for number, row, (_, offset, size, crc, _) in zip(request.frames, place, records.tolist(), strict=True):
+        records = dataset.frames_of(request.video)[request.frames].tolist()
+        begin = min(record[1] for record in records)  # order: see FRAME
+        dataset.packed.will_need(video.pack_file, begin, max(record[1] + record[2] for record in records) - begin)
+        for number, row, (_, offset, size, crc, _) in zip(request.frames, place, records, strict=True):
             picture = row[:size]
             try:
                 dataset.packed.read_into(video.pack_file, [picture], offset)

@@ -24,9 +24,6 @@ class RawPackReader:
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
 
     def group(self, request: ClipRequest) -> Hashable | None:
-        records = self.dataset.frames_of(request.video)
-        begin, end = (int(records["offset"][number]) for number in (request.frames.min(), request.frames.max()))
-        self.dataset.packed.will_need(self.dataset.videos[request.video].pack_file, begin, end - begin + self._frame)
         return None
 
     def slices(self, video: int) -> bool:
@@ -39,9 +36,11 @@ class RawPackReader:
         for request, place in zip(requests, places, strict=True):
             video = self.dataset.videos[request.video]
             row = self.clip.frame_size[1] * 3
-            offsets = self.dataset.frames_of(request.video)["offset"][request.frames] + request.crop[0] * row
+            first = int(self.dataset.frames_of(request.video)["offset"][0]) + request.crop[0] * row
+            offsets = (first + request.frames * (self.clip.frame_size[0] * row)).tolist()
+            self.dataset.packed.will_need(video.pack_file, min(offsets), max(offsets) - min(offsets) + place[0].nbytes)
             try:
-                for picture, offset in zip(place, offsets.tolist(), strict=True):
+                for picture, offset in zip(place, offsets, strict=True):
                     self.dataset.packed.read_into(video.pack_file, [picture], offset)
             except CutShort as error:
                 raise UnreadableFrames(f"{video.path}: {error}", np.unique(request.frames)) from None
@@ -52,7 +51,3 @@ class RawPackReader:
 
     def close(self) -> None:
         """Nothing to close: the dataset holds the files."""
-
-    @property
-    def _frame(self) -> int:
-        return self.clip.frame_size[0] * self.clip.frame_size[1] * 3

@@ -103,13 +103,13 @@ def make_plan(
     by_file = {note.identity: path for path, note in held.items() if note}
     todo: list[Video] = []
     carried: dict[Video, Path] = {}
-    kept, suspect = [], _suspect_packs(out)
+    kept, suspect = [], suspect_packs(out)
     with closing(PackReader(out / "pack")) as packed:
         for path, video in named.items():
             source = path if path in held else by_file.get(here[video])
             note = notes.get(source) if source else None
             if (source is None or note is None or _changed(note, here[video])
-                    or _stale(source, note, scan, suspect, packed)):
+                    or stale(source, note, scan, suspect, packed)):
                 todo.append(video)
             elif source != path or note.identity != here[video]:
                 carried[video] = source
@@ -117,12 +117,12 @@ def make_plan(
             note = notes[path]
             video = Video(note.video, Path(note.identity.path))
             kept.append(video)
-            stale = _stale(path, note, scan, suspect, packed)
-            if stale and identity(video) == note.identity:
+            outdated = stale(path, note, scan, suspect, packed)
+            if outdated and identity(video) == note.identity:
                 todo.append(video)
-            elif stale and stale != PROVISIONAL and not note.reason:
+            elif outdated and outdated != PROVISIONAL and not note.reason:
                 raise EruvError(f"{video.path}: is missing or has changed, and without it {video.name!r} cannot be "
-                                f"kept ({stale}); nothing was changed; restore the file, use the settings it was "
+                                f"kept ({outdated}); nothing was changed; restore the file, use the settings it was "
                                 "scanned with, or remove it with remove=True (--remove)")
 
     used: dict[str, int] = {}
@@ -194,7 +194,7 @@ def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, Note | N
             else Video(known.get(identity(video).path, video.name), video.path) for video in videos]
 
 
-def _stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackReader) -> str:
+def stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackReader) -> str:
     """Why a record is no longer valid although the file is the same, or an empty string."""
     if note.scan != scan:
         return f"it was scanned with {note.scan}"
@@ -236,7 +236,7 @@ def _note(path: Path) -> Note | None:
         return None
 
 
-def _suspect_packs(out: Path) -> set[str]:
+def suspect_packs(out: Path) -> set[str]:
     """Pack files that were modified since they were sealed, or are missing."""
     if not (out / SEAL).exists() and not (out / "dataset.json").exists():
         return set()  # the first run was interrupted: frames are flushed to disk before the record that refers to them

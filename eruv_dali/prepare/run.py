@@ -96,8 +96,8 @@ def prepare(
         "min_length": min_length,
     }
     try:
-        known = _claim(out)
-        with _only_run(out):
+        known = claim(out)
+        with only_run(out):
             started = time.monotonic()
             shortest = min(min_length, (known or settings).get("min_length", min_length))
             plan = make_plan(out, videos, scan, shortest=shortest, add=add, remove=remove)
@@ -113,14 +113,14 @@ def prepare(
             if not totals.videos:
                 raise EruvError(f"none of the {len(plan.videos)} videos can be used; {totals.first_rejected} "
                                 f"(all in {out}/rejected.csv)")
-            _summarise(out, totals, plan, seconds)
+            summarise(out, totals, plan, seconds)
             return Dataset(out)
     except OSError as error:
         raise EruvError(f"{error.filename or out}: cannot be written or read ({error.strerror or error}); fix that, "
                         f"or choose another folder than {out}") from None
 
 
-def _claim(out: Path) -> dict | None:
+def claim(out: Path) -> dict | None:
     """Make sure that `out` is a DATASET, or may become one; returns the settings of a finished one."""
     if out.exists() and not out.is_dir():
         raise EruvError(f"{out}: is a file; choose a folder for the DATASET")
@@ -131,7 +131,7 @@ def _claim(out: Path) -> dict | None:
     return known
 
 
-def _summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
+def summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
     """Print what the DATASET holds now."""
     for count, kind, what in ((len(plan.removed), "video", "removed"),
                               (plan.forgotten, "unusable video", "forgotten")):
@@ -158,7 +158,7 @@ def _summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
 
 
 @contextmanager
-def _only_run(out: Path) -> Iterator[None]:
+def only_run(out: Path) -> Iterator[None]:
     """Hold the DATASET's lock; a second run stops with an error. The lock is released however this process ends."""
     with open(out / ".lock", "a") as lock:
         try:

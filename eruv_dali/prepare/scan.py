@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eruv_dali.dataset.columns import FRAME
-from eruv_dali.dataset.pack import PackWriter
+from eruv_dali.dataset.pack import PackWriter, place_frames
 from eruv_dali.dataset.records import Note, Scan, identity, write_record
 from eruv_dali.errors import EruvError
 from eruv_dali.shots import ShotStatistics
@@ -69,7 +69,7 @@ class Scanner:
         writer, packing = self.writer, self.scan.pack != "none"
         file, offset = writer.begin_video() if packing else ("", 0)
         statistics = ShotStatistics(device=self.device)
-        stamps, keys, sizes, count = [], [], [], 0
+        stamps, keys, written, count = [], [], [], 0
         note = Note(job.video.name, identity(job.video), self.scan, provisional=job.provisional)
         picture_sizes = [HOG_SIZE] + [(self.scan.frame_height, self.scan.frame_width)] * packing
         try:
@@ -80,7 +80,7 @@ class Scanner:
                 keys.append(chunk.key[:take])
                 note = replace(note, facts=chunk.facts)
                 if packing:
-                    sizes += [writer.add(picture) for picture in chunk.pictures[1][:take]]
+                    written += [writer.add(picture) for picture in chunk.pictures[1][:take]]
                 count += len(stamps[-1])
                 tell(count)
                 if count == job.limit:
@@ -98,9 +98,7 @@ class Scanner:
         frames["pts"], frames["key"] = np.concatenate(stamps), np.concatenate(keys)
         if packing:
             writer.end_video()
-            frames["size"], frames["crc"] = np.array(sizes, np.uint32).T
-            frames["offset"] = offset + np.concatenate([[0], np.cumsum(frames["size"][:-1], dtype=np.int64)])
-            note = replace(note, pack=file, pack_end=int(offset + frames["size"].sum(dtype=np.int64)))
+            note = replace(note, pack=file, pack_end=place_frames(frames, offset, written))
         write_record(self.out, note, frames, statistics.finish())
         return count
 

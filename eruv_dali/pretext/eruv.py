@@ -139,7 +139,7 @@ class Eruv(Pretext):
 
     def _partner(self, relation: str, i: int, random: np.random.Generator) -> int:
         """The segment of clip j for the relations between two untransformed clips."""
-        video, shot = self.segments["video"], self.segments["shot"]
+        video, shot = self.videos, self.shots
         first, end = np.searchsorted(video, video[i]), np.searchsorted(video, video[i], "right")
         if relation in ("CS", "CV"):
             mates = np.arange(first, end)

@@ -106,6 +106,8 @@ class Pretext(ABC):
         self.segments = segments[segments["end"] - segments["start"] >= needed]
         if len(self.segments) == 0:
             raise EruvError(f"no segment has the {needed} frames that {self.name} needs; prepare longer videos")
+        # A column of a table of records is copied whenever it is searched, so these are copied once.
+        self.videos, self.shots = (np.ascontiguousarray(self.segments[name]) for name in ("video", "shot"))
         self._order: tuple[tuple, np.ndarray] = ((), np.zeros(0, np.int64))
 
     @classmethod
@@ -187,17 +189,16 @@ class Pretext(ABC):
     ) -> ClipRequest:
         """A clip of the segment at this position, at a random crop, and at a random start unless `start` is given; all
         its frames share the crop. `order` draws the order in which its frames are shown."""
-        segment = self.segments[place]
+        number, video, shot, begin, end = self.segments[place].item()
         if start is None:
-            start = int(random.integers(segment["start"], segment["end"] - self.span(speed) + 1))
-        frames = start + speed * np.arange(self.setting.clip_length)
+            start = int(random.integers(begin, end - self.span(speed) + 1))
+        frames = np.arange(start, start + speed * self.setting.clip_length, speed)
         if order is not None:
             frames = frames[order(random)]
         height, width = self.setting.frame_size
         top = int(random.integers(height - self.setting.crop + 1))
         left = int(random.integers(width - self.setting.crop + 1))
-        return ClipRequest(int(segment["video"]), int(segment["shot"]), int(segment["segment"]), frames, rotation,
-                           (top, left), speed)
+        return ClipRequest(video, shot, number, frames, rotation, (top, left), speed)
 
 
 def trimmed_segments(frames_of_videos: Sequence[int]) -> np.ndarray:

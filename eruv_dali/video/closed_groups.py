@@ -20,7 +20,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.video.frames import SCALING
 
 GROUP = 16  # pictures
-QUALITY = 19  # x264's constant rate factor: lower is better and larger
+QUALITY = 20  # x264's constant rate factor: lower is better and larger
 QUALITIES = (0, 51)
 STARTS_GROUP = b"\0\0\0\1\x67"  # a sequence parameter set
 ENCODER = "libx264"
@@ -28,6 +28,7 @@ ENCODER = "libx264"
 # The decoder's work counts more than the encoder's: no arithmetic coding (5 % more bytes, a third less time), no
 # deblocking (0.05 dB at this quality), no weighted prediction. One reference picture and no look-ahead (zerolatency)
 # keep the encoder fast; scene cuts begin no group, so that groups can be counted.
+PRESET = "veryfast"
 SETTINGS = (f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:open-gop=0:bframes=0:ref=1:cabac=0:no-deblock=1:weightp=0:"
             "threads=1:repeat-headers=1:annexb=1")
 
@@ -59,7 +60,7 @@ class GroupEncoder:
         self._codec.time_base, self._codec.framerate = Fraction(1, 25), Fraction(25)
         self._codec.colorspace, self._codec.color_range = int(Colorspace.ITU601), int(ColorRange.MPEG)
         self._codec.thread_count = 1
-        self._codec.options = {"preset": "veryfast", "tune": "psnr,zerolatency", "crf": str(quality),
+        self._codec.options = {"preset": PRESET, "tune": "psnr,zerolatency", "crf": str(quality),
                                "x264-params": SETTINGS}
         self._scaler = VideoReformatter()
         self._count = 0

@@ -18,7 +18,7 @@ from numbered import numbers, read_number, write_video
 from eruv_dali import ClipLoader, EruvError
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.columns import FRAME, SEGMENT
-from eruv_dali.dataset.pack import encode_frame
+from eruv_dali.dataset.pack import encode_jpeg
 from eruv_dali.dataset.records import BadRecord, read_record, record_path
 from eruv_dali.dataset.seal import Seal, seal_dataset
 from eruv_dali.prepare import prepare
@@ -28,7 +28,7 @@ from eruv_dali.video.reader import FrameReader
 FIRST = {"a.mp4": 0, "b.webm": 1000, "c.mp4": 2000}  # the number that each video's frames count from
 CODECS = {"a.mp4": "libx264", "b.webm": "libvpx-vp9", "c.mp4": "mpeg4"}
 FRAMES = 64
-PACKS = ("jpeg", "raw", "none")
+PACKS = ("video", "jpeg", "raw", "none")
 MUTATIONS = int(os.environ.get("ERUV_MUTATIONS", 40))
 
 
@@ -316,7 +316,7 @@ def test_seals_that_are_none(copy_of, content):
 
 @pytest.mark.parametrize("picture, said", [
     (b"this is no picture at all", "is not a JPEG"),
-    (encode_frame(np.zeros((64, 85, 3), np.uint8), "jpeg"), "is a JPEG of 64x85")])
+    (encode_jpeg(np.zeros((64, 85, 3), np.uint8), 92), "is a JPEG of 64x85")])
 def test_pictures_of_another_size_never_reach_dali(copy_of, picture, said):
     """Over these DALI 2.4 crashes now and then, the whole process."""
     folder = copy_of("jpeg")
@@ -360,7 +360,7 @@ def test_prepare_mends_it_and_decodes_nothing(copy_of, films, made, name, damage
         (folder / name).unlink()
     else:
         (folder / name).write_bytes(content[:40] + bytes([content[40] ^ 8]) + content[41:])
-    prepare([films], folder, device="cpu", workers=1)
+    prepare([films], folder, device="cpu", pack="jpeg", workers=1)
     after = {path.name: path.stat().st_mtime_ns for path in (folder / "records").iterdir()}
     lost = sum(after[name] != before[name] for name in before)
     assert lost == (0 if "pack" not in name else 1 if damage == "flip" else 3)
@@ -437,7 +437,7 @@ def test_a_damaged_record_is_scanned_again(copy_of, films, damage):
     folder = copy_of("jpeg")
     before = {path: path.stat().st_mtime_ns for path in (folder / "records").iterdir()}
     BAD_RECORDS[damage](record_path(folder, "b.webm"))
-    prepare([films], folder, device="cpu", workers=1)
+    prepare([films], folder, device="cpu", pack="jpeg", workers=1)
     assert sum(path.stat().st_mtime_ns != before[path] for path in before) == 1
     assert delivered(folder) == EVERY
 
@@ -449,9 +449,9 @@ def test_a_folder_in_the_place_of_a_file(copy_of, films, name):
     (folder / name / "mine").mkdir(parents=True)
     says(folder, re.escape(name))
     with pytest.raises(EruvError, match=rf"{re.escape(name)}: is a folder.*move it away"):
-        prepare([films], folder, device="cpu", workers=1)
+        prepare([films], folder, device="cpu", pack="jpeg", workers=1)
     shutil.rmtree(folder / name)
-    prepare([films], folder, device="cpu", workers=1)
+    prepare([films], folder, device="cpu", pack="jpeg", workers=1)
     assert delivered(folder) == EVERY
 
 

@@ -75,7 +75,7 @@ def training(films, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pack", ["jpeg", "raw"])
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw"])
 def test_videos_are_removed_under_a_training(training, films, pack, capsys):
     out, go_on = training(pack, "iterating")
     (films / "c.mp4").unlink()

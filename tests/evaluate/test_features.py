@@ -22,7 +22,7 @@ def test_clips_start_evenly_from_the_first_frame_to_the_last():
     assert clip_starts(120, 1, 16) == [0]
 
 
-@pytest.mark.parametrize("pack", [None, "jpeg", "raw"])
+@pytest.mark.parametrize("pack", [None, "video", "jpeg", "raw"])
 @pytest.mark.parametrize("batch_size", [7, 20])
 def test_ten_clips_a_video_read_back_from_the_pixels(videos, datasets, pack, batch_size):
     dataset = Dataset(datasets[pack]) if pack else None

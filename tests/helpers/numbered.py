@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 BITS = 12
+PACKS = ("video", "jpeg", "raw", "none")
 CENTRE = (8, 29)  # top, left of the middle 112x112 crop of a 128x171 frame
 
 

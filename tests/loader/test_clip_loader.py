@@ -81,7 +81,7 @@ def test_a_folder_is_cut_into_clips_and_labelled_by_its_folders(videos, tmp_path
         assert sorted({info.video for batch in loader for info in batch.info}) == ["b.mp4", "c.mp4"]
 
 
-@pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw", "none"])
 def test_a_dataset_is_cut_within_its_segments(datasets, pack):
     dataset = Dataset(datasets[pack])
     with ClipLoader(datasets[pack], batch_size=16, device="cpu", random_crop=True, seed=3) as loader:

@@ -13,7 +13,7 @@ from numbered import verified_infos, write_video
 from eruv_dali import ClipLoader, EruvError, RelationLoader
 from eruv_dali.dataset import Dataset
 from eruv_dali.loader import clip_transform as operator
-from eruv_dali.loader import file_source as from_files
+from eruv_dali.loader import read_originals
 from eruv_dali.prepare import prepare
 
 
@@ -105,17 +105,17 @@ def test_a_jpeg_pack_that_rots_meanwhile(prepared, caplog):
 def test_what_dali_cannot_decode_pyav_does(prepared, caplog, monkeypatch):
     """A slice that kills DALI: the pipeline is built anew and the video goes to PyAV; nothing is lost."""
     folder = prepared("none")
-    monkeypatch.setattr(from_files, "DALI_DEVICES", ("gpu", "cpu"))
+    monkeypatch.setattr(read_originals, "SLICES_ON", ("gpu", "cpu"))
     options = dict(batch_size=4, device="cpu", pairs_per_epoch=40, seed=4, threads=1)
     with RelationLoader(folder, **options) as loader:
         want = verified_infos(loader)
-    whole = from_files.FrameReader.slice
+    whole = read_originals.FrameReader.slice
 
     def broken(*arguments):
         cut = whole(*arguments)
         return cut and (bytes(5000), cut[1])
 
-    monkeypatch.setattr(from_files.FrameReader, "slice", broken)
+    monkeypatch.setattr(read_originals.FrameReader, "slice", broken)
     with RelationLoader(folder, **options) as loader:
         assert verified_infos(loader) == want
         assert loader.stats()["replaced"] == 0
@@ -167,7 +167,7 @@ def test_twenty_loaders_leave_no_thread_and_no_file(datasets, pack):
     assert all(b <= a + 2 for a, b in zip(before, after, strict=True)), (before, after)
 
 
-@pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw", "none"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_without_a_compiler_the_pixels_are_the_same(datasets, pack, dtype, monkeypatch):
     options = dict(batch_size=4, device="cpu", pairs_per_epoch=24, seed=6, dtype=dtype)
@@ -195,7 +195,7 @@ def test_figures(datasets):
         assert len(list(loader)) == 3
         stats = loader.stats()
     assert stats["clips"] == 24 and stats["clips_per_second"] > 0 and stats["queued"] == 0
-    assert stats["bytes_read"] == 24 * 16 * 128 * 171 * 3
+    assert stats["bytes_read"] == 24 * 16 * 112 * 171 * 3
     assert 0 < stats["wait_seconds"] < 60 and stats["quarantined"] == stats["replaced"] == 0
     with RelationLoader(datasets["none"], batch_size=4, device="cpu", pairs_per_epoch=12) as loader:
         list(loader)

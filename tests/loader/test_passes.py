@@ -17,7 +17,7 @@ from numbered import numbers, verified, verified_infos
 from eruv_dali import ClipLoader, EruvError, RelationLoader
 from eruv_dali.loader.prefetch import ClipEngine
 
-SOURCES = ("jpeg", "raw", "none")
+SOURCES = ("video", "jpeg", "raw", "none")
 
 
 @pytest.fixture(params=SOURCES)
@@ -321,24 +321,6 @@ def test_forgotten_loaders_close_themselves(datasets, pack):
         forget()
     after = held()
     assert all(now <= then for then, now in zip(before, after, strict=True)), (before, after)
-
-
-def test_a_loader_in_a_cycle_may_be_collected_on_its_own_thread(datasets, monkeypatch):
-    """The collector runs on whatever thread allocates; the reading threads cannot wait for themselves."""
-    loader = RelationLoader(datasets["none"], batch_size=2, device="cpu", pairs_per_epoch=8, threads=1)
-    engine, errors = loader._engine, []
-    next(iter(loader))
-
-    def close():
-        try:
-            engine.close()
-        except BaseException as error:
-            errors.append(error)
-
-    engine.source._threads.submit(close).result(timeout=20)
-    assert not errors
-    loader.close()
-
 
 
 def test_the_source_decides_by_the_video_never_by_the_moment(videos):

@@ -10,11 +10,12 @@ import zlib
 
 import numpy as np
 import pytest
-from numbered import write_video
+from numbered import read_number, write_video
 from prepared import TABLES, table, tables
 from running import lasting, outcome, run_alone
 
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.unpack import unpack
 from eruv_dali.device import gpu_problem
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
@@ -37,17 +38,22 @@ def test_tables(datasets):
     assert table(folder, "rejected.csv") == []
 
 
-@pytest.mark.parametrize("pack", ["jpeg", "raw"])
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw"])
 def test_pack_holds_every_frame(datasets, videos, pack):
     dataset = Dataset(datasets[pack])
     for number, video in enumerate(dataset.videos):
         frames = dataset.frames_of(number)
         pictures = np.concatenate([chunk.pictures[0] for chunk in decode_pictures(videos / video.name, [(128, 171)])])
+        if pack == "video":
+            for n, picture in enumerate(unpack(dataset.packed, pack, (128, 171), video.pack_file, frames)):
+                assert np.abs(picture - pictures[n].astype(int)).mean() < 4
+                assert read_number(picture) == read_number(pictures[n])
+            assert n == len(frames) - 1
         for n in range(0, len(frames), 17):
-            data = dataset.packed.bytes_at(video.pack, int(frames["offset"][n]), int(frames["size"][n]))
+            data = dataset.packed.read(video.pack_file, int(frames["offset"][n]), int(frames["size"][n]))
             assert zlib.crc32(data) == frames["crc"][n]
             if pack == "raw":
-                assert np.array_equal(data.reshape(128, 171, 3), pictures[n])
+                assert np.array_equal(np.frombuffer(data, np.uint8).reshape(128, 171, 3), pictures[n])
 
 
 def test_again_does_only_what_is_new_or_changed(tmp_path):
@@ -102,7 +108,7 @@ def test_killed_and_run_again_it_ends_the_same(videos, datasets, tmp_path, secon
     dataset = Dataset(out)
     for number, video in enumerate(dataset.videos):
         for frame in dataset.frames_of(number)[::40]:
-            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            data = dataset.packed.read(video.pack_file, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
     assert not list(out.rglob("*.aside"))
 
@@ -157,7 +163,7 @@ def test_what_a_video_gave_before_it_hangs_or_crashes_the_decoder_is_used(tmp_pa
     dataset = Dataset(out)
     for number, video in enumerate(dataset.videos):
         for frame in dataset.frames_of(number)[::40]:
-            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            data = dataset.packed.read(video.pack_file, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
 
 

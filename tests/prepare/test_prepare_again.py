@@ -63,7 +63,7 @@ def check_pixels(out):
     dataset.check()
     for number, video in enumerate(dataset.videos):
         for n, frame in enumerate(dataset.frames_of(number)):
-            data = dataset.packed.bytes_at(video.pack, int(frame["offset"]), int(frame["size"]))
+            data = dataset.packed.read(video.pack_file, int(frame["offset"]), int(frame["size"]))
             assert zlib.crc32(data) == frame["crc"]
             if n % 20 == 0 and dataset.pack == "raw":
                 assert read_number(data.reshape(128, 171, 3)) == n
@@ -343,7 +343,7 @@ def test_a_full_disk_is_one_line(tmp_path, pack):
 
 def test_a_worker_that_ends_on_a_full_disk_says_nothing(tmp_path):
     """What it still had to write is in no record; its traceback would stand before the one clear line."""
-    scanner = Scanner(tmp_path, Scan(64, 86, "jpeg"), "cpu", 1)
+    scanner = Scanner(tmp_path, Scan(64, 86, "jpeg", 92), "cpu", 1)
     scanner.writer.begin_video()
     with open("/dev/full", "wb") as full:
         scanner.writer._file = full

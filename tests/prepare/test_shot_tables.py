@@ -98,7 +98,7 @@ def dissolving() -> tuple[Record, list]:
     curves = ShotCurves(hog=lags[0], luminance=lags[0], lags=lags, window=window)
     frames = np.zeros(200, [("pts", "<i8"), ("key", "?")])
     frames["pts"] = np.arange(200) * 512 + 1024
-    note = Note("a & b/<x>.mp4", Identity("/films/a & b/<x>.mp4", 1, 1), Scan(128, 171, "none"),
+    note = Note("a & b/<x>.mp4", Identity("/films/a & b/<x>.mp4", 1, 1), Scan(128, 171, "none", 0),
                 VideoFacts("24", 64, 48, "h264", 0, "1/12288", 0.0))
     return Record(note, frames, curves), find_shots(curves)
 
@@ -157,7 +157,7 @@ def test_prepare_writes_stats_and_exports_and_other_rules_decode_nothing(tmp_pat
     assert not (out / "stats").exists() and not (out / "export" / "sub" / "a.mp4.edl").exists()
 
 
-@pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw", "none"])
 def test_drawing_shows_the_first_middle_and_last_frame(datasets, tmp_path, pack):
     from eruv_dali.prepare.shot_page import Drawing, shot_pictures
 

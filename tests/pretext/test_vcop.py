@@ -63,7 +63,7 @@ def test_the_head_compares_each_two_clips():
     assert head(f_BKD).shape == (2, 6)
 
 
-@pytest.mark.parametrize("pack", ["jpeg", "raw", "none"])
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw", "none"])
 def test_pixels_are_those_of_the_frames_named(datasets, pack):
     with PretextLoader(datasets[pack], "vcop", batch_size=4, device="cpu", samples_per_epoch=24, seed=1) as loader:
         for batch in loader:

@@ -1,0 +1,159 @@
+"""Convert: a DATASET's pack into one of another kind or quality, in a new DATASET, without the original videos.
+
+A record in the new DATASET is one converted video. Killed at any moment, it goes on where it was.
+"""
+
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from eruv_dali.console import console
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.opened import FORMAT
+from eruv_dali.dataset.pack import PACK_KINDS, PackWriter, check_quality, place_frames, trim_pack
+from eruv_dali.dataset.pack_reader import PackReader
+from eruv_dali.dataset.records import BadRecord, Record, Scan, read_record, record_path, write_record
+from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
+from eruv_dali.dataset.unpack import unpack
+from eruv_dali.device import cores
+from eruv_dali.errors import EruvError
+from eruv_dali.prepare.plan import Plan, sealed_sizes, stale, suspect_packs
+from eruv_dali.prepare.run import claim, only_run, summarise
+from eruv_dali.prepare.tables import write_tables
+from eruv_dali.prepare.workers import Done, Lost, Workers
+from eruv_dali.shots import RULES
+from eruv_dali.video.closed_groups import check_encoder
+from eruv_dali.video.find import Video
+
+PATIENCE = 300  # seconds for 128 frames; nothing here can hang but the disk
+
+
+@dataclass(frozen=True)
+class Task:
+    """Convert one video; `frames` of it are expected."""
+
+    video: str
+    frames: int
+
+
+def convert(
+    source: str | Path, out: str | Path, *, pack: str = "video", quality: int | None = None, rule: str = "robust",
+    threshold: float | None = None, segment_length: int = SEGMENT_LENGTH, min_length: int = MIN_LENGTH,
+    workers: int | None = None, stats: bool = False, export: Sequence[str] = (),
+) -> Dataset:
+    """Make the DATASET `out` from the DATASET `source`, its frames packed as `pack`; `source` stays as it is.
+
+    The other arguments are those of `prepare`. Frames keep their size.
+
+    Raises:
+        EruvError: `source` has no pack or is damaged, a bad argument, or `out` cannot be written, holds something else,
+            or is being worked on.
+    """
+    source, out = Path(source), Path(out)
+    if pack not in PACK_KINDS or pack == "none":
+        raise EruvError(f"pack {pack!r} cannot be made from a pack; choose one of {', '.join(PACK_KINDS[1:])}")
+    if rule not in RULES:
+        raise EruvError(f"rule {rule!r} is not one of {', '.join(RULES)}")
+    old = Dataset(source)
+    if old.pack == "none":
+        raise EruvError(f"{source}: holds no pack, so there are no frames to convert; run prepare on the videos")
+    if out.resolve() == source.resolve():
+        raise EruvError(f"{out}: is the DATASET to convert; choose another folder for the new one")
+    scan = Scan(old.frame_height, old.frame_width, pack, check_quality(pack, quality))
+    if pack == "video":
+        check_encoder()
+    settings = {"format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold,
+                "segment_length": segment_length, "min_length": min_length}
+    claim(out)
+    with only_run(out):
+        started = time.monotonic()
+        records = {record.note.video: record for record in map(read_record, sorted((source / "records").glob("*.npz")))}
+        todo = _missing(out, records, scan)
+        for record in records.values():
+            if record.note.reason:
+                write_record(out, replace(record.note, scan=scan))
+        _convert_all(source, out, scan, todo, workers or cores())
+        videos = [Video(name, Path(records[name].note.identity.path)) for name in sorted(records)]
+        totals = write_tables(out, videos, settings, stats, export)
+        summarise(out, totals, Plan(videos, [v for v in videos if v.name in todo], {}, [], [], [], 0, {}),
+                  time.monotonic() - started)
+        return Dataset(out)
+
+
+def _missing(out: Path, records: dict[str, Record], scan: Scan) -> dict[str, int]:
+    """The videos still to be converted, and their numbers of frames; what no record refers to is cut off the pack."""
+    todo: dict[str, int] = {}
+    used: dict[str, int] = {}
+    suspect = suspect_packs(out)
+    with closing(PackReader(out / "pack")) as packed:
+        for name, record in records.items():
+            if record.note.reason:
+                continue
+            path = record_path(out, name)
+            try:
+                note = read_record(path).note
+            except BadRecord:
+                todo[name] = len(record.frames)
+                continue
+            if note.identity != record.note.identity or stale(path, note, scan, suspect, packed):
+                todo[name] = len(record.frames)
+            else:
+                used[note.pack] = max(used.get(note.pack, 0), note.pack_end)
+    if todo:
+        (out / "dataset.json").unlink(missing_ok=True)  # not a DATASET until all is converted
+    trim_pack(out / "pack", used, sealed_sizes(out))
+    return todo
+
+
+def _convert_all(source: Path, out: Path, scan: Scan, todo: dict[str, int], workers: int) -> None:
+    done = dict.fromkeys(todo, 0)
+    columns = [TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}/{task.total:,.0f}"
+               " frames,"), TimeRemainingColumn(), TextColumn("left")]
+    make = functools.partial(Converter, source, out, scan)
+    with Progress(*columns, console=console) as bar, \
+            Workers(make, count=max(1, min(workers, len(todo))), patience=PATIENCE) as pool:
+        line = bar.add_task("convert", total=sum(todo.values()))
+        for event in pool.run(deque(Task(name, frames) for name, frames in todo.items())):
+            if isinstance(event, Lost):
+                raise EruvError(f"{event.task.video}: its worker process was lost while it was converted; run this "
+                                "again, which goes on from here")
+            done[event.task.video] = event.result if isinstance(event, Done) else event.value
+            bar.update(line, completed=sum(done.values()))
+
+
+class Converter:
+    """Lives in a worker process; keeps its pack file open from video to video."""
+
+    def __init__(self, source: Path, out: Path, scan: Scan) -> None:
+        self.source, self.out, self.scan = source, out, scan
+        self.packed = PackReader(source / "pack")
+        self.writer = PackWriter(out / "pack", scan.pack, scan.quality)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.packed.close()
+
+    def __call__(self, task: Task, tell: Callable[[int], None]) -> int:
+        record = read_record(record_path(self.source, task.video))
+        note, size = record.note, (self.scan.frame_height, self.scan.frame_width)
+        try:
+            file, offset = self.writer.begin_video()
+            written = []
+            for picture in unpack(self.packed, note.scan.pack, size, note.pack, record.frames):
+                written.append(self.writer.add(picture))
+                if len(written) % 128 == 0:
+                    tell(len(written))
+            self.writer.end_video()
+            frames = record.frames.copy()
+            end = place_frames(frames, offset, written)
+            write_record(self.out, replace(note, scan=self.scan, pack=file, pack_end=end), frames, record.curves)
+        except OSError as error:
+            raise EruvError(f"{self.out}: cannot be written ({error.strerror}); free some space and run again"
+                            ) from None
+        return len(frames)

@@ -1,0 +1,100 @@
+"""prepare --from-pack: another kind of pack without the original videos."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numbered import verified_infos, write_video
+from prepared import TABLES
+
+from eruv_dali import ClipLoader, EruvError
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.pack import QUALITY
+from eruv_dali.dataset.unpack import unpack
+from eruv_dali.prepare import prepare
+from eruv_dali.prepare.convert import convert
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory):
+    """Two films and a file that is no film, prepared with a JPEG and a raw pack; then the films vanish."""
+    base = tmp_path_factory.mktemp("films")
+    for name in "ab":
+        write_video(base / "films" / f"{name}.mp4", frames=100, size=(144, 192), shots=2)
+    (base / "films" / "c.mp4").write_bytes(b"no film")
+    for pack in ("jpeg", "raw"):
+        prepare([base / "films"], base / pack, device="cpu", pack=pack, workers=1)
+    shutil.rmtree(base / "films")
+    return base
+
+
+def pictures(folder):
+    dataset = Dataset(folder)
+    return [np.stack(list(unpack(dataset.packed, dataset.pack, (128, 171), video.pack_file, dataset.frames_of(number))))
+            for number, video in enumerate(dataset.videos)]
+
+
+@pytest.mark.parametrize("source, pack", [("jpeg", "video"), ("raw", "video"), ("raw", "jpeg"), ("jpeg", "raw")])
+def test_the_same_dataset_with_another_pack(packs, tmp_path, source, pack):
+    dataset = convert(packs / source, tmp_path / "out", pack=pack, workers=2)
+    for name in TABLES:
+        assert (tmp_path / "out" / name).read_bytes() == (packs / source / name).read_bytes()
+    for before, after in zip(pictures(packs / source), pictures(tmp_path / "out"), strict=True):
+        assert before.shape == after.shape and np.abs(before.astype(int) - after).mean() < 3
+    with ClipLoader(dataset, batch_size=4, device="cpu") as loader:
+        assert len(verified_infos(loader)) == 12
+    if pack == "raw":  # nothing is lost
+        assert all(map(np.array_equal, pictures(packs / source), pictures(tmp_path / "out")))
+
+
+def test_interrupted_it_goes_on(packs, tmp_path, capsys):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    for folder in (whole, out):
+        convert(packs / "raw", folder, workers=1)
+    (out / "dataset.json").unlink()
+    (record, *_) = (path for path in (out / "records").iterdir() if path.stat().st_size > 2000)
+    record.unlink()
+    with open(out / "pack" / "frames-00000.bin", "ab") as file:
+        file.write(b"half a video")
+    capsys.readouterr()
+    convert(packs / "raw", out, workers=1)
+    assert "1 │ in" in capsys.readouterr().err.replace("  ", " ").replace("  ", " ")
+    assert all(map(np.array_equal, pictures(whole), pictures(out)))
+    convert(packs / "raw", out, workers=1)
+    assert "nothing was new or changed" in capsys.readouterr().err
+
+
+def test_quality(packs, tmp_path):
+    sizes = {quality: (convert(packs / "raw", tmp_path / str(quality), quality=quality, workers=1).folder / "pack" /
+                       "frames-00000.bin").stat().st_size for quality in (30, None, 10)}
+    assert sizes[30] < sizes[None] < sizes[10]
+    assert f'"quality": {QUALITY["video"]}' in (tmp_path / "None" / "dataset.json").read_text()
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--from-pack", "raw", "--out", "raw"], "is the DATASET to convert"),
+    (["--from-pack", "raw", "--out", "new", "--pack", "none"], "'none' cannot be made from a pack"),
+    (["--from-pack", "nothing", "--out", "new"], "no DATASET here"),
+    (["--from-pack", "raw", "--out", "new", "--quality", "52"], "quality 52 of a video pack must lie between 0 and 51"),
+    (["--from-pack", "raw", "--out", "new", "--pack", "raw", "--quality", "5"], "pack raw has none, leave it out"),
+    (["--from-pack", "raw", "--out", "new", "--frame-size", "64x64"], "--frame-size is for videos"),
+    (["--from-pack", "raw", "a.mp4", "--out", "new"], "not both"),
+    (["--out", "new"], "give videos, or a DATASET"),
+])
+def test_refused(packs, arguments, said):
+    done = subprocess.run([sys.executable, "-m", "eruv_dali.prepare", *arguments], cwd=packs, capture_output=True,
+                          text=True)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1) and said in done.stderr
+    assert not (packs / "new").exists()
+
+
+def test_damage_in_the_old_pack_is_one_line(packs, tmp_path):
+    shutil.copytree(packs / "raw", tmp_path / "raw")
+    with open(tmp_path / "raw" / "pack" / "frames-00000.bin", "r+b") as file:
+        file.seek(5 * 128 * 171 * 3 + 7)
+        file.write(b"rot")
+    with pytest.raises(EruvError, match=r"frames-00000\.bin: wrong checksum at frame 5"):
+        convert(tmp_path / "raw", tmp_path / "out", workers=1)
+    assert not (tmp_path / "out" / "dataset.json").exists()
