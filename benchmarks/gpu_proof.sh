@@ -51,7 +51,7 @@ for backbone in c3d r3d r2plus1d; do
         --backbone $backbone "${FULL[@]}" "${BATCH[@]}" --json "$OUT/step_$backbone.json"
 done
 part throughput 120 "$PYTHON" benchmarks/throughput.py --data "$OUT/data/raw" "$OUT/data/jpeg" --device "$DEVICE" \
-    --peers pyav --clips $CLIPS --repeats 2 --json "$OUT/throughput.json"
+    --peers memmap simplejpeg --clips $CLIPS --repeats 2 --json "$OUT/throughput.json"
 for device in $(printf '%s\n' cpu "$DEVICE" | sort -u); do
     part "shots_$device" 40 "$PYTHON" benchmarks/shots.py --videos "$VIDEOS" --device "$device" --speed 2 \
         --detectors prepare prepare-jpeg --json "$OUT/shots_$device.json"

@@ -16,6 +16,8 @@ BEGIN, END = "<!-- made by benchmarks/readme_table.py: -->\n", "<!-- :made -->"
 
 Row = tuple[str, str, str]
 
+FORMS = {"originals": "original files", "copies": "small H.264 copies", "jpeg": "JPEG frames", "raw": "raw frames"}
+
 
 def demo(d: dict) -> list[Row]:
     return [(f"the demonstration: validation accuracy over 7 relations, chance {d['chance']:.1%}, seed {d['seed']}",
@@ -35,6 +37,29 @@ def throughput(d: dict) -> list[Row]:
                           "peer", "benchmarks/throughput.py"))
     found.append((f"… PyTorch DataLoader + {' / '.join(peers)}",
                   " / ".join(f"{rows[name]['median']:.0f}" for name in peers), ""))
+    return found
+
+
+def peers(d: dict) -> list[Row]:
+    """Each form of the videos: ours, then the peers that read the same form."""
+    found = []
+    places = dict.fromkeys((row["group"], row["order"]) for row in d["rows"])
+    for group, order in places:
+        rows = [row for row in d["rows"] if (row["group"], row["order"]) == (group, order)]
+        form = FORMS[group] + (f", {order} order" if group in ("originals", "copies") else "")
+        for row in rows:
+            if row["loader"].startswith("ours"):
+                beside = f": {row['ratio']:.3g} × the best peer" if row["ratio"] else ""
+                found.append((f"clips/s, 16 frames to 112×112 float32, {d['videos']} real videos, median (min to max), "
+                              f"{form}: {row['loader'].removeprefix('ours, ')}",
+                              f"{row['median']:.4g} ({row['min']:.4g} to {row['max']:.4g}){beside}; "
+                              f"{row['bytes_per_frame'] / 1000:.2g} KB a frame", "benchmarks/throughput.py"))
+        others = [row for row in rows if not row["loader"].startswith("ours")]
+        if others:
+            size = others[0]["bytes_per_frame"] / 1000
+            names = (row["loader"] + " (wrong frames)" * bool(row["wrong_clips"]) for row in others)
+            speeds = (f"{row['median']:.4g}" for row in others)
+            found.append((f"… {' / '.join(names)}", f"{' / '.join(speeds)}; {size:.2g} KB a frame", ""))
     return found
 
 
@@ -102,8 +127,8 @@ def shots_speed(d: dict) -> list[Row]:
              f"{second['prepare']['transnetv2']:.0f} ×", "benchmarks/shots.py --speed 3")]
 
 
-TABLES = {"demo_cpu": demo, "throughput_cpu": throughput, "train_step_cpu": train_step, "head": head,
-          "representation_cpu": representation, "scale_cpu": scale, "pack_quality": pack_quality,
+TABLES = {"demo_cpu": demo, "throughput_cpu": throughput, "peers_cpu": peers, "train_step_cpu": train_step,
+          "head": head, "representation_cpu": representation, "scale_cpu": scale, "pack_quality": pack_quality,
           "shots_synthetic": shots_synthetic,
           "shots_cross_validation": shots_cross_validation, "shots_speed": shots_speed}
 

@@ -1,0 +1,1 @@
+"""The parts of benchmarks/throughput.py, one idea a file."""
