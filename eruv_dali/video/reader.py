@@ -2,7 +2,8 @@
 
 Two ways to read from a file, for a thread that keeps it open:
 - `FrameReader.read` decodes with PyAV (any codec) and returns pictures;
-- `FrameReader.slice` returns a small file of the packets from a key frame on, for DALI's decoder (see `remux`).
+- `FrameReader.slice` returns a small file of the packets from a key frame on, for DALI's decoder (see `byte_slice`,
+  and `remux` for containers whose index has no places).
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from eruv_dali.video.byte_slice import StreamHeader, cut_bytes, stream_header
 from eruv_dali.video.frames import rgb_picture
 from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.open import UnusableVideo, libav_words, open_video
@@ -46,6 +48,7 @@ class FrameReader:
     def __init__(self) -> None:
         self._open: OrderedDict[Path, tuple] = OrderedDict()
         self._primed: set[Path] = set()
+        self._headers: dict[Path, StreamHeader] = {}
         self._scaler = VideoReformatter()
         self.seconds = {"read": 0.0, "demux": 0.0, "decode": 0.0}
         self.bytes = 0
@@ -158,6 +161,15 @@ class FrameReader:
         if not index.ordered or len(before) == 0:
             return None
         try:
+            if index.offset is not None:
+                started = time.perf_counter()
+                if path not in self._headers:
+                    self._headers[path] = stream_header(path)
+                cut = cut_bytes(path, self._headers[path], index, wanted)
+                self.seconds["read"] += time.perf_counter() - started
+                if cut is not None:
+                    self.bytes += len(cut[0])
+                    return cut
             container, stream = self._container(path)
             container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)
             return cut_slice(stream, self._packets(container, stream), index, wanted, int(before[-1]))
