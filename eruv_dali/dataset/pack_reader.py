@@ -43,14 +43,25 @@ class PackReader:
         if got < size:
             self._cut(file, offset, size)
 
+    def read_frames(self, file: str, frames: Sequence[tuple[int, int]], places: np.ndarray) -> None:
+        """Read frames, each an (offset, size), into the beginning of the rows of `places`; raises as `read` does.
+
+        Frames that lie one after another are read at once, whatever their order here: each read lets other threads run,
+        and has to wait for its turn to go on.
+        """
+        order = sorted(range(len(frames)), key=frames.__getitem__)
+        while order:
+            begin = end = frames[order[0]][0]
+            parts = []
+            while order and frames[order[0]][0] == end:
+                end += frames[order[0]][1]
+                parts.append(places[order[0]][: frames[order.pop(0)][1]])
+            self.read_into(file, parts, begin)
+
     def size(self, file: str) -> int:
         """Bytes in the file."""
         with reading(self.folder / file):
             return os.fstat(self._descriptor(file)).st_size
-
-    def will_need(self, file: str, offset: int, size: int) -> None:
-        """Have the operating system fetch these bytes in the background."""
-        os.posix_fadvise(self._descriptor(file), offset, size, os.POSIX_FADV_WILLNEED)
 
     def hold(self, files: Iterable[str]) -> None:
         """Open these files now."""

@@ -24,12 +24,22 @@ from eruv_dali.loader.requests import ClipRequest
 log = logging.getLogger(__name__)
 
 
+class Unfinished:
+    """How many clips of a batch the threads still work on. The last one wakes whoever waits for the batch."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        # A condition would do, but Ctrl-C within its Python code leaves its lock in disorder.
+        self.finished: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+
 @dataclass(eq=False)
 class Begun:
     """A clip that the threads read into `place`, or cut a `slice` for. `error`: why they could not."""
 
     request: ClipRequest
     place: np.ndarray
+    unfinished: Unfinished
     done: bool = False
     slice: Slice | None = None
     error: BaseException | None = None
@@ -54,9 +64,7 @@ class ClipSource:
         self._readers: list[ClipReader] = []
         self._waiting: dict[Hashable, list[Begun]] = {}  # by group
         self._jobs: queue.SimpleQueue[Hashable | Begun | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # guards `_waiting`
-        # One entry a job done. A condition would do, but Ctrl-C within its Python code leaves its lock in disorder.
-        self._finished: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._lock = threading.Lock()  # guards `_waiting` and the counts of unfinished clips
         self._free: list[np.ndarray] = []  # memory of batches that were delivered
         self._threads = [threading.Thread(target=self._serve, name=f"eruv-read-{number}", daemon=True)
                          for number in range(threads)]
@@ -88,25 +96,26 @@ class ClipSource:
     def give_back(self, memory: np.ndarray) -> None:
         self._free.append(memory)
 
-    def begin(self, request: ClipRequest, place: np.ndarray) -> Begun:
-        """Queue a clip for the threads to read into `place`."""
-        begun = Begun(request, place)
-        group = self._reader.group(request)
-        if group is None:
-            self._jobs.put(begun)
-            return begun
+    def begin(self, requests: Sequence[ClipRequest], memory: np.ndarray, unfinished: Unfinished) -> list[Begun]:
+        """Queue clips of one batch for the threads to read into the places of `memory`."""
+        begun = [Begun(request, place, unfinished) for request, place in zip(requests, memory, strict=False)]
+        groups = [self._reader.group(request) for request in requests]
+        jobs: list[Hashable | Begun] = []
         with self._lock:
-            if group in self._waiting:
-                self._waiting[group].append(begun)
-                return begun
-            self._waiting[group] = [begun]
-        self._jobs.put(group)
+            unfinished.count += len(begun)
+            for clip, group in zip(begun, groups, strict=True):
+                if group is None:
+                    jobs.append(clip)
+                elif group in self._waiting:
+                    self._waiting[group].append(clip)
+                else:
+                    self._waiting[group] = [clip]
+                    jobs.append(group)
+        for job in jobs:
+            self._jobs.put(job)
         return begun
 
-    def ready(self, begun: Begun) -> bool:
-        return begun.done
-
-    def inputs(self, begun: list[Begun], memory: np.ndarray) -> dict:
+    def inputs(self, begun: list[Begun], memory: np.ndarray, unfinished: Unfinished) -> dict:
         """The inputs of DALI's pipeline for these clips, whose places are those of `memory`; waits until they are read.
 
         Clips that were sliced for DALI before it failed on their video are started again, and replaced in the list.
@@ -118,9 +127,9 @@ class ClipSource:
         if self._any_sliced:
             for position, clip in enumerate(begun):
                 if not self._sliced[clip.request.video] and clip.done and clip.slice:
-                    begun[position] = self.begin(clip.request, clip.place)
-        while not all(clip.done for clip in begun):
-            self._finished.get()
+                    begun[position : position + 1] = self.begin([clip.request], clip.place[None], unfinished)
+        while unfinished.count:
+            unfinished.finished.get()
         lost = {}
         for position, clip in enumerate(begun):
             if isinstance(clip.error, UnreadableFrames):
@@ -194,9 +203,12 @@ class ClipSource:
             except BaseException as error:  # passed on to the thread that waits for the clips
                 for clip in clips:
                     clip.error = clip.error or (None if clip.done else error)
-            for clip in clips:
-                clip.done = True
-            self._finished.put(None)
+            with self._lock:
+                for clip in clips:
+                    clip.done = True
+                    clip.unfinished.count -= 1
+                    if not clip.unfinished.count:
+                        clip.unfinished.finished.put(None)
         reader.close()
 
     def _read(self, reader: ClipReader, clips: Sequence[Begun]) -> None:

@@ -21,7 +21,7 @@ from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.bad_clips import UnreadableClips
 from eruv_dali.loader.clip_reader import ClipReader
-from eruv_dali.loader.clip_source import Begun, ClipSource
+from eruv_dali.loader.clip_source import Begun, ClipSource, Unfinished
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.read_jpeg_pack import JpegPackReader
 from eruv_dali.loader.read_originals import OriginalsReader
@@ -48,6 +48,7 @@ class Batch:
     requests: list[ClipRequest]
     begun: list[Begun]
     memory: np.ndarray
+    unfinished: Unfinished
     inputs: dict | None = None
     suspect: str = field(default="", kw_only=True)  # what DALI said when it died over this batch
 
@@ -97,8 +98,9 @@ class ClipEngine:
         """Start loading a batch of clips."""
         with self._uninterrupted():
             memory = self.source.memory(len(requests))
-            begun = [self.source.begin(request, place) for request, place in zip(requests, memory, strict=False)]
-            self._waiting.append(Batch(list(requests), begun, memory))
+            unfinished = Unfinished()
+            begun = self.source.begin(requests, memory, unfinished)
+            self._waiting.append(Batch(list(requests), begun, memory, unfinished))
             self._advance()
 
     def collect(self) -> torch.Tensor:
@@ -124,7 +126,13 @@ class ClipEngine:
         """Replace an unreadable clip of the oldest batch by another clip."""
         batch = self._waiting[0]
         batch.requests[position] = request
-        batch.begun[position] = self.source.begin(request, batch.memory[position])
+        self._begin_again(batch, position)
+
+    def _begin_again(self, batch: Batch, position: int) -> None:
+        """Have a clip of a batch read, or read once more."""
+        place = batch.memory[position : position + 1]
+        batch.begun[position : position + 1] = self.source.begin(
+            batch.requests[position : position + 1], place, batch.unfinished)
 
     def drop(self) -> None:
         """Forget everything submitted and not yet collected."""
@@ -183,10 +191,10 @@ class ClipEngine:
         while self._waiting and len(self._running) < IN_DALI:
             batch = self._waiting[0]
             needed = wait and not self._running
-            if not needed and not all(map(self.source.ready, batch.begun)):
+            if not needed and batch.unfinished.count:
                 return
             try:
-                batch.inputs = self.source.inputs(batch.begun, batch.memory)
+                batch.inputs = self.source.inputs(batch.begun, batch.memory, batch.unfinished)
                 if batch.suspect:
                     self._find_culprits(batch)
             except UnreadableClips:
@@ -218,22 +226,23 @@ class ClipEngine:
     def _find_culprits(self, batch: Batch) -> None:
         """Run the clips of a batch that DALI died on one at a time, and have the source deal with those that fail."""
         lost = {}
-        for position, request in enumerate(batch.requests):
+        for position in range(len(batch.requests)):
             pipeline = self._build(max_clips=1)
             try:
-                for name, value in self.source.inputs([batch.begun[position]], batch.memory[position:]).items():
+                for name, value in self.source.inputs(
+                        [batch.begun[position]], batch.memory[position:], batch.unfinished).items():
                     pipeline.feed_input(name, value)
                 pipeline.run()
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[0]
                 unreadable = self.source.blame(batch.begun[position], f"DALI: {reason}")
                 if unreadable is None:
-                    batch.begun[position] = self.source.begin(request, batch.memory[position])
+                    self._begin_again(batch, position)
                 else:
                     lost[position] = unreadable
         if lost:
             raise UnreadableClips(lost)
-        batch.inputs = self.source.inputs(batch.begun, batch.memory)
+        batch.inputs = self.source.inputs(batch.begun, batch.memory, batch.unfinished)
 
 
 def _reader(videos: VideoSet, clip: ClipFormat) -> ClipReader:

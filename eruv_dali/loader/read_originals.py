@@ -1,5 +1,6 @@
 """Clips from the original video files: decoded with PyAV; on a GPU, by DALI from slices that the threads cut."""
 
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ class OriginalsReader:
         self.videos, self.clip = videos, clip
         self.place: tuple[int, ...] = (clip.clip_length, clip.crop, clip.crop, 3)
         self._files = FrameReader()
+        self._keys: dict[int, list[int]] = {}  # key frames of each video that was asked for
 
     @property
     def bytes(self) -> int:
@@ -35,8 +37,9 @@ class OriginalsReader:
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
 
     def group(self, request: ClipRequest) -> Hashable | None:
-        keys = self.videos.index(request.video).keys
-        return request.video, int(keys.searchsorted(request.frames.min(), "right"))
+        if request.video not in self._keys:
+            self._keys[request.video] = self.videos.index(request.video).keys.tolist()
+        return request.video, bisect_right(self._keys[request.video], min(request.frames.tolist()))
 
     def slices(self, video: int) -> bool:
         """It must be in a codec that DALI decodes there, and upright: DALI ignores rotation metadata."""

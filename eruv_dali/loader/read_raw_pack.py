@@ -1,4 +1,4 @@
-"""Clips from a raw pack: the rows of the crop, read straight into the batch."""
+"""Clips from a raw pack: frames read straight into the batch."""
 
 from collections.abc import Hashable, Sequence
 
@@ -13,11 +13,11 @@ from eruv_dali.loader.requests import ClipRequest
 
 
 class RawPackReader:
-    """Reads pixels; see ClipReader. A place holds the crop's rows, as wide as the frame: (T, crop, width, 3)."""
+    """Reads pixels; see ClipReader. A place holds whole frames, (T, height, width, 3)."""
 
     def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
         self.dataset, self.clip = dataset, clip
-        self.place: tuple[int, ...] = (clip.clip_length, clip.crop, clip.frame_size[1], 3)
+        self.place: tuple[int, ...] = (clip.clip_length, *clip.frame_size, 3)
         self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
@@ -35,19 +35,18 @@ class RawPackReader:
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
         for request, place in zip(requests, places, strict=True):
             video = self.dataset.videos[request.video]
-            row = self.clip.frame_size[1] * 3
-            first = int(self.dataset.frames_of(request.video)["offset"][0]) + request.crop[0] * row
-            offsets = (first + request.frames * (self.clip.frame_size[0] * row)).tolist()
-            self.dataset.packed.will_need(video.pack_file, min(offsets), max(offsets) - min(offsets) + place[0].nbytes)
+            size = place[0].nbytes
+            first = int(self.dataset.frames_of(request.video)["offset"][0])
             try:
-                for picture, offset in zip(place, offsets, strict=True):
-                    self.dataset.packed.read_into(video.pack_file, [picture], offset)
+                self.dataset.packed.read_frames(
+                    video.pack_file, [(first + number * size, size) for number in request.frames.tolist()],
+                    place.reshape(len(place), -1))
             except CutShort as error:
                 raise UnreadableFrames(f"{video.path}: {error}", np.unique(request.frames)) from None
             self.bytes += place.nbytes
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
-        return 0, request.crop[1]
+        return request.crop
 
     def close(self) -> None:
         """Nothing to close: the dataset holds the files."""

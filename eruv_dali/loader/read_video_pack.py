@@ -33,7 +33,7 @@ class VideoPackReader:
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
 
     def group(self, request: ClipRequest) -> Hashable | None:
-        return request.video, int(request.frames.min()) // GROUP
+        return request.video, min(request.frames.tolist()) // GROUP
 
     def slices(self, video: int) -> bool:
         return self.clip.device in SLICES_ON

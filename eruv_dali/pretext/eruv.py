@@ -23,6 +23,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting
+from eruv_dali.streams import pick
 
 RELATIONS = ("CS", "CV", "CD", "CR", "PI", "PD", "PS")
 RELATION_NAMES = {"CS": "same shot", "CV": "same video, other shot", "CD": "other video", "CR": "rotated",
@@ -120,7 +121,7 @@ class Eruv(Pretext):
         if attempt:
             random = self.random(epoch, number, attempt)
         if attempt or not allowed[i]:
-            i = int(random.choice(places))
+            i = int(pick(random, places))
         j = i
         if relation in ("CS", "CV", "CD"):
             j = self._partner(relation, i, random)
@@ -131,9 +132,9 @@ class Eruv(Pretext):
         """Clip j, from the segment at this position."""
         if relation == "PS":
             fitting = [speed for speed in SPEEDS if self.span(speed) <= self.length(place)]
-            return self.clip(place, random, speed=int(random.choice(fitting)))
+            return self.clip(place, random, speed=int(pick(random, fitting)))
         return self.clip(
-            place, random, rotation=int(random.choice([90, 180, 270])) if relation == "CR" else 0,
+            place, random, rotation=int(pick(random, (90, 180, 270))) if relation == "CR" else 0,
             order={"PI": self._inverted, "PD": self._disordered}.get(relation),
         )
 
@@ -146,7 +147,7 @@ class Eruv(Pretext):
             if not self.setting.trimmed:
                 mates = mates[(shot[first:end] == shot[i]) == (relation == "CS")]
             others = mates[mates != i]
-            return int(random.choice(others)) if len(others) else i
+            return int(pick(random, others)) if len(others) else i
         while True:  # CD: most draws already come from another video
             j = int(random.integers(len(self.segments)))
             if not first <= j < end:

@@ -9,7 +9,7 @@ import pytest
 
 from eruv_dali.loader.bad_clips import UnreadableClips
 from eruv_dali.loader.clip_reader import UnreadableFrames
-from eruv_dali.loader.clip_source import ClipSource
+from eruv_dali.loader.clip_source import ClipSource, Unfinished
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.requests import ClipRequest
 
@@ -65,45 +65,50 @@ def source(reader):
 
 def begin(source, frames, rotation=0):
     """Begin a batch of clips of one frame each."""
-    memory = source.memory(len(frames))
-    return memory, [source.begin(ClipRequest(0, 0, 0, np.array([n]), rotation, (0, 0), 1), place)
-                    for n, place in zip(frames, memory, strict=True)]
+    memory, unfinished = source.memory(len(frames)), Unfinished()
+    begun = source.begin([request(n, rotation) for n in frames], memory, unfinished)
+    return begun, memory, unfinished
+
+
+def request(frame, rotation=0):
+    return ClipRequest(0, 0, 0, np.array([frame]), rotation, (0, 0), 1)
 
 
 def test_clips_of_a_group_that_wait_together_are_read_once(source, reader):
     reader.gate.clear()
-    memory, begun = begin(source, [1, 11, 2, 12, 3])
+    batch = begin(source, [1, 11, 2, 12, 3])
     reader.gate.set()
-    data = source.inputs(begun, memory)["data"]
+    data = source.inputs(*batch)["data"]
     assert data[:, 0, 0, 0, 0].tolist() == [1, 11, 2, 12, 3]
     assert sorted(map(len, reader.calls)) in ([2, 3], [1, 2, 2])  # the thread may have taken the first one alone
 
 
 def test_a_clip_without_a_group_is_read_alone(source, reader):
     reader.gate.clear()
-    memory, begun = begin(source, [1, 2, 3], rotation=90)
+    batch = begin(source, [1, 2, 3], rotation=90)
     reader.gate.set()
-    assert source.inputs(begun, memory)["rotation"].tolist() == [90, 90, 90]
+    assert source.inputs(*batch)["rotation"].tolist() == [90, 90, 90]
     assert reader.calls == [[1], [2], [3]]
 
 
 def test_an_unreadable_clip_does_not_spoil_its_group(source, reader):
     reader.gate.clear()
-    memory, begun = begin(source, [11, 13, 12])
+    batch = begin(source, [11, 13, 12])
     reader.gate.set()
     with pytest.raises(UnreadableClips) as error:
-        source.inputs(begun, memory)
+        source.inputs(*batch)
     assert {place: lost.frames.tolist() for place, lost in error.value.clips.items()} == {1: [13]}
-    begun[1] = source.begin(ClipRequest(0, 0, 0, np.array([15]), 0, (0, 0), 1), memory[1])
-    assert source.inputs(begun, memory)["data"][:, 0, 0, 0, 0].tolist() == [11, 15, 12]
+    begun, memory, unfinished = batch
+    begun[1:2] = source.begin([request(15)], memory[1:2], unfinished)
+    assert source.inputs(*batch)["data"][:, 0, 0, 0, 0].tolist() == [11, 15, 12]
 
 
 def test_a_defect_on_a_thread_reaches_the_one_who_waits(source):
-    memory, begun = begin(source, [14])
+    batch = begin(source, [14])
     with pytest.raises(KeyError, match="a defect"):
-        source.inputs(begun, memory)
-    memory, begun = begin(source, [5])
-    assert source.inputs(begun, memory)["data"][0, 0, 0, 0, 0] == 5  # the thread goes on
+        source.inputs(*batch)
+    batch = begin(source, [5])
+    assert source.inputs(*batch)["data"][0, 0, 0, 0, 0] == 5  # the thread goes on
 
 
 def test_what_was_dropped_is_not_read(source, reader):
@@ -112,8 +117,8 @@ def test_what_was_dropped_is_not_read(source, reader):
     begin(source, [21, 31, 41])
     source.drop()
     reader.gate.set()
-    memory, begun = begin(source, [51])
-    source.inputs(begun, memory)
+    batch = begin(source, [51])
+    source.inputs(*batch)
     assert reader.calls in ([[1], [51]], [[51]])
 
 

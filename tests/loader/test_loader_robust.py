@@ -195,7 +195,7 @@ def test_figures(datasets):
         assert len(list(loader)) == 3
         stats = loader.stats()
     assert stats["clips"] == 24 and stats["clips_per_second"] > 0 and stats["queued"] == 0
-    assert stats["bytes_read"] == 24 * 16 * 112 * 171 * 3
+    assert stats["bytes_read"] == 24 * 16 * 128 * 171 * 3
     assert 0 < stats["wait_seconds"] < 60 and stats["quarantined"] == stats["replaced"] == 0
     with RelationLoader(datasets["none"], batch_size=4, device="cpu", pairs_per_epoch=12) as loader:
         list(loader)
