@@ -102,7 +102,9 @@ def scale(d: dict) -> list[Row]:
 
 
 def pack_quality(d: dict) -> list[Row]:
-    return [("JPEG pack: size and PSNR of a frame", f"{d['bytes_per_frame'] / 1000:.1f} KB, {d['psnr_db']:.1f} dB",
+    rows = {row["pack"]: row for row in d["rows"] if not row["changed"]}
+    return [("size of a frame and its PSNR: " + " / ".join(f"{kind} pack" for kind in rows),
+             " / ".join(f"{row['bytes_per_frame'] / 1000:.3g} KB, {row['psnr_db']:.1f} dB" for row in rows.values()),
              "benchmarks/pack_quality.py")]
 
 

@@ -20,7 +20,7 @@ class PackReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, int] = {}  # descriptors
+        self._files: dict[str, tuple[int, int]] = {}  # descriptor, and size when it was opened
 
     def read(self, file: str, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on.
@@ -30,7 +30,7 @@ class PackReader:
             EruvError: it cannot be opened or read.
         """
         with reading(self.folder / file):
-            data = os.pread(self._descriptor(file), size, offset)
+            data = os.pread(self._opened(file)[0], size, offset)
         if len(data) < size:
             self._cut(file, offset, size)
         return data
@@ -39,7 +39,7 @@ class PackReader:
         """Fill contiguous uint8 arrays, one after another, with the bytes from `offset` on; raises as `read` does."""
         size = sum(part.nbytes for part in parts)
         with reading(self.folder / file):
-            got = os.preadv(self._descriptor(file), [part.data for part in parts], offset)
+            got = os.preadv(self._opened(file)[0], [part.data for part in parts], offset)
         if got < size:
             self._cut(file, offset, size)
 
@@ -59,34 +59,35 @@ class PackReader:
             self.read_into(file, parts, begin)
 
     def size(self, file: str) -> int:
-        """Bytes in the file."""
+        """Bytes in the file when it was opened."""
         with reading(self.folder / file):
-            return os.fstat(self._descriptor(file)).st_size
+            return self._opened(file)[1]
 
     def hold(self, files: Iterable[str]) -> None:
         """Open these files now."""
         for file in files:
             with reading(self.folder / file):
-                self._descriptor(file)
+                self._opened(file)
 
     def close(self) -> None:
         """Close the files."""
         while self._files:
-            os.close(self._files.popitem()[1])
+            os.close(self._files.popitem()[1][0])
 
-    def _descriptor(self, file: str) -> int:
+    def _opened(self, file: str) -> tuple[int, int]:
         if file not in self._files:
-            opened = os.open(self.folder / file, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.folder / file, os.O_RDONLY | os.O_CLOEXEC)
             # Clips are drawn at random: read-ahead would waste the disk's bandwidth.
-            os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_RANDOM)
-            if (earlier := self._files.setdefault(file, opened)) != opened:  # another thread was faster
-                os.close(opened)
-                return earlier
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+            opened = descriptor, os.fstat(descriptor).st_size
+            if self._files.setdefault(file, opened) is not opened:  # another thread was faster
+                os.close(descriptor)
         return self._files[file]
 
     def _cut(self, file: str, offset: int, size: int) -> None:
-        raise CutShort(f"{self.folder / file}: ends at byte {self.size(file)}, but bytes {offset} to {offset + size} "
-                       "are wanted; run prepare on this DATASET again")
+        end = os.fstat(self._opened(file)[0]).st_size
+        raise CutShort(f"{self.folder / file}: ends at byte {end}, but bytes {offset} to {offset + size} are wanted; run "
+                       "prepare on this DATASET again")
 
 
 def first_damaged(packed: PackReader, file: str, frames: np.ndarray) -> int | None:

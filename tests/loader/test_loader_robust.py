@@ -3,12 +3,13 @@
 import gc
 import os
 import re
+import shutil
 import threading
 
 import numpy as np
 import pytest
 import torch
-from numbered import verified_infos, write_video
+from numbered import verified, verified_infos, write_video
 
 from eruv_dali import ClipLoader, EruvError, RelationLoader
 from eruv_dali.dataset import Dataset
@@ -100,6 +101,46 @@ def test_a_jpeg_pack_that_rots_meanwhile(prepared, caplog):
     assert stats["quarantined"] == 1 and stats["replaced"] > 0
     assert any("a.mp4: frame 100 cannot be decoded (wrong checksum" in line for line in lines)
     assert not any(clip.video == "a.mp4" and 100 in clip.frames for info in found for clip in info.clips)
+
+
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw"])
+def test_a_pack_that_is_cut_short_meanwhile(prepared, pack, caplog):
+    """A file that was mapped would end the process (SIGBUS)."""
+    folder = prepared(pack)
+    with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=40, seed=2, threads=2) as loader:
+        batches = iter(loader)
+        found = verified(next(batches))
+        (file,) = (folder / "pack").iterdir()
+        os.truncate(file, file.stat().st_size * 3 // 5)
+        for batch in batches:
+            found += verified(batch)
+        assert len(found) == 40 and loader.stats()["replaced"] > 0
+    lines = [record.getMessage() for record in caplog.records]
+    assert any(re.search(r"c\.webm: .*frames-00000\.bin: ends at byte \d+, .* another clip takes its", line)
+               for line in lines)
+
+
+@pytest.mark.parametrize("pack", ["video", "jpeg"])
+def test_a_pack_that_is_deleted_meanwhile(prepared, pack):
+    """The loader has the file open, so the disk keeps it."""
+    folder = prepared(pack)
+    with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=20) as loader:
+        shutil.rmtree(folder / "pack")
+        assert len(verified_infos(loader)) == 20 and loader.stats()["replaced"] == 0
+
+
+@pytest.mark.slow
+def test_a_video_pack_that_rots_meanwhile(prepared, caplog):
+    """libavcodec would conceal the damage: the frames after it in the group would come wrong, without an error."""
+    folder = prepared("video")
+    dataset = Dataset(folder)
+    record = dataset.frames_of(0)[100]
+    overwrite(folder / "pack" / dataset.videos[0].pack_file, int(record["offset"]) + 9, b"rot")
+    found, stats, lines = epoch_with_damage(folder, caplog)
+    assert stats["quarantined"] > 0 and stats["replaced"] > 0
+    assert any("a.mp4: frame 100 cannot be decoded (wrong checksum" in line for line in lines)
+    assert not any(clip.video == "a.mp4" and {*range(100, 112)} & {*clip.frames} for info in found
+                   for clip in info.clips)
 
 
 def test_what_dali_cannot_decode_pyav_does(prepared, caplog, monkeypatch):
