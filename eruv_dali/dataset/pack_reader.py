@@ -86,8 +86,8 @@ class PackReader:
 
     def _cut(self, file: str, offset: int, size: int) -> None:
         end = os.fstat(self._opened(file)[0]).st_size
-        raise CutShort(f"{self.folder / file}: ends at byte {end}, but bytes {offset} to {offset + size} are wanted; run "
-                       "prepare on this DATASET again")
+        raise CutShort(f"{self.folder / file}: ends at byte {end}, but bytes {offset} to {offset + size} are wanted; "
+                       "run prepare on this DATASET again")
 
 
 def first_damaged(packed: PackReader, file: str, frames: np.ndarray) -> int | None:

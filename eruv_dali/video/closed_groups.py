@@ -14,10 +14,10 @@ from fractions import Fraction
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace
 
 from eruv_dali.errors import EruvError
-from eruv_dali.video.frames import SCALING
+from eruv_dali.video.yuv420 import yuv420_frame
 
 GROUP = 16  # pictures
 QUALITY = 20  # x264's constant rate factor: lower is better and larger
@@ -52,7 +52,6 @@ class GroupEncoder:
     def __init__(self, height: int, width: int, quality: int) -> None:
         check_encoder()
         self._height, self._width = coded_size(height, width)
-        self._pad = ((0, self._height - height), (0, self._width - width), (0, 0))
         codec = av.CodecContext.create(ENCODER, "w")
         assert isinstance(codec, VideoCodecContext)
         self._codec = codec
@@ -62,15 +61,11 @@ class GroupEncoder:
         self._codec.thread_count = 1
         self._codec.options = {"preset": PRESET, "tune": "psnr,zerolatency", "crf": str(quality),
                                "x264-params": SETTINGS}
-        self._scaler = VideoReformatter()
         self._count = 0
 
     def add(self, picture: np.ndarray) -> bytes:
         """The packet of the next picture, (height, width, 3) uint8 RGB."""
-        padded = np.pad(picture, self._pad, mode="edge")
-        frame = self._scaler.reformat(
-            av.VideoFrame.from_ndarray(padded, "rgb24"), self._width, self._height, "yuv420p", interpolation=SCALING,
-            dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.MPEG, threads=1)
+        frame = yuv420_frame(picture, self._height, self._width)
         frame.pts, self._count = self._count, self._count + 1
         (packet,) = self._codec.encode(frame)
         return without_comments(bytes(packet))
