@@ -31,6 +31,9 @@ class NotForDali(Exception):
 def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str) -> Iterator[Chunk]:
     """Decode every frame of a video as `decode.decode_pictures` does, by DALI on `device` ("gpu" or "cpu").
 
+    Programs use it on a GPU only: on a CPU, PyAV decodes more codecs, and faster. There it serves the tests, which
+    check the cutting into runs without a GPU, on the codecs that DALI decodes there.
+
     On a GPU the first size's pictures are CuPy arrays, the others' NumPy.
 
     Raises:

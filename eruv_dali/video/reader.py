@@ -6,6 +6,7 @@ Two ways to read from a file, for a thread that keeps it open:
   and `remux` for containers whose index has no places).
 """
 
+import builtins
 import contextlib
 import time
 from collections import OrderedDict, deque
@@ -16,15 +17,12 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from eruv_dali.video.byte_slice import StreamHeader, cut_bytes, stream_header
+from eruv_dali.video.byte_reader import SKIP_CODECS, ByteReader
+from eruv_dali.video.byte_slice import cut_bytes, stream_header
 from eruv_dali.video.frames import rgb_picture
 from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.open import UnusableVideo, libav_words, open_video
 from eruv_dali.video.remux import cut_slice
-
-# Decoders that can skip a frame which no other needs (usually a B-frame) without decoding it, at no loss.
-# Not HEVC: its non-reference pictures may still be referenced by a higher temporal layer.
-SKIP_CODECS = ("h264", "mpeg4", "mpeg2video", "vp8")
 
 OPEN_FILES = 8  # containers that a reader keeps open: opening one costs 1-5 ms, much of it probing
 
@@ -42,16 +40,20 @@ class FrameReader:
 
     Attributes:
         seconds: spent so far in "read" (opening, seeking), "demux" (reading packets) and "decode" (decoding, scaling).
-        bytes: of packets read so far.
     """
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, tuple] = OrderedDict()
         self._primed: set[Path] = set()
-        self._headers: dict[Path, StreamHeader] = {}
+        self._byte_reader = ByteReader()
         self._scaler = VideoReformatter()
         self.seconds = {"read": 0.0, "demux": 0.0, "decode": 0.0}
-        self.bytes = 0
+        self._bytes = 0
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of packets read so far."""
+        return self._bytes + self._byte_reader.bytes
 
     def close(self) -> None:
         """Close the files."""
@@ -69,6 +71,8 @@ class FrameReader:
         wanted = np.asarray(wanted)
         pictures = np.empty((len(wanted), height, width, 3), np.uint8)
         failure, most = "", 0
+        if self._read_bytes(path, index, wanted, pictures) == len(wanted):
+            return pictures
         # Normally the first try succeeds. If a container's seek lands late, try one key frame earlier, and as the last
         # resort from the start of the file (None), which is slow but always right.
         starts = [*index.keys[index.keys <= wanted[0]][::-1][:2], None] if index.tagged else [None]
@@ -76,7 +80,7 @@ class FrameReader:
             filled = 0
             try:
                 for picture in self._decode_from(start, path, index, wanted):
-                    pictures[filled] = rgb_picture(picture, height, width, self._scaler)
+                    rgb_picture(picture, height, width, self._scaler, pictures[filled])
                     filled += 1
             except (av.error.FFmpegError, UnusableVideo) as error:
                 failure = f" ({libav_words(error)})"
@@ -87,6 +91,22 @@ class FrameReader:
         missing = wanted[most:]
         raise FrameNotFound(f"{path}: frames {missing[0]}..{missing[-1]} cannot be decoded{failure}; run prepare again",
                             missing)
+
+    def _read_bytes(self, path: Path, index: FrameIndex, wanted: np.ndarray, pictures: np.ndarray) -> int:
+        """Fill `pictures` from byte ranges, if the index has the packets' places; returns how many it could."""
+        filled, started = 0, time.perf_counter()
+        try:
+            frames = self._byte_reader.frames(path, index, wanted)
+            begun, started = started, time.perf_counter()
+            self.seconds["read"] += started - begun
+            height, width = pictures.shape[1:3]
+            for frame in frames or ():
+                rgb_picture(frame, height, width, self._scaler, pictures[filled])
+                filled += 1
+        except (av.error.FFmpegError, UnusableVideo):
+            pass  # reading through the container finds out what is wrong
+        self.seconds["decode"] += time.perf_counter() - started
+        return filled
 
     def _decode_from(
         self, start: int | None, path: Path, index: FrameIndex, wanted: np.ndarray
@@ -145,12 +165,12 @@ class FrameReader:
             self.seconds["demux"] += time.perf_counter() - started
             if packet is None:
                 return
-            self.bytes += packet.size
+            self._bytes += packet.size
             yield packet
 
     def slice(
         self, path: Path, index: FrameIndex, wanted: Sequence[int] | np.ndarray
-    ) -> tuple[bytes, np.ndarray] | None:
+    ) -> "tuple[builtins.bytes, np.ndarray] | None":
         """Cut the packets that frames `wanted` (ascending) need into a Matroska file in memory.
 
         Returns the file and the position of each wanted frame in it (int32), or None if the container's own order
@@ -163,12 +183,10 @@ class FrameReader:
         try:
             if index.offset is not None:
                 started = time.perf_counter()
-                if path not in self._headers:
-                    self._headers[path] = stream_header(path)
-                cut = cut_bytes(path, self._headers[path], index, wanted)
+                cut = cut_bytes(path, stream_header(path), index, wanted)
                 self.seconds["read"] += time.perf_counter() - started
                 if cut is not None:
-                    self.bytes += len(cut[0])
+                    self._bytes += len(cut[0])
                     return cut
             container, stream = self._container(path)
             container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)
