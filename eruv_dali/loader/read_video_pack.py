@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Hashable, Sequence
 
-import av
 import numpy as np
 import nvidia.dali as dali
 
@@ -13,9 +12,9 @@ from eruv_dali.errors import EruvError
 from eruv_dali.loader.clip_reader import Slice, UnreadableFrames
 from eruv_dali.loader.pipelines import SLICES_ON, ClipFormat, frames_pipeline, slices_pipeline
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.video.closed_groups import GROUP, STARTS_GROUP, GroupDecoder, coded_size
+from eruv_dali.video.closed_groups import GROUP, STARTS_GROUP, coded_size
+from eruv_dali.video.decode_groups import CropDecoder, Uses
 from eruv_dali.video.matroska import matroska
-from eruv_dali.video.yuv420 import rgb_rectangle
 
 
 class VideoPackReader:
@@ -25,7 +24,7 @@ class VideoPackReader:
         self.dataset, self.clip = dataset, clip
         self.place: tuple[int, ...] = (clip.clip_length, clip.crop, clip.crop, 3)
         self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}
-        self._decoder = GroupDecoder()
+        self._decoder = CropDecoder(*coded_size(*clip.frame_size))
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         if self.clip.device in SLICES_ON:
@@ -40,7 +39,8 @@ class VideoPackReader:
 
     def slice(self, request: ClipRequest) -> Slice | None:
         shown = np.unique(request.frames)
-        first, packets = self._packets(request.video, shown)
+        first, run, offsets = self._run(request.video, shown)
+        packets = [run[begin:end] for begin, end in zip(offsets, offsets[1:], strict=False)]
         height, width = coded_size(*self.clip.frame_size)
         starts = [packet.startswith(STARTS_GROUP) for packet in packets]
         data = matroska("h264", b"", width, height, packets, starts, range(len(packets)))
@@ -48,25 +48,20 @@ class VideoPackReader:
 
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
         shown = np.unique(np.concatenate([request.frames for request in requests]))
-        first, packets = self._packets(requests[0].video, shown)
-        uses: dict[int, list[tuple[np.ndarray, tuple[int, int]]]] = {}
+        first, data, offsets = self._run(requests[0].video, shown)
+        uses = Uses()
         for request, place in zip(requests, places, strict=True):
-            for number, picture in zip(request.frames.tolist(), place, strict=True):
-                uses.setdefault(number, []).append((picture, request.crop))
-        number = first - 1
-        try:
-            for number, frame in enumerate(self._decoder.decode_packets(packets), first):
-                for picture, (top, left) in uses.pop(number, ()):
-                    rgb_rectangle(frame, top, left, picture)
-        except av.error.FFmpegError:
-            pass  # found below
-        if uses:
-            self._decoder = GroupDecoder()
+            uses.add((request.frames - first).tolist(), place, *request.crop)
+        done = self._decoder.decode(data, offsets, uses)
+        if done < len(offsets) - 1:
             path = self.dataset.videos[requests[0].video].path
-            raise UnreadableFrames(f"{path}: frame {number + 1} cannot be decoded from the pack", shown)
+            raise UnreadableFrames(f"{path}: frame {first + done} cannot be decoded from the pack",
+                                   shown[shown >= first + done])
 
-    def _packets(self, video: int, shown: np.ndarray) -> tuple[int, list[bytes]]:
-        """The packets that frames `shown` need, and the number of the first one's frame."""
+    def _run(self, video: int, shown: np.ndarray) -> tuple[int, bytes, list[int]]:
+        """What frames `shown` need: the number of the first frame of the run, its packets end to end, and where each
+        begins, and the last one ends.
+        """
         row = self.dataset.videos[video]
         first, end = int(shown[0]) // GROUP * GROUP, int(shown[-1]) + 1
         records = self.dataset.frames_of(video)[first:end].tolist()
@@ -75,19 +70,18 @@ class VideoPackReader:
             data = self.dataset.packed.read(row.pack_file, begin, records[-1][1] + records[-1][2] - begin)
         except CutShort as error:
             raise UnreadableFrames(f"{row.path}: {error}", shown) from None
-        packets = []
-        for number, (_, offset, size, crc, _) in enumerate(records, first):
-            packet = data[offset - begin : offset - begin + size]
+        offsets = [record[1] - begin for record in records] + [len(data)]
+        view = memoryview(data)
+        for number, (_, _, _, crc, _), at, until in zip(range(first, end), records, offsets, offsets[1:], strict=False):
             # The decoder conceals damage: it would show wrong pictures, without an error.
-            if zlib.crc32(packet) != crc:
+            if zlib.crc32(view[at:until]) != crc:
                 raise UnreadableFrames(f"{row.path}: frame {number} cannot be decoded (wrong checksum in "
                                        f"pack/{row.pack_file})", shown[shown >= number])
-            packets.append(packet)
-        if not packets[0].startswith(STARTS_GROUP):
+        if not data.startswith(STARTS_GROUP):
             raise EruvError(f"{self.dataset.folder}/pack/{row.pack_file}: no group of pictures begins at frame {first} "
                             f"of {row.name}; run prepare on this DATASET again")
         self.bytes += len(data)
-        return first, packets
+        return first, data, offsets
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
         return 0, 0
