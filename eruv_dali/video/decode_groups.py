@@ -108,11 +108,11 @@ def library() -> ctypes.CDLL | None:
     except native.NoCompiler as reason:
         native.say_once(f"{reason}; PyAV decodes a video pack picture by picture, which is slower")
         return None
-    built.open_decoder.restype, library.open_decoder.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    built.close_decoder.restype, library.close_decoder.argtypes = None, [ctypes.c_void_p]
+    built.open_decoder.restype, built.open_decoder.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    built.close_decoder.restype, built.close_decoder.argtypes = None, [ctypes.c_void_p]
     built.decode_groups.restype = ctypes.c_int
     built.decode_groups.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int,
-                                      *[ctypes.c_void_p] * 4, *[ctypes.c_int] * 4, ctypes.c_void_p]
+                                    *[ctypes.c_void_p] * 4, *[ctypes.c_int] * 4, ctypes.c_void_p]
     return built
 
 
