@@ -10,6 +10,7 @@
 # table.
 set -u
 cd "$(dirname "$0")/.."
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"  # a bare checkout is not installed
 OUT=$(realpath -m "${1:?OUT, a folder to write}")
 VIDEOS=$(realpath "${2:?VIDEOS, a folder of videos}")
 DEVICE=${DEVICE:-gpu}

@@ -41,7 +41,7 @@ def features(histograms: tuple[cupy.ndarray, cupy.ndarray], epsilon: float) -> c
     T, cells_y, cells_x = energy.shape
     out = cupy.empty((T, cells_y, cells_x, FEATURES), np.float32)
     groups = -(-cells_y * cells_x // GROUP)
-    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, epsilon, out)
+    _run("hog_features", T * groups, histogram, energy, cells_y, cells_x, np.float32(epsilon), out)
     return out
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from eruv_dali.video.index import FrameIndex
 
-# DALI's CPU decoder supports these; its GPU decoder (NVDEC) supports more. Hopper's NVDEC has no AV1.
-DALI_CODECS = {"cpu": ("vp8", "vp9", "mjpeg"), "gpu": ("vp8", "vp9", "mjpeg", "h264", "hevc", "mpeg4")}
+# DALI's CPU decoder supports these; its GPU decoder (NVDEC) has no MJPEG, whatever its
+# documentation says, but others. Hopper's NVDEC has no AV1.
+DALI_CODECS = {"cpu": ("vp8", "vp9", "mjpeg"), "gpu": ("vp8", "vp9", "h264", "hevc", "mpeg4")}
 
 
 def cut_slice(
