@@ -55,7 +55,9 @@ class CropDecoder:
         self._height, self._width = height, width
         self._library = library()
         self._decoder = self._library.open_decoder(libavcodec()) if self._library else None
-        if self._library and self._decoder:
+        if self._library:
+            if not self._decoder:
+                raise RuntimeError("libavcodec did not open its H.264 decoder")
             weakref.finalize(self, self._library.close_decoder, self._decoder)
         self._pictures = GroupDecoder()
 
@@ -121,11 +123,22 @@ def libavcodec() -> ctypes.Array | None:
     """The structure Libavcodec: addresses of the functions, from the libraries that PyAV itself has loaded."""
     if av.library_versions["libavcodec"][0] not in VERSIONS:
         return None
-    loaded = Path("/proc/self/maps").read_text()
-    paths = {name: re.search(rf"(/\S*/lib{name}[-.][^/\s]*\.so\S*)$", loaded, re.MULTILINE)
-             for name in ("avcodec", "avutil")}
-    found = {name: ctypes.CDLL(path[1]) for name, path in paths.items() if path}
-    if len(found) < len(paths):
-        return None
-    addresses = [ctypes.cast(getattr(found[library], name), ctypes.c_void_p).value for library, name in FUNCTIONS]
+    loaded = {name: _loaded(name) for name in ("avcodec", "avutil")}
+    addresses = []
+    for name, function in FUNCTIONS:
+        library = loaded[name]
+        if library is None:
+            return None
+        addresses.append(ctypes.cast(getattr(library, function), ctypes.c_void_p).value)
     return (ctypes.c_void_p * len(addresses))(*addresses)
+
+
+def _loaded(name: str) -> ctypes.CDLL | None:
+    """The library of this name that PyAV uses. DALI brings and loads another version, so the version decides."""
+    major, minor, micro = av.library_versions[f"lib{name}"]
+    paths = re.findall(rf"(/\S*/lib{name}[-.][^/\s]*\.so\S*)$", Path("/proc/self/maps").read_text(), re.MULTILINE)
+    for path in dict.fromkeys(paths):
+        library = ctypes.CDLL(path)
+        if getattr(library, f"{name}_version")() == major << 16 | minor << 8 | micro:
+            return library
+    return None
