@@ -24,22 +24,6 @@ def demo(d: dict) -> list[Row]:
              f"{d['accuracy']:.1%} in {d['minutes']:.1f} minutes", "python -m eruv_dali.pretrain")]
 
 
-def throughput(d: dict) -> list[Row]:
-    rows = {row["loader"]: row for row in d["rows"]}
-    peers = [name for name in rows if not name.startswith("ours")]
-    found = []
-    for name, label in (("ours, raw pack", "raw pack"), ("ours, jpeg pack", "JPEG pack"), ("ours, direct", "direct")):
-        if name in rows:
-            row = rows[name]
-            what = f"clips/s, 16 frames to 112×112 float32, {d['videos']} real videos, median (min to max): "
-            found.append((what + label,
-                          f"{row['median']:.0f} ({row['min']:.0f} to {row['max']:.0f}): {row['ratio']:.3g} × the best "
-                          "peer", "benchmarks/throughput.py"))
-    found.append((f"… PyTorch DataLoader + {' / '.join(peers)}",
-                  " / ".join(f"{rows[name]['median']:.0f}" for name in peers), ""))
-    return found
-
-
 def peers(d: dict) -> list[Row]:
     """Each form of the videos: ours, then the peers that read the same form."""
     found = []
@@ -129,7 +113,7 @@ def shots_speed(d: dict) -> list[Row]:
              f"{second['prepare']['transnetv2']:.0f} ×", "benchmarks/shots.py --speed 3")]
 
 
-TABLES = {"demo_cpu": demo, "throughput_cpu": throughput, "peers_cpu": peers, "train_step_cpu": train_step,
+TABLES = {"demo_cpu": demo, "peers_cpu": peers, "train_step_cpu": train_step,
           "head": head, "representation_cpu": representation, "scale_cpu": scale, "pack_quality": pack_quality,
           "shots_synthetic": shots_synthetic,
           "shots_cross_validation": shots_cross_validation, "shots_speed": shots_speed}
