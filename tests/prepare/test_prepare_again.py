@@ -219,7 +219,7 @@ def test_kept_videos_whose_files_are_gone_or_changed(two):
     assert [(row["video"], row["frames"]) for row in rows(out)] == [("a.mp4", "60"), ("b.mp4", "60"), ("c.mp4", "60")]
     before = state(out)
     for options in ({"pack": "raw"}, {"frame_size": (64, 96)}):  # they would have to be decoded again
-        with pytest.raises(EruvError, match="a.mp4: is missing or has changed, .*128x171, pack jpeg.*nothing was"):
+        with pytest.raises(EruvError, match="a.mp4: is missing or has changed, .*128x171, pack video.*nothing was"):
             prepare([b], out, **OPTIONS, add=True, **options)
         assert state(out) == before
     prepare([b], out, **OPTIONS, add=True, rule="threshold", threshold=9.0, export=["html"])  # these need no decoding
@@ -282,7 +282,7 @@ def test_a_damaged_record(two):
     check_pixels(out)
 
 
-@pytest.mark.parametrize("after, pack", [("carry_record", "jpeg"), ("trim_pack", "jpeg"), ("trim_pack", "raw")])
+@pytest.mark.parametrize("after, pack", [("carry_record", "video"), ("trim_pack", "video"), ("trim_pack", "raw")])
 def test_killed_while_it_makes_room(two, monkeypatch, after, pack):
     """Whatever a run had done when it was killed, also under other names or settings: all that was held is held."""
     a, b, out = two
@@ -312,7 +312,7 @@ def test_what_is_scanned_with_other_settings_stays_until_it_is_replaced(two, mon
     before = state(out)
     usage = shutil.disk_usage(out)
     monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1_000_000))
-    with pytest.raises(EruvError, match=r"1\.0 MB free, but the pack needs about 7\.9 MB.*pack jpeg"):
+    with pytest.raises(EruvError, match=r"1\.0 MB free, but the pack needs about 7\.9 MB.*pack video, or pack none"):
         prepare([a], out, **OPTIONS, pack="raw")
     assert state(out) == before
 

@@ -53,8 +53,8 @@ def test_what_goes_through_the_container(videos):
 
 def test_damaged_packets_end_it_early_and_the_container_is_asked(videos, tmp_path):
     path = tmp_path / "damaged.mp4"
-    data = bytearray((videos / "h264_b.mp4").read_bytes())
-    index, _ = index_video(videos / "h264_b.mp4")
+    data = bytearray((videos / "hevc.mp4").read_bytes())
+    index, _ = index_video(videos / "hevc.mp4")
     at = int(index.offset[int(index.keys[1])])
     data[at : at + 200] = bytes(200)
     path.write_bytes(data)
