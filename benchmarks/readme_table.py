@@ -113,10 +113,19 @@ def shots_speed(d: dict) -> list[Row]:
              f"{second['prepare']['transnetv2']:.0f} ×", "benchmarks/shots.py --speed 3")]
 
 
+def shots_decoding(d: dict) -> list[Row]:
+    share = d["of_decoding"]
+    return [("… of what `ffmpeg -threads 2 -f null` decodes of the same files: no pack / video pack, by the clock (by "
+             "processor time)", " / ".join(f"{share[name]['clock']:.0%} ({share[name]['processor']:.0%})"
+                                           for name in ("prepare", "prepare-video")),
+             "benchmarks/shots.py --speed 3")]
+
+
 TABLES = {"demo_cpu": demo, "peers_cpu": peers, "train_step_cpu": train_step,
           "head": head, "representation_cpu": representation, "scale_cpu": scale, "pack_quality": pack_quality,
           "shots_synthetic": shots_synthetic,
-          "shots_cross_validation": shots_cross_validation, "shots_speed": shots_speed}
+          "shots_cross_validation": shots_cross_validation, "shots_speed": shots_speed,
+          "shots_decoding": shots_decoding}
 
 
 def table() -> str:
