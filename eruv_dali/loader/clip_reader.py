@@ -6,9 +6,9 @@
     read_raw_pack.py      pixels
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import nvidia.dali as dali
@@ -33,35 +33,24 @@ class Slice:
     positions: np.ndarray
 
 
-class ClipReader(Protocol):
+class ClipReader(ABC):
     """Reads the frames of clips into memory, each clip's in the order shown. Each thread has its own.
 
     Attributes:
         place: shape of the memory for one clip, uint8.
+        bytes: read so far.
+        seconds: spent so far in "read", "demux" and "decode"; 0 where DALI does the work.
     """
 
-    place: tuple[int, ...]
+    def __init__(self, place: tuple[int, ...]) -> None:
+        self.place = place
+        self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}
 
-    @property
-    def bytes(self) -> int:
-        """Bytes read so far."""
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Spent so far in "read", "demux" and "decode"."""
-
+    @abstractmethod
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         """DALI's pipeline for what this reader delivers."""
 
-    def group(self, request: ClipRequest) -> Hashable | None:
-        """Clips of one group that wait at the same time are read together; None: a clip is read by itself."""
-
-    def slices(self, video: int) -> bool:
-        """Whether DALI decodes this video, from slices."""
-
-    def slice(self, request: ClipRequest) -> Slice | None:
-        """The clip as a slice; None: it has to be read."""
-
+    @abstractmethod
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
         """Fill a place for each request, all of one group.
 
@@ -69,8 +58,21 @@ class ClipReader(Protocol):
             UnreadableFrames: frames of some of the clips cannot be read.
         """
 
+    @abstractmethod
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
-        """(top, left) of the crop in what `read` delivers."""
+        """(top, left) of the crop that is left to do in what `read` delivers."""
 
-    def close(self) -> None:
-        """Close the files."""
+    def group(self, request: ClipRequest) -> Hashable | None:
+        """Clips of one group that wait at the same time are read together; None: a clip is read by itself."""
+        return None
+
+    def slices(self, video: int) -> bool:
+        """Whether DALI decodes this video, from slices."""
+        return False
+
+    def slice(self, request: ClipRequest) -> Slice | None:
+        """The clip as a slice; None: it has to be read."""
+        return None
+
+    def close(self) -> None:  # noqa: B027  (a pack's files are the dataset's)
+        """Close the reader's own files."""

@@ -2,7 +2,7 @@
 
 import functools
 import zlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import nvidia.dali as dali
@@ -10,33 +10,23 @@ import nvidia.dali as dali
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.pack_reader import CutShort
 from eruv_dali.errors import EruvError
-from eruv_dali.loader.clip_reader import Slice, UnreadableFrames
+from eruv_dali.loader.clip_reader import ClipReader, UnreadableFrames
 from eruv_dali.loader.pipelines import ClipFormat, jpeg_pipeline
 from eruv_dali.loader.requests import ClipRequest
 
 HEAD = 256  # the first bytes of a pack's JPEG, which contain its size: the two tables before it take less
 
 
-class JpegPackReader:
+class JpegPackReader(ClipReader):
     """Reads JPEGs; see ClipReader. A place holds one JPEG a row, (T, the largest one's bytes): decoders ignore what
     follows a JPEG's end mark."""
 
     def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
         self.dataset, self.clip = dataset, clip
-        self.place: tuple[int, ...] = (clip.clip_length, dataset.largest_frame)
-        self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}  # DALI decodes
+        super().__init__((clip.clip_length, dataset.largest_frame))
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         return jpeg_pipeline(self.clip, batch_size=max_clips * self.clip.clip_length, **settings)
-
-    def group(self, request: ClipRequest) -> Hashable | None:
-        return None
-
-    def slices(self, video: int) -> bool:
-        return False
-
-    def slice(self, request: ClipRequest) -> Slice | None:
-        return None
 
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
         for request, place in zip(requests, places, strict=True):
@@ -64,9 +54,6 @@ class JpegPackReader:
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
         return request.crop
-
-    def close(self) -> None:
-        """Nothing to close: the dataset holds the files."""
 
 
 @functools.lru_cache(maxsize=64)  # all frames of a pack have the same header: 0.3 us each, 2 us for a new header

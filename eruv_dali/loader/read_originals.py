@@ -7,29 +7,22 @@ import numpy as np
 import nvidia.dali as dali
 
 from eruv_dali.dataset.video_set import VideoSet
-from eruv_dali.loader.clip_reader import Slice, UnreadableFrames
+from eruv_dali.loader.clip_reader import ClipReader, Slice, UnreadableFrames
 from eruv_dali.loader.pipelines import SLICES_ON, ClipFormat, frames_pipeline, slices_pipeline
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.video.reader import FrameNotFound, FrameReader
 from eruv_dali.video.remux import DALI_CODECS
 
 
-class OriginalsReader:
+class OriginalsReader(ClipReader):
     """Decodes original files; see ClipReader. A place holds the crops, (T, crop, crop, 3) RGB."""
 
     def __init__(self, videos: VideoSet, clip: ClipFormat) -> None:
         self.videos, self.clip = videos, clip
-        self.place: tuple[int, ...] = (clip.clip_length, clip.crop, clip.crop, 3)
+        super().__init__((clip.clip_length, clip.crop, clip.crop, 3))
         self._files = FrameReader()
+        self.seconds = self._files.seconds
         self._keys: dict[int, list[int]] = {}  # key frames of each video that was asked for
-
-    @property
-    def bytes(self) -> int:
-        return self._files.bytes
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        return self._files.seconds
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         if any(map(self.slices, range(len(self.videos.videos)))):
@@ -49,6 +42,7 @@ class OriginalsReader:
     def slice(self, request: ClipRequest) -> Slice | None:
         video = request.video
         cut = self._files.slice(self.videos.videos[video].path, self.videos.index(video), np.unique(request.frames))
+        self.bytes = self._files.bytes
         return Slice(np.frombuffer(cut[0], np.uint8), cut[1]) if cut else None
 
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
@@ -59,6 +53,8 @@ class OriginalsReader:
                                         *self.clip.frame_size)
         except FrameNotFound as error:
             raise UnreadableFrames(str(error), error.frames) from None
+        finally:
+            self.bytes = self._files.bytes
         for request, place in zip(requests, places, strict=True):
             top, left = request.crop
             place[:] = pictures[np.searchsorted(shown, request.frames), top : top + crop, left : left + crop]

@@ -1,36 +1,26 @@
 """Clips from a raw pack: frames read straight into the batch."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import nvidia.dali as dali
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.pack_reader import CutShort
-from eruv_dali.loader.clip_reader import Slice, UnreadableFrames
+from eruv_dali.loader.clip_reader import ClipReader, UnreadableFrames
 from eruv_dali.loader.pipelines import ClipFormat, frames_pipeline
 from eruv_dali.loader.requests import ClipRequest
 
 
-class RawPackReader:
+class RawPackReader(ClipReader):
     """Reads pixels; see ClipReader. A place holds whole frames, (T, height, width, 3)."""
 
     def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
         self.dataset, self.clip = dataset, clip
-        self.place: tuple[int, ...] = (clip.clip_length, *clip.frame_size, 3)
-        self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}
+        super().__init__((clip.clip_length, *clip.frame_size, 3))
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
-
-    def group(self, request: ClipRequest) -> Hashable | None:
-        return None
-
-    def slices(self, video: int) -> bool:
-        return False
-
-    def slice(self, request: ClipRequest) -> Slice | None:
-        return None
 
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
         for request, place in zip(requests, places, strict=True):
@@ -47,6 +37,3 @@ class RawPackReader:
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
         return request.crop
-
-    def close(self) -> None:
-        """Nothing to close: the dataset holds the files."""

@@ -9,7 +9,7 @@ import nvidia.dali as dali
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.pack_reader import CutShort
 from eruv_dali.errors import EruvError
-from eruv_dali.loader.clip_reader import Slice, UnreadableFrames
+from eruv_dali.loader.clip_reader import ClipReader, Slice, UnreadableFrames
 from eruv_dali.loader.pipelines import SLICES_ON, ClipFormat, frames_pipeline, slices_pipeline
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.video.closed_groups import GROUP, STARTS_GROUP, coded_size
@@ -17,13 +17,12 @@ from eruv_dali.video.decode_groups import CropDecoder, Uses
 from eruv_dali.video.matroska import matroska
 
 
-class VideoPackReader:
+class VideoPackReader(ClipReader):
     """Decodes a video pack; see ClipReader. A place holds the crops, (T, crop, crop, 3) RGB."""
 
     def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
         self.dataset, self.clip = dataset, clip
-        self.place: tuple[int, ...] = (clip.clip_length, clip.crop, clip.crop, 3)
-        self.bytes, self.seconds = 0, {"read": 0.0, "demux": 0.0, "decode": 0.0}
+        super().__init__((clip.clip_length, clip.crop, clip.crop, 3))
         self._decoder = CropDecoder(*coded_size(*clip.frame_size))
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
@@ -85,6 +84,3 @@ class VideoPackReader:
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
         return 0, 0
-
-    def close(self) -> None:
-        """Nothing to close: the dataset holds the files."""
