@@ -1,5 +1,6 @@
 """Read a pack's files. They are read, not mapped: where a file was cut short, a mapping would kill the process."""
 
+import io
 import os
 import zlib
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,8 @@ import numpy as np
 
 from eruv_dali.dataset.damage import reading
 from eruv_dali.errors import EruvError
+
+MOST_PARTS = 64  # of one read: the system allows 1,024, and 2 GiB
 
 
 class CutShort(EruvError):
@@ -20,7 +23,7 @@ class PackReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, tuple[int, int]] = {}  # descriptor, and size when it was opened
+        self._files: dict[str, tuple[io.FileIO, int]] = {}  # the file, and its size when it was opened
 
     def read(self, file: str, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on.
@@ -30,7 +33,8 @@ class PackReader:
             EruvError: it cannot be opened or read.
         """
         with reading(self.folder / file):
-            data = os.pread(self._opened(file)[0], size, offset)
+            opened, _ = self._opened(file)  # held while it is read
+            data = os.pread(opened.fileno(), size, offset)
         if len(data) < size:
             self._cut(file, offset, size)
         return data
@@ -39,7 +43,8 @@ class PackReader:
         """Fill contiguous uint8 arrays, one after another, with the bytes from `offset` on; raises as `read` does."""
         size = sum(part.nbytes for part in parts)
         with reading(self.folder / file):
-            got = os.preadv(self._opened(file)[0], [part.data for part in parts], offset)
+            opened, _ = self._opened(file)
+            got = os.preadv(opened.fileno(), [part.data for part in parts], offset)
         if got < size:
             self._cut(file, offset, size)
 
@@ -53,7 +58,7 @@ class PackReader:
         while order:
             begin = end = frames[order[0]][0]
             parts = []
-            while order and frames[order[0]][0] == end:
+            while order and frames[order[0]][0] == end and len(parts) < MOST_PARTS:
                 end += frames[order[0]][1]
                 parts.append(places[order[0]][: frames[order.pop(0)][1]])
             self.read_into(file, parts, begin)
@@ -70,22 +75,20 @@ class PackReader:
                 self._opened(file)
 
     def close(self) -> None:
-        """Close the files."""
-        while self._files:
-            os.close(self._files.popitem()[1][0])
+        """Let go of the files. Each closes when the last thread that reads it has done: its number could otherwise be
+        another file's by then."""
+        self._files.clear()
 
-    def _opened(self, file: str) -> tuple[int, int]:
+    def _opened(self, file: str) -> tuple[io.FileIO, int]:
         if file not in self._files:
-            descriptor = os.open(self.folder / file, os.O_RDONLY | os.O_CLOEXEC)
+            opened = io.FileIO(self.folder / file)
             # Clips are drawn at random: read-ahead would waste the disk's bandwidth.
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
-            opened = descriptor, os.fstat(descriptor).st_size
-            if self._files.setdefault(file, opened) is not opened:  # another thread was faster
-                os.close(descriptor)
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            return self._files.setdefault(file, (opened, os.fstat(opened.fileno()).st_size))
         return self._files[file]
 
     def _cut(self, file: str, offset: int, size: int) -> None:
-        end = os.fstat(self._opened(file)[0]).st_size
+        end = os.fstat(self._opened(file)[0].fileno()).st_size
         raise CutShort(f"{self.folder / file}: ends at byte {end}, but bytes {offset} to {offset + size} are wanted; "
                        "run prepare on this DATASET again")
 
