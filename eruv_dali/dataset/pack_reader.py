@@ -57,7 +57,7 @@ class PackReader:
         order = sorted(range(len(frames)), key=frames.__getitem__)
         while order:
             begin = end = frames[order[0]][0]
-            parts = []
+            parts: list[np.ndarray] = []
             while order and frames[order[0]][0] == end and len(parts) < MOST_PARTS:
                 end += frames[order[0]][1]
                 parts.append(places[order[0]][: frames[order.pop(0)][1]])
