@@ -10,6 +10,7 @@
 
 import concurrent.futures
 import contextlib
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace
 from race.clips import FRAME_SIZE
 
 from eruv_dali.dataset import Dataset
@@ -29,8 +30,8 @@ from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.video import closed_groups
 from eruv_dali.video.decode import decode_pictures
-from eruv_dali.video.frames import SCALING
 from eruv_dali.video.open import DamagedVideo, open_video
+from eruv_dali.video.yuv420 import yuv420_frame
 
 RATE = 25  # frames per second of the copies
 FORMS = ("copies", "jpeg", "raw")
@@ -143,26 +144,16 @@ def _pictures(video: str) -> Iterable[np.ndarray]:
 def _h264(path: str, gop: int):
     closed_groups.check_encoder()
     height, width = closed_groups.coded_size(*FRAME_SIZE)
-    pad = ((0, height - FRAME_SIZE[0]), (0, width - FRAME_SIZE[1]), (0, 0))
-    # Those of GroupEncoder; an mp4 keeps the parameter sets in its header.
-    settings = closed_groups.SETTINGS.replace(f"keyint={closed_groups.GROUP}", f"keyint={gop}")
-    settings = settings.removesuffix(":repeat-headers=1:annexb=1")
+    options = closed_groups.encoder_options(QUALITY["video"])
+    settings = options["x264-params"].replace(f"keyint={closed_groups.GROUP}", f"keyint={gop}")
+    options["x264-params"] = settings.removesuffix(":repeat-headers=1:annexb=1")  # an mp4 has them in its header
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", rate=RATE)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = Colorspace.ITU601, ColorRange.MPEG
         stream.codec_context.thread_count = 1
-        stream.options = {"preset": "veryfast", "tune": "psnr,zerolatency", "crf": str(QUALITY["video"]),
-                          "x264-params": settings}
-        scaler = VideoReformatter()
-
-        def add(picture: np.ndarray) -> None:
-            frame = av.VideoFrame.from_ndarray(np.pad(picture, pad, "edge"), "rgb24")
-            container.mux(stream.encode(scaler.reformat(
-                frame, width, height, "yuv420p", interpolation=SCALING, dst_colorspace=Colorspace.ITU601,
-                dst_color_range=ColorRange.MPEG, threads=1)))
-
-        yield add
+        stream.options = options
+        yield lambda picture: container.mux(stream.encode(yuv420_frame(picture, height, width)))
         container.mux(stream.encode(None))
 
 
@@ -170,9 +161,8 @@ def _h264(path: str, gop: int):
 def _jpeg(path: str, gop: int):
     folder = Path(path)
     folder.mkdir()
-    count = iter(range(1 << 60))
-    yield lambda picture: (folder / jpeg_name(next(count))).write_bytes(
-        encode_jpeg(picture, QUALITY["jpeg"]))
+    count = itertools.count()
+    yield lambda picture: (folder / jpeg_name(next(count))).write_bytes(encode_jpeg(picture, QUALITY["jpeg"]))
 
 
 @contextlib.contextmanager

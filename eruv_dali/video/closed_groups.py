@@ -59,8 +59,7 @@ class GroupEncoder:
         self._codec.time_base, self._codec.framerate = Fraction(1, 25), Fraction(25)
         self._codec.colorspace, self._codec.color_range = int(Colorspace.ITU601), int(ColorRange.MPEG)
         self._codec.thread_count = 1
-        self._codec.options = {"preset": PRESET, "tune": "psnr,zerolatency", "crf": str(quality),
-                               "x264-params": SETTINGS}
+        self._codec.options = encoder_options(quality)
         self._count = 0
 
     def add(self, picture: np.ndarray) -> bytes:
@@ -91,6 +90,11 @@ class GroupDecoder:
             if len(pictures) != 1:
                 return
             yield pictures[0]
+
+
+def encoder_options(quality: int) -> dict[str, str]:
+    """x264's options for this constant rate factor."""
+    return {"preset": PRESET, "tune": "psnr,zerolatency", "crf": str(quality), "x264-params": SETTINGS}
 
 
 def check_encoder() -> None:
