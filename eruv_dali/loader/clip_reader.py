@@ -38,9 +38,12 @@ class ClipReader(ABC):
 
     Attributes:
         place: shape of the memory for one clip, uint8.
+        by_frame: one sample of DALI's pipeline is a frame, the first axis of a place; otherwise a clip.
         bytes: read so far.
         seconds: spent so far in "read", "demux" and "decode"; 0 where DALI does the work.
     """
+
+    by_frame = False
 
     def __init__(self, place: tuple[int, ...]) -> None:
         self.place = place

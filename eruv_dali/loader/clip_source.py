@@ -138,12 +138,12 @@ class ClipSource:
                 raise clip.error
         if lost:
             raise UnreadableClips(lost)
-        T, jpeg = self.clip.clip_length, memory.ndim == 3
         crops = [clip.request.crop if clip.slice else self._reader.crop_left(clip.request) for clip in begun]
         placing = {"crop_pos": np.array(crops, np.int32),
                    "rotation": np.array([clip.request.rotation for clip in begun], np.int32)}
-        if jpeg:  # one sample is one frame
-            return {"data": memory[: len(begun)].reshape(-1, memory.shape[2]),
+        T = self.clip.clip_length
+        if self._reader.by_frame:
+            return {"data": memory[: len(begun)].reshape(-1, *memory.shape[2:]),
                     **{name: np.repeat(value, T, axis=0) for name, value in placing.items()}}
         if not self._any_sliced:
             return {"data": memory[: len(begun)], **placing}

@@ -21,6 +21,8 @@ class JpegPackReader(ClipReader):
     """Reads JPEGs; see ClipReader. A place holds one JPEG a row, (T, the largest one's bytes): decoders ignore what
     follows a JPEG's end mark."""
 
+    by_frame = True
+
     def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
         self.dataset, self.clip = dataset, clip
         super().__init__((clip.clip_length, dataset.largest_frame))

@@ -55,7 +55,7 @@ class VideoPackReader(ClipReader):
         if done < len(offsets) - 1:
             path = self.dataset.videos[requests[0].video].path
             raise UnreadableFrames(f"{path}: frame {first + done} cannot be decoded from the pack",
-                                   shown[shown >= first + done])
+                                   _lost(shown, first + done))
 
     def _run(self, video: int, shown: np.ndarray) -> tuple[int, bytes, list[int]]:
         """What frames `shown` need: the number of the first frame of the run, its packets end to end, and where each
@@ -75,7 +75,7 @@ class VideoPackReader(ClipReader):
             # The decoder conceals damage: it would show wrong pictures, without an error.
             if zlib.crc32(view[at:until]) != crc:
                 raise UnreadableFrames(f"{row.path}: frame {number} cannot be decoded (wrong checksum in "
-                                       f"pack/{row.pack_file})", shown[shown >= number])
+                                       f"pack/{row.pack_file})", _lost(shown, number))
         if not data.startswith(STARTS_GROUP):
             raise EruvError(f"{self.dataset.folder}/pack/{row.pack_file}: no group of pictures begins at frame {first} "
                             f"of {row.name}; run prepare on this DATASET again")
@@ -84,3 +84,8 @@ class VideoPackReader(ClipReader):
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
         return 0, 0
+
+
+def _lost(shown: np.ndarray, number: int) -> np.ndarray:
+    """Those of the frames that need the one of this number: from it to the end of its group."""
+    return shown[(shown >= number) & (shown // GROUP == number // GROUP)]

@@ -22,6 +22,7 @@ class FakeReader:
     """Fills each place with the number of the clip's first frame; waits for `gate`; cannot read frame 13."""
 
     place = (T, CROP, CROP, 3)
+    by_frame = False
     bytes = 0
 
     def __init__(self):

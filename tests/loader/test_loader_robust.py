@@ -92,15 +92,17 @@ def test_a_file_that_vanishes_meanwhile(prepared, caplog):
 
 
 @pytest.mark.slow
-def test_a_jpeg_pack_that_rots_meanwhile(prepared, caplog):
-    folder = prepared("jpeg")
+@pytest.mark.parametrize("pack, at, spoilt", [("jpeg", 700, [100]), ("video", 9, range(100, 112))])
+def test_a_pack_that_rots_meanwhile(prepared, caplog, pack, at, spoilt):
+    """DALI would crash over such a JPEG; libavcodec would conceal the damage, and show the rest of the group wrong."""
+    folder = prepared(pack)
     dataset = Dataset(folder)
     record = dataset.frames_of(0)[100]
-    overwrite(folder / "pack" / dataset.videos[0].pack_file, int(record["offset"]) + 700, b"rot")
+    overwrite(folder / "pack" / dataset.videos[0].pack_file, int(record["offset"]) + at, b"rot")
     found, stats, lines = epoch_with_damage(folder, caplog)
-    assert stats["quarantined"] == 1 and stats["replaced"] > 0
+    assert 0 < stats["quarantined"] <= len(spoilt) and stats["replaced"] > 0
     assert any("a.mp4: frame 100 cannot be decoded (wrong checksum" in line for line in lines)
-    assert not any(clip.video == "a.mp4" and 100 in clip.frames for info in found for clip in info.clips)
+    assert not any(clip.video == "a.mp4" and {*spoilt} & {*clip.frames} for info in found for clip in info.clips)
 
 
 @pytest.mark.parametrize("pack", ["video", "jpeg", "raw"])
@@ -127,20 +129,6 @@ def test_a_pack_that_is_deleted_meanwhile(prepared, pack):
     with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=20) as loader:
         shutil.rmtree(folder / "pack")
         assert len(verified_infos(loader)) == 20 and loader.stats()["replaced"] == 0
-
-
-@pytest.mark.slow
-def test_a_video_pack_that_rots_meanwhile(prepared, caplog):
-    """libavcodec would conceal the damage: the frames after it in the group would come wrong, without an error."""
-    folder = prepared("video")
-    dataset = Dataset(folder)
-    record = dataset.frames_of(0)[100]
-    overwrite(folder / "pack" / dataset.videos[0].pack_file, int(record["offset"]) + 9, b"rot")
-    found, stats, lines = epoch_with_damage(folder, caplog)
-    assert stats["quarantined"] > 0 and stats["replaced"] > 0
-    assert any("a.mp4: frame 100 cannot be decoded (wrong checksum" in line for line in lines)
-    assert not any(clip.video == "a.mp4" and {*range(100, 112)} & {*clip.frames} for info in found
-                   for clip in info.clips)
 
 
 def test_what_dali_cannot_decode_pyav_does(prepared, caplog, monkeypatch):
