@@ -15,7 +15,11 @@ MOST_PARTS = 64  # of one read: the system allows 1,024, and 2 GiB
 
 
 class CutShort(EruvError):
-    """A pack file ends before the bytes that were wanted."""
+    """A pack file ends, at byte `end`, before the bytes that were wanted."""
+
+    def __init__(self, message: str, end: int) -> None:
+        super().__init__(message)
+        self.end = end
 
 
 class PackReader:
@@ -90,7 +94,7 @@ class PackReader:
     def _cut(self, file: str, offset: int, size: int) -> None:
         end = os.fstat(self._opened(file)[0].fileno()).st_size
         raise CutShort(f"{self.folder / file}: ends at byte {end}, but bytes {offset} to {offset + size} are wanted; "
-                       "run prepare on this DATASET again")
+                       "run prepare on this DATASET again", end)
 
 
 def first_damaged(packed: PackReader, file: str, frames: np.ndarray) -> int | None:

@@ -40,7 +40,8 @@ class JpegPackReader(ClipReader):
         try:
             dataset.packed.read_frames(video.pack_file, [record[1:3] for record in records], place)
         except CutShort as error:
-            raise UnreadableFrames(f"{video.path}: {error}", np.unique(request.frames)) from None
+            lost = [record[1] + record[2] > error.end for record in records]
+            raise UnreadableFrames(f"{video.path}: {error}", np.unique(request.frames[lost])) from None
         for number, row, (_, _, size, crc, _) in zip(request.frames, place, records, strict=True):
             picture = row[:size]
             # 30 times faster than decoding; and bytes that are not a JPEG crash the whole process in DALI 2.4.

@@ -32,7 +32,8 @@ class RawPackReader(ClipReader):
                     video.pack_file, [(first + number * size, size) for number in request.frames.tolist()],
                     place.reshape(len(place), -1))
             except CutShort as error:
-                raise UnreadableFrames(f"{video.path}: {error}", np.unique(request.frames)) from None
+                lost = first + (request.frames + 1) * size > error.end
+                raise UnreadableFrames(f"{video.path}: {error}", np.unique(request.frames[lost])) from None
             self.bytes += place.nbytes
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:

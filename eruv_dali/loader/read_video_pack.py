@@ -68,7 +68,8 @@ class VideoPackReader(ClipReader):
         try:
             data = self.dataset.packed.read(row.pack_file, begin, records[-1][1] + records[-1][2] - begin)
         except CutShort as error:
-            raise UnreadableFrames(f"{row.path}: {error}", shown) from None
+            whole = sum(record[1] + record[2] <= error.end for record in records)
+            raise UnreadableFrames(f"{row.path}: {error}", shown[shown >= first + whole]) from None
         offsets = [record[1] - begin for record in records] + [len(data)]
         view = memoryview(data)
         for number, (_, _, _, crc, _), at, until in zip(range(first, end), records, offsets, offsets[1:], strict=False):

@@ -113,10 +113,14 @@ def test_a_pack_that_is_cut_short_meanwhile(prepared, pack, caplog):
         batches = iter(loader)
         found = verified(next(batches))
         (file,) = (folder / "pack").iterdir()
-        os.truncate(file, file.stat().st_size * 3 // 5)
+        end = file.stat().st_size * 3 // 5
+        os.truncate(file, end)
         for batch in batches:
             found += verified(batch)
         assert len(found) == 40 and loader.stats()["replaced"] > 0
+        # Only frames that are gone: a clip that can still be read is never avoided.
+        beyond = sum(int((row["offset"] + row["size"] > end).sum()) for row in map(loader.videos.frames_of, range(3)))
+        assert 0 < loader.stats()["quarantined"] <= beyond
     lines = [record.getMessage() for record in caplog.records]
     assert any(re.search(r"c\.webm: .*frames-00000\.bin: ends at byte \d+, .* another clip takes its", line)
                for line in lines)

@@ -62,6 +62,7 @@ def test_interrupted_it_goes_on(packs, tmp_path, capsys):
     convert(packs / "raw", out, workers=1)
     assert "1 │ in" in capsys.readouterr().err.replace("  ", " ").replace("  ", " ")
     assert all(map(np.array_equal, pictures(whole), pictures(out)))
+    assert not any(b"half a video" in file.read_bytes() for file in (out / "pack").iterdir())
     convert(packs / "raw", out, workers=1)
     assert "nothing was new or changed" in capsys.readouterr().err
 
@@ -70,6 +71,8 @@ def test_quality(packs, tmp_path):
     sizes = {quality: (convert(packs / "raw", tmp_path / str(quality), quality=quality, workers=1).folder / "pack" /
                        "frames-00000.bin").stat().st_size for quality in (30, None, 10)}
     assert sizes[30] < sizes[None] < sizes[10]
+    again = convert(packs / "raw", tmp_path / "10", quality=30, workers=1).folder / "pack"  # all of it is made anew
+    assert sum(file.stat().st_size for file in again.iterdir()) == sizes[30]
     assert f'"quality": {QUALITY["video"]}' in (tmp_path / "None" / "dataset.json").read_text()
 
 
