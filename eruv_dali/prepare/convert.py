@@ -16,14 +16,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.opened import FORMAT
-from eruv_dali.dataset.pack import PACK_KINDS, PackWriter, check_quality, place_frames, trim_pack
+from eruv_dali.dataset.pack import PACK_KINDS, PackWriter, check_quality, place_frames
 from eruv_dali.dataset.pack_reader import PackReader
 from eruv_dali.dataset.records import BadRecord, Record, Scan, read_record, record_path, write_record
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
-from eruv_dali.prepare.plan import Plan, sealed_sizes, stale, suspect_packs
+from eruv_dali.prepare.plan import Plan, stale, suspect_packs
 from eruv_dali.prepare.run import claim, only_run, summarise
 from eruv_dali.prepare.tables import write_tables
 from eruv_dali.prepare.workers import Done, Lost, Workers
@@ -87,9 +87,8 @@ def convert(
 
 
 def _missing(out: Path, records: dict[str, Record], scan: Scan) -> dict[str, int]:
-    """The videos still to be converted, and their numbers of frames; what no record refers to is cut off the pack."""
+    """The videos still to be converted, and their numbers of frames."""
     todo: dict[str, int] = {}
-    used: dict[str, int] = {}
     suspect = suspect_packs(out)
     with closing(PackReader(out / "pack")) as packed:
         for name, record in records.items():
@@ -99,15 +98,11 @@ def _missing(out: Path, records: dict[str, Record], scan: Scan) -> dict[str, int
             try:
                 note = read_record(path).note
             except BadRecord:
+                note = None
+            if not note or note.identity != record.note.identity or stale(path, note, scan, suspect, packed):
                 todo[name] = len(record.frames)
-                continue
-            if note.identity != record.note.identity or stale(path, note, scan, suspect, packed):
-                todo[name] = len(record.frames)
-            else:
-                used[note.pack] = max(used.get(note.pack, 0), note.pack_end)
     if todo:
         (out / "dataset.json").unlink(missing_ok=True)  # not a DATASET until all is converted
-    trim_pack(out / "pack", used, sealed_sizes(out))
     return todo
 
 

@@ -105,8 +105,9 @@ def test_a_matroska_file_without_a_muxer(packets):
         found = [(frame.time, read_number(rgb(frame))) for frame in container.decode(stream)]
     assert found == [(pytest.approx(n / 1000), n) for n in range(N)]
     with av.open(io.BytesIO(data)) as container:
-        found = [(bytes(packet), packet.is_keyframe) for packet in container.demux(video=0) if packet.size]
-    assert found == [(packet, n % GROUP == 0) for n, packet in enumerate(packets)]
+        assert [bytes(packet) for packet in container.demux(video=0) if packet.size] == packets
+    flags = [data[data.index(packet) - 1] for packet in packets]  # libav tells key frames of H.264 by itself
+    assert flags == [0x80 * (n % GROUP == 0) for n in range(N)]
 
 
 def test_an_encoder_that_is_missing(monkeypatch):
