@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare_labelled(root: Path, out: Path, *, frame_size: tuple[int, int], device: str = "auto") -> Dataset:
-    """Prepare all videos under `root`, uncut and however short, as a DATASET with a JPEG pack next to the run `out`.
+    """Prepare all videos under `root`, uncut and however short, as a DATASET with a video pack next to the run `out`.
 
     Another run next to it with the same videos and frame size finds it again, and prepares only what is new; if nothing
     is new, several runs may start at once.

@@ -133,9 +133,9 @@ def _cause_of_wait(loader: EpochLoader) -> str:
     """What slows the loader down, as far as its settings tell, and what to do."""
     pack = loader.videos.pack
     if pack == "none":
-        return "every clip is decoded from the original videos; prepare with --pack jpeg, which decodes them once"
+        return "every clip is decoded from the original videos; prepare with --pack video, which decodes them once"
     if loader.threads < cores():
         return f"the loader decodes on {loader.threads} of {cores()} cores; raise data.threads"
-    if pack == "jpeg" and loader.device == "cpu":
-        return "decoding JPEGs takes all cores; prepare with --pack raw, which needs no decoding"
+    if pack in ("video", "jpeg") and loader.device == "cpu":
+        return f"decoding the {pack} pack takes all cores; prepare with --pack raw, which needs no decoding"
     return "the pack is read too slowly; put the DATASET on a faster disk, or make it small enough to fit in memory"

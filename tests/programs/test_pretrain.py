@@ -355,7 +355,8 @@ def test_precision_follows_the_device_unless_asked(caplog):
 
 
 @pytest.mark.parametrize("pack, threads, cause", [
-    ("none", 2, "prepare with --pack jpeg"), ("jpeg", 1, "raise data.threads"), ("raw", 99, "faster disk")])
+    ("none", 2, "prepare with --pack video"), ("jpeg", 1, "raise data.threads"), ("raw", 99, "faster disk"),
+    ("video", 99, "decoding the video pack takes all cores; prepare with --pack raw")])
 def test_waiting_for_clips_is_said_once_with_its_cause(tmp_path, capsys, pack, threads, cause):
     loader = SimpleNamespace(videos=SimpleNamespace(pack=pack), threads=threads, device="cpu")
     figures = {"epoch": 0, "loss": 1.0, "accuracy": 0.5, "clips_per_second": 10.0, "lr": 0.01}
