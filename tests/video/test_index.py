@@ -78,16 +78,20 @@ def test_other_containers_name_no_places(videos, datasets):
     assert numbers and not any(dataset.index(n).size.any() for n in numbers)
 
 
-def test_a_truncated_mp4_is_indexed_from_the_packets_it_still_has(tmp_path):
-    whole = write_video(tmp_path / "whole.mp4", frames=90, b_frames=2, options={"movflags": "faststart"})
-    with av.open(str(whole)) as source, av.open(str(tmp_path / "front.mp4"), "w",
-                                                options={"movflags": "faststart"}) as target:
+def remuxed(path, to, movflags):
+    """The same packets in an MP4 file written with other options."""
+    with av.open(str(path)) as source, av.open(str(to), "w", options={"movflags": movflags}) as target:
         stream = target.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
             if packet.size:
                 packet.stream = stream
                 target.mux(packet)
-    front = tmp_path / "front.mp4"
+    return to
+
+
+def test_a_truncated_mp4_is_indexed_from_the_packets_it_still_has(tmp_path):
+    whole = write_video(tmp_path / "whole.mp4", frames=90, b_frames=2, options={"movflags": "faststart"})
+    front = remuxed(whole, tmp_path / "front.mp4", "faststart")
     assert told(front) is not None
     content = front.read_bytes()
     short = tmp_path / "short.mp4"
@@ -99,14 +103,7 @@ def test_a_truncated_mp4_is_indexed_from_the_packets_it_still_has(tmp_path):
 
 def test_a_fragmented_mp4_is_indexed_from_its_packets(tmp_path):
     plain = write_video(tmp_path / "plain.mp4", frames=60, b_frames=2, gop=20)
-    fragmented = tmp_path / "fragmented.mp4"
-    with av.open(str(plain)) as source, av.open(str(fragmented), "w",
-                                                options={"movflags": "frag_keyframe+empty_moov"}) as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                target.mux(packet)
+    fragmented = remuxed(plain, tmp_path / "fragmented.mp4", "frag_keyframe+empty_moov")
     assert told(fragmented) is None
     index, _ = index_video(fragmented)
     assert len(index.pts) == 60 and same(index, index_by_decoding(fragmented))
