@@ -38,6 +38,7 @@ class ClipInfo(NamedTuple):
         rotation: degrees counter-clockwise, applied to the crop.
         crop: (top, left) in the resized frame, pixels.
         speed: source frames from one frame to the next, in temporal order.
+        flip, tiles, color: see ClipRequest.
     """
 
     video: str
@@ -47,6 +48,9 @@ class ClipInfo(NamedTuple):
     rotation: int
     crop: tuple[int, int]
     speed: int
+    flip: bool = False
+    tiles: tuple[int, int, int, int] | None = None
+    color: tuple[float, ...] | None = None
 
 
 Loader = TypeVar("Loader", bound="EpochLoader")
@@ -273,7 +277,7 @@ class EpochLoader(ABC):
 
     def _info(self, clip: ClipRequest) -> ClipInfo:
         return ClipInfo(self.videos.videos[clip.video].name, clip.shot, clip.segment, tuple(clip.frames.tolist()),
-                        clip.rotation, clip.crop, clip.speed)
+                        clip.rotation, clip.crop, clip.speed, clip.flip, clip.tiles, clip.color)
 
 
 class Pass(Iterator):

@@ -15,6 +15,10 @@ class ClipRequest:
         rotation: degrees counter-clockwise, applied to the crop.
         crop: (top, left) of the crop in the resized frame, pixels.
         speed: source frames from one frame to the next, in temporal order.
+        flip: whether the crop is mirrored left to right, before all that follows.
+        tiles: which quarter of the crop is shown top left, top right, bottom left and bottom right; None: as they are.
+        color: (12,) a 3x4 matrix, row by row: shown RGB = matrix · (R, G, B, 1), on the scale of 0 to 1, clipped to
+            it; None: as it is.
     """
 
     video: int
@@ -24,3 +28,6 @@ class ClipRequest:
     rotation: int
     crop: tuple[int, int]
     speed: int
+    flip: bool = False
+    tiles: tuple[int, int, int, int] | None = None
+    color: tuple[float, ...] | None = None

@@ -185,7 +185,8 @@ class Pretext(ABC):
 
     def clip(
         self, place: int, random: np.random.Generator, *, start: int | None = None, speed: int = 1, rotation: int = 0,
-        order: Callable[[np.random.Generator], np.ndarray] | None = None,
+        order: Callable[[np.random.Generator], np.ndarray] | None = None, flip: bool = False,
+        tiles: tuple[int, int, int, int] | None = None, color: tuple[float, ...] | None = None,
     ) -> ClipRequest:
         """A clip of the segment at this position, at a random crop, and at a random start unless `start` is given; all
         its frames share the crop. `order` draws the order in which its frames are shown."""
@@ -198,7 +199,7 @@ class Pretext(ABC):
         height, width = self.setting.frame_size
         top = int(random.integers(height - self.setting.crop + 1))
         left = int(random.integers(width - self.setting.crop + 1))
-        return ClipRequest(video, shot, number, frames, rotation, (top, left), speed)
+        return ClipRequest(video, shot, number, frames, rotation, (top, left), speed, flip, tiles, color)
 
 
 def trimmed_segments(frames_of_videos: Sequence[int]) -> np.ndarray:
