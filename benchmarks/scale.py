@@ -35,6 +35,7 @@ from eruv_dali.dataset.opened import FORMAT
 from eruv_dali.dataset.seal import seal_dataset
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_csv, write_text
+from eruv_dali.video.coding import COLUMNS
 
 VIDEOS, SEGMENTS_A_VIDEO, LENGTH, STEP = 10_000, 100, 48, 4
 HEIGHT, WIDTH = 128, 171
@@ -52,7 +53,8 @@ def make_dataset(folder: Path, videos: int) -> Path:
         path = folder / "originals" / f"{n}.mp4"
         path.touch()
         status = path.stat()
-        rows.append((name, path, count, 25, 640, 360, "h264", 0, status.st_size, status.st_mtime_ns, ""))
+        rows.append((name, path, count, 25, 640, 360, "h264", 0, status.st_size, status.st_mtime_ns,
+                     *[""] * len(COLUMNS), ""))
         facts[name] = dict(path=str(path), frames=count, codec="h264", rotation=0, size=status.st_size,
                            mtime_ns=status.st_mtime_ns, pack="frames-00000.bin", first=n * count)
     write_csv(folder / "videos.csv", VIDEO_COLUMNS, rows)

@@ -2,7 +2,8 @@
 
 For users to read and edit:
 
-    videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,note
+    videos.csv       video,path,frames,fps,width,height,codec,rotation,size,mtime_ns,
+                     pixels,profile,interlaced,hidden,coded_width,coded_height,range,matrix,note
     segments.csv     segment,video,shot,start,end
     shots.csv        video,shot,start,end,score,start_time,end_time,transition,transition_start,transition_end
     rejected.csv     video,reason
@@ -10,8 +11,9 @@ For users to read and edit:
 For programs, not to be edited:
 
     dataset.json     format version, frame size, pack kind, and the settings with which the rest was made
-    videos.json      {video: {path, frames, codec, rotation, size, mtime_ns, pack, first}}: what loaders rely on; `pack`
-                     is the file that holds the video's frames, `first` the position of its frame 0 in frames.npy
+    videos.json      {video: {path, frames, codec, rotation, size, mtime_ns, pack, first, coding}}: what loaders rely on;
+                     `pack` is the file that holds the video's frames, `first` the position of its frame 0 in
+                     frames.npy; earlier versions wrote no `coding`
     segments.npy     the same as segments.csv, fast to read; `video` is a position in videos.json
     frames.npy       one FRAME record per frame, in the order of videos.json; memory-mapped
     pack/            the decode-once copy of the frames, if one was requested
@@ -44,6 +46,7 @@ from eruv_dali.dataset.pack import PACK_FILE, PACK_KINDS
 from eruv_dali.dataset.pack_reader import PackReader, first_damaged
 from eruv_dali.dataset.seal import Seal
 from eruv_dali.errors import EruvError
+from eruv_dali.video.coding import checked_coding
 from eruv_dali.video.index import FrameIndex
 
 log = logging.getLogger(__name__)
@@ -158,7 +161,8 @@ class Dataset:
         file = self.folder / "videos.json"
         content = self._seal.content("videos.json")
         with reading(file):
-            return [_sound(VideoRow(name, Path(facts.pop("path")), pack_file=facts.pop("pack"), **facts), self.pack)
+            return [_sound(VideoRow(name, Path(facts.pop("path")), pack_file=facts.pop("pack"),
+                                    coding=checked_coding(facts.pop("coding", None)), **facts), self.pack)
                     for name, facts in json.loads(content).items()]
 
     def _map_frames(self) -> np.ndarray:

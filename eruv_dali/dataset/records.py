@@ -21,6 +21,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 from eruv_dali.shots import ShotCurves
 from eruv_dali.shots.curves import LAGS
+from eruv_dali.video.coding import Coding, checked_coding
 from eruv_dali.video.find import Video
 from eruv_dali.video.frames import VideoFacts
 from eruv_dali.video.open import NO_PTS
@@ -64,6 +65,7 @@ class Note:
         video: its name in the DATASET.
         identity: the file that was scanned; `scan`: how.
         facts: the file's own properties; None if the video cannot be used.
+        coding: how it is coded; None where it is not known, as in records of earlier versions.
         pack: name of the pack file with its frames, "" if there is no pack; `pack_end`: where they end in it.
         remark: what is wrong with the video although it is used.
         reason: why it cannot be used, "" if it can.
@@ -79,6 +81,7 @@ class Note:
     remark: str = ""
     reason: str = ""
     provisional: bool = False
+    coding: Coding | None = None
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ def _to_json(note: Note) -> dict[str, Any]:
             **(asdict(note.facts) if note.facts else {})}
     return flat | {key: value for key, value in (
         ("pack", note.pack), ("pack_end", note.pack_end), ("note", note.remark), ("reason", note.reason),
-        ("provisional", note.provisional)) if value}
+        ("provisional", note.provisional), ("coding", note.coding and asdict(note.coding))) if value}
 
 
 def _from_json(flat: dict[str, Any]) -> Note:
@@ -201,7 +204,7 @@ def _from_json(flat: dict[str, Any]) -> Note:
         _expect_facts(facts)
     scan = Scan(**{"quality": QUALITY[flat["scan"]["pack"]], **flat["scan"]})  # early records do not name it
     return Note(flat["video"], where, scan, facts, flat.get("pack", ""), flat.get("pack_end", 0),
-                remark, reason, bool(flat.get("provisional")))
+                remark, reason, bool(flat.get("provisional")), checked_coding(flat.get("coding")))
 
 
 def _expect_facts(facts: VideoFacts) -> None:

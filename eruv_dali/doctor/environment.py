@@ -1,6 +1,5 @@
 """The machine: what is installed, which device will do the work, and what makes it slow."""
 
-import ctypes
 import importlib.metadata
 import os
 import shutil
@@ -110,15 +109,16 @@ def _nvcc() -> tuple[str, str]:
 
 def _nvdec() -> tuple[str, str]:
     from eruv_dali.device import gpu_problem
+    from eruv_dali.video.decoder_choice import capabilities
 
     if gpu_problem():
         return GOOD, "not needed without a GPU: PyAV decodes"
-    try:
-        ctypes.CDLL("libnvcuvid.so.1")
-    except OSError:
-        return REMARK, ("libnvcuvid.so.1 not found, videos are decoded on the CPU; in a container start with "
-                        "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video")
-    return GOOD, "libnvcuvid.so.1 found"
+    found = capabilities("gpu")
+    if found.problem:
+        return REMARK, found.problem
+    return GOOD, "; ".join(
+        f"{codec} of {bits} bits, {limits.min_width}x{limits.min_height} to {limits.max_width}x{limits.max_height}"
+        for (codec, bits), limits in found.limits.items())
 
 
 def _machine() -> tuple[str, str]:

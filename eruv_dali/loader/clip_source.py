@@ -118,18 +118,19 @@ class ClipSource:
     def inputs(self, begun: list[Begun], memory: np.ndarray, unfinished: Unfinished) -> dict:
         """The inputs of DALI's pipeline for these clips, whose places are those of `memory`; waits until they are read.
 
-        Clips that were sliced for DALI before it failed on their video are started again, and replaced in the list.
+        Clips that were sliced for DALI before it failed on their video are started again, and replaced in the list:
+        they would end the pipeline once more.
 
         Raises:
             UnreadableClips: clips with frames that cannot be read.
             EruvError: DALI must not be given what was read.
         """
-        if self._any_sliced:
-            for position, clip in enumerate(begun):
-                if not self._sliced[clip.request.video] and clip.done and clip.slice:
-                    begun[position : position + 1] = self.begin([clip.request], clip.place[None], unfinished)
-        while unfinished.count:
-            unfinished.finished.get()
+        self._wait(unfinished)
+        if again := [position for position, clip in enumerate(begun) if self.outdated(clip)]:
+            for position in again:
+                clip = begun[position]
+                begun[position : position + 1] = self.begin([clip.request], clip.place[None], unfinished)
+            self._wait(unfinished)
         lost = {}
         for position, clip in enumerate(begun):
             if isinstance(clip.error, UnreadableFrames):
@@ -155,6 +156,15 @@ class ClipSource:
             "positions": [clip.slice.positions if clip.slice else np.zeros(1, np.int32) for clip in begun],
             "index": np.array(order, np.int32), **placing,
         }
+
+    def outdated(self, begun: Begun) -> bool:
+        """Whether a clip was sliced for DALI before it failed on its video."""
+        return begun.slice is not None and not self._sliced[begun.request.video]
+
+    def _wait(self, unfinished: Unfinished) -> None:
+        """Until the threads have read all the clips of a batch."""
+        while unfinished.count:
+            unfinished.finished.get()
 
     def blame(self, begun: Begun, reason: str) -> Unreadable | None:
         """DALI could not decode this clip: from now on a thread decodes its video; only if that fails is it

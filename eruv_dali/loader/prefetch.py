@@ -19,7 +19,7 @@ import torch
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.errors import EruvError
-from eruv_dali.loader.bad_clips import UnreadableClips
+from eruv_dali.loader.bad_clips import Unreadable, UnreadableClips
 from eruv_dali.loader.clip_reader import ClipReader
 from eruv_dali.loader.clip_source import Begun, ClipSource, Unfinished
 from eruv_dali.loader.pipelines import ClipFormat
@@ -126,13 +126,8 @@ class ClipEngine:
         """Replace an unreadable clip of the oldest batch by another clip."""
         batch = self._waiting[0]
         batch.requests[position] = request
-        self._begin_again(batch, position)
-
-    def _begin_again(self, batch: Batch, position: int) -> None:
-        """Have a clip of a batch read, or read once more."""
-        place = batch.memory[position : position + 1]
         batch.begun[position : position + 1] = self.source.begin(
-            batch.requests[position : position + 1], place, batch.unfinished)
+            [request], batch.memory[position : position + 1], batch.unfinished)
 
     def drop(self) -> None:
         """Forget everything submitted and not yet collected."""
@@ -224,21 +219,27 @@ class ClipEngine:
         self._pipeline = self._build(self._max_clips)
 
     def _find_culprits(self, batch: Batch) -> None:
-        """Run the clips of a batch that DALI died on one at a time, and have the source deal with those that fail."""
-        lost = {}
-        for position in range(len(batch.requests)):
-            pipeline = self._build(max_clips=1)
+        """Run the clips of a batch that DALI died on one at a time, and have the source deal with those that fail.
+
+        One pipeline serves them all; only after a failure is it useless, and another one is built. Further clips of a
+        video that failed are not tried: the source has them read in another way.
+        """
+        lost: dict[int, Unreadable] = {}
+        pipeline = None
+        for position, begun in enumerate(batch.begun):
+            if self.source.outdated(begun):
+                continue
+            pipeline = pipeline or self._build(max_clips=1)
+            inputs = self.source.inputs([begun], batch.memory[position:], batch.unfinished)
             try:
-                for name, value in self.source.inputs(
-                        [batch.begun[position]], batch.memory[position:], batch.unfinished).items():
+                for name, value in inputs.items():  # which DALI reads in place, until it has delivered
                     pipeline.feed_input(name, value)
                 pipeline.run()
             except RuntimeError as error:
+                pipeline = None
                 reason = str(error).strip().splitlines()[0]
-                unreadable = self.source.blame(batch.begun[position], f"DALI: {reason}")
-                if unreadable is None:
-                    self._begin_again(batch, position)
-                else:
+                unreadable = self.source.blame(begun, f"DALI: {reason}")
+                if unreadable is not None:
                     lost[position] = unreadable
         if lost:
             raise UnreadableClips(lost)

@@ -1,17 +1,27 @@
 """Clips from the original video files: decoded with PyAV; on a GPU, by DALI from slices that the threads cut."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 import nvidia.dali as dali
 
+from eruv_dali.dataset.columns import VideoRow
 from eruv_dali.dataset.video_set import VideoSet
+from eruv_dali.device import cores
 from eruv_dali.loader.clip_reader import ClipReader, Slice, UnreadableFrames
 from eruv_dali.loader.pipelines import SLICES_ON, ClipFormat, frames_pipeline, slices_pipeline
 from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.native import say_once
+from eruv_dali.video.coding import read_coding
+from eruv_dali.video.decoder_choice import capabilities, why_not_dali
+from eruv_dali.video.open import UnusableVideo
 from eruv_dali.video.reader import FrameNotFound, FrameReader
-from eruv_dali.video.remux import DALI_CODECS
+
+REASONS_SAID = 4
 
 
 class OriginalsReader(ClipReader):
@@ -25,7 +35,8 @@ class OriginalsReader(ClipReader):
         self._keys: dict[int, list[int]] = {}  # key frames of each video that was asked for
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
-        if any(map(self.slices, range(len(self.videos.videos)))):
+        self._say_refused()
+        if not all(self._refusals):
             return slices_pipeline(self.clip, self.place, resize=True, batch_size=max_clips, **settings)
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
 
@@ -35,9 +46,37 @@ class OriginalsReader(ClipReader):
         return request.video, bisect_right(self._keys[request.video], min(request.frames.tolist()))
 
     def slices(self, video: int) -> bool:
-        """It must be in a codec that DALI decodes there, and upright: DALI ignores rotation metadata."""
-        row = self.videos.videos[video]
-        return self.clip.device in SLICES_ON and row.codec in DALI_CODECS[self.clip.device] and row.rotation == 0
+        return not self._refusals[video]
+
+    @cached_property
+    def _refusals(self) -> list[str]:
+        """Why DALI does not decode each video, "" where it does."""
+        if self.clip.device not in SLICES_ON:
+            return ["PyAV decodes on this device"] * len(self.videos.videos)
+        # Reads the files of which the coding is not known yet, which takes milliseconds each.
+        with ThreadPoolExecutor(cores()) as pool:
+            return list(pool.map(self._refusal, self.videos.videos))
+
+    def _refusal(self, row: VideoRow) -> str:
+        decoder = capabilities(self.clip.device, self.clip.device_id)
+        if decoder.problem:
+            return decoder.problem
+        try:
+            return why_not_dali(row.codec, row.rotation, row.coding or read_coding(row.path), decoder)
+        except UnusableVideo as error:
+            return str(error)
+
+    def _say_refused(self) -> None:
+        """Log how many videos PyAV decodes although there is a GPU, and why; the same line only once."""
+        refused = Counter(filter(None, self._refusals))
+        if self.clip.device not in SLICES_ON or not refused:
+            return
+        if problem := capabilities(self.clip.device, self.clip.device_id).problem:
+            say_once(problem)
+        else:
+            why = ", ".join(f"{reason}: {count:,}" for reason, count in refused.most_common(REASONS_SAID))
+            say_once(f"PyAV decodes {refused.total():,} of {len(self._refusals):,} videos, which NVDEC or DALI cannot "
+                     f"({why}{', …' if len(refused) > REASONS_SAID else ''})")
 
     def slice(self, request: ClipRequest) -> Slice | None:
         video = request.video

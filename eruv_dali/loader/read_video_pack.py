@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Hashable, Sequence
+from functools import cached_property
 
 import numpy as np
 import nvidia.dali as dali
@@ -12,8 +13,10 @@ from eruv_dali.errors import EruvError
 from eruv_dali.loader.clip_reader import ClipReader, Slice, UnreadableFrames
 from eruv_dali.loader.pipelines import SLICES_ON, ClipFormat, frames_pipeline, slices_pipeline
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.video.closed_groups import GROUP, STARTS_GROUP, coded_size
+from eruv_dali.native import say_once
+from eruv_dali.video.closed_groups import GROUP, STARTS_GROUP, coded_size, group_coding
 from eruv_dali.video.decode_groups import CropDecoder, Uses
+from eruv_dali.video.decoder_choice import capabilities, why_not_dali
 from eruv_dali.video.matroska import matroska
 
 
@@ -26,7 +29,7 @@ class VideoPackReader(ClipReader):
         self._decoder = CropDecoder(*coded_size(*clip.frame_size))
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
-        if self.clip.device in SLICES_ON:
+        if self._sliced:
             return slices_pipeline(self.clip, self.place, resize=False, batch_size=max_clips, **settings)
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
 
@@ -34,7 +37,18 @@ class VideoPackReader(ClipReader):
         return request.video, min(request.frames.tolist()) // GROUP
 
     def slices(self, video: int) -> bool:
-        return self.clip.device in SLICES_ON
+        return self._sliced
+
+    @cached_property
+    def _sliced(self) -> bool:
+        """Whether DALI decodes the pack; if it cannot although there is a GPU, that is logged, once."""
+        if self.clip.device not in SLICES_ON:
+            return False
+        refusal = why_not_dali("h264", 0, group_coding(*self.clip.frame_size),
+                               capabilities(self.clip.device, self.clip.device_id))
+        if refusal:
+            say_once(f"libavcodec decodes the video pack: {refusal}")
+        return not refusal
 
     def slice(self, request: ClipRequest) -> Slice | None:
         shown = np.unique(request.frames)

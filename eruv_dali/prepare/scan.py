@@ -12,6 +12,7 @@ from eruv_dali.dataset.pack import PackWriter, place_frames
 from eruv_dali.dataset.records import Note, Scan, identity, write_record
 from eruv_dali.errors import EruvError
 from eruv_dali.shots import ShotStatistics
+from eruv_dali.video.coding import read_coding
 from eruv_dali.video.decode import decode_pictures
 from eruv_dali.video.find import Video
 from eruv_dali.video.frames import Chunk
@@ -97,6 +98,8 @@ class Scanner:
         except DamagedVideo as error:
             note = replace(note, remark=f"{error}; the frames before it are used")
 
+        with contextlib.suppress(UnusableVideo):  # decoded before, so the file has gone since; then this stays unknown
+            note = replace(note, coding=read_coding(job.video.path))
         frames = np.concatenate(chunks)
         if packing:
             writer.end_video()

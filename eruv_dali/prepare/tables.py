@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from eruv_dali.files import write_aside, write_csv, write_text
 from eruv_dali.prepare.export import write_export, write_stats
 from eruv_dali.prepare.plan import sealed_sizes
 from eruv_dali.shots import find_shots
+from eruv_dali.video.coding import COLUMNS
 from eruv_dali.video.find import Video
 
 
@@ -65,9 +66,11 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
         times = record.times()
         path, size, mtime_ns = note.identity
         rows["videos"].append((video.name, path, count, known.fps, known.width, known.height, known.codec,
-                               known.rotation, size, mtime_ns, note.remark))
+                               known.rotation, size, mtime_ns,
+                               *(astuple(note.coding) if note.coding else [""] * len(COLUMNS)), note.remark))
         facts[video.name] = dict(path=path, frames=count, codec=known.codec, rotation=known.rotation, size=size,
-                                 mtime_ns=mtime_ns, pack=note.pack, first=first)
+                                 mtime_ns=mtime_ns, pack=note.pack, first=first,
+                                 coding=asdict(note.coding) if note.coding else None)
         frames.append(record.frames)
         first += count
         rows["shots"] += [

@@ -17,6 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 
 from eruv_dali.errors import EruvError
+from eruv_dali.video.coding import Coding
 from eruv_dali.video.yuv420 import yuv420_frame
 
 GROUP = 16  # pictures
@@ -36,6 +37,12 @@ SETTINGS = (f"keyint={GROUP}:min-keyint={GROUP}:scenecut=0:open-gop=0:bframes=0:
 def coded_size(height: int, width: int) -> tuple[int, int]:
     """(height, width) of the coded pictures: the next multiples of 16."""
     return -(-height // 16) * 16, -(-width // 16) * 16
+
+
+def group_coding(height: int, width: int) -> Coding:
+    """How pictures of this size are coded, for the choice of a decoder."""
+    coded_height, coded_width = coded_size(height, width)
+    return Coding("yuv420p", "Constrained Baseline", False, False, coded_width, coded_height, "limited", "smpte170m")
 
 
 class GroupEncoder:

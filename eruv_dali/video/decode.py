@@ -8,7 +8,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from eruv_dali.native import say_once
 from eruv_dali.video.decode_pyav import decode_with_pyav
+from eruv_dali.video.decoder_choice import capabilities
 from eruv_dali.video.frames import Chunk
 
 log = logging.getLogger(__name__)
@@ -19,14 +21,16 @@ def decode_pictures(
 ) -> Iterator[Chunk]:
     """Decode every frame of a video, in chunks, each frame resized to each of `sizes` (height, width).
 
-    On a GPU the frames come from NVDEC if it supports the codec and from PyAV otherwise.
+    On a GPU the frames come from NVDEC where `decoder_choice` allows it, and from PyAV otherwise.
 
     Raises:
         UnusableVideo: no frame can be decoded from the file.
         DamagedVideo: decoding failed after some good frames; raised after the last of them was yielded.
     """
     done = 0
-    if device == "gpu":
+    if device == "gpu" and (problem := capabilities(device).problem):
+        say_once(problem)
+    elif device == "gpu":
         from eruv_dali.video.decode_nvdec import NotForDali, decode_with_dali
 
         try:

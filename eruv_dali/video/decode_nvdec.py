@@ -14,11 +14,12 @@ import numpy as np
 import nvidia.dali as dali
 from nvidia.dali import fn, types
 
+from eruv_dali.video.coding import read_coding
+from eruv_dali.video.decoder_choice import capabilities, why_not_dali
 from eruv_dali.video.frames import Chunk, VideoFacts, describe
 from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.open import UnusableVideo, open_video
 from eruv_dali.video.reader import FrameReader
-from eruv_dali.video.remux import DALI_CODECS
 
 RUNS_AT_ONCE = 8  # an H100 or H200 has 7 NVDEC engines
 RUN_BYTES = 512 << 20  # decoded, at the video's own size; a single group of pictures may be larger
@@ -71,8 +72,8 @@ def _index_from_packets(path: Path, device: str) -> tuple[FrameIndex, VideoFacts
     container, stream = open_video(path)
     with container:
         facts = describe(stream, next(container.decode(stream)))
-    if facts.codec not in DALI_CODECS[device] or facts.rotation:
-        raise NotForDali(f"{facts.codec}, rotated by {facts.rotation}")
+    if reason := why_not_dali(facts.codec, facts.rotation, read_coding(path), capabilities(device)):
+        raise NotForDali(reason)
     container, stream = open_video(path)
     with container:
         packets = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]

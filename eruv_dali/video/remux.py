@@ -13,10 +13,6 @@ import numpy as np
 
 from eruv_dali.video.index import FrameIndex
 
-# DALI's CPU decoder supports these; its GPU decoder (NVDEC) has no MJPEG, whatever its
-# documentation says, but others. Hopper's NVDEC has no AV1.
-DALI_CODECS = {"cpu": ("vp8", "vp9", "mjpeg"), "gpu": ("vp8", "vp9", "h264", "hevc", "mpeg4")}
-
 
 def cut_slice(
     stream: av.video.stream.VideoStream, arriving: Iterable[av.Packet], index: FrameIndex, wanted: np.ndarray,

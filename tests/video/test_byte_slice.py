@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numbered import read_number
 
+from eruv_dali.video import nvdec
 from eruv_dali.video.byte_slice import cut_bytes, stream_header
 from eruv_dali.video.frames import rgb_picture
 from eruv_dali.video.index import FrameIndex, index_video
 from eruv_dali.video.reader import FrameReader
-from eruv_dali.video.remux import DALI_CODECS
 
 
 def decoded(data, positions):
@@ -24,7 +24,7 @@ def test_the_frames_wanted_and_no_others(videos):
     checked, random = set(), np.random.default_rng(0)
     for path in sorted(videos.rglob("*.m*")):
         index, facts = index_video(path)
-        if index.size is None or facts.codec not in DALI_CODECS["gpu"] or facts.rotation:
+        if index.size is None or facts.codec not in nvdec.CODECS or facts.rotation:
             continue
         for start in (0, *random.integers(len(index.pts) - 40, size=6)):
             wanted = start + np.sort(random.choice(40, 16, replace=False))
