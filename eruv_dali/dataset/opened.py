@@ -11,7 +11,7 @@ For users to read and edit:
 For programs, not to be edited:
 
     dataset.json     format version, frame size, pack kind, and the settings with which the rest was made
-    videos.json      {video: {path, frames, codec, rotation, size, mtime_ns, pack, first, coding}}: what loaders rely on;
+    videos.json      {video: {path, frames, codec, rotation, size, mtime_ns, pack, first, coding}}, for loaders;
                      `pack` is the file that holds the video's frames, `first` the position of its frame 0 in
                      frames.npy; earlier versions wrote no `coding`
     segments.npy     the same as segments.csv, fast to read; `video` is a position in videos.json

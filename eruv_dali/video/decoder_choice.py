@@ -18,7 +18,7 @@ PROFILES = {
 
 ANY_SIZE = Limits(1, 1, 1 << 16, 1 << 16, 1 << 24)
 # DALI's decoder on a CPU. Programs do not use it; the tests do, where there is no GPU.
-DALI_ON_CPU = Capabilities(limits={(codec, 8): ANY_SIZE for codec in ("vp8", "vp9", "mjpeg")})
+DALI_ON_CPU = Capabilities(limits={(codec, 8): ANY_SIZE for codec in ("vp8", "vp9", "mjpeg")}, hidden=True)
 
 
 def capabilities(device: str, gpu: int | None = None) -> Capabilities:
@@ -48,7 +48,7 @@ def why_not_dali(codec: str, rotation: int, coding: Coding, decoder: Capabilitie
         return f"{codec} of profile {coding.profile or 'unknown'}"
     if coding.interlaced:
         return "interlaced"
-    if coding.hidden:
+    if coding.hidden and not decoder.hidden:
         return "hidden pictures"
     if (codec, bits) not in decoder.limits:
         return f"{codec} of {bits} bits on this GPU"

@@ -37,10 +37,12 @@ class Capabilities:
     Attributes:
         problem: why it can decode nothing, "" if it can.
         limits: of each (codec by libav's name, bits per sample) that it decodes, 4:2:0.
+        hidden: DALI delivers the right frames of a video with hidden pictures; on a GPU it does not, see `hidden`.
     """
 
     problem: str = ""
     limits: Mapping[tuple[str, int], Limits] = field(default_factory=dict)
+    hidden: bool = False
 
 
 class DecoderCaps(ctypes.Structure):

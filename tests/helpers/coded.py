@@ -1,45 +1,57 @@
-"""Numbered videos coded in ways that some decoders cannot read: fields, hidden pictures, 4:2:2, 4:4:4, 10 bits."""
+"""Numbered videos coded in ways that decide which decoder reads them: fields, hidden pictures, colours, sizes."""
 
-from fractions import Fraction
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
-import av
-from numbered import numbered_picture
+from numbered import write_video
 
-TWO_PASS = "two_pass.log"
-QUIET = {"x265-params": "log-level=none"}
-# Name: codec, options of the encoder, and settings: size, pix_fmt, color_range and colorspace by libav's numbers.
-CODED: dict[str, tuple[str, dict[str, str], dict]] = {
-    "360p.mp4": ("libx264", {}, {"size": (360, 640)}),
-    "180p.mp4": ("libx264", {}, {"size": (180, 320)}),
-    "baseline.mp4": ("libx264", {"profile": "baseline"}, {}),
-    "high422.mp4": ("libx264", {}, {"pix_fmt": "yuv422p"}),
-    "high444.mp4": ("libx264", {}, {"pix_fmt": "yuv444p"}),
-    "high10.mp4": ("libx264", {}, {"pix_fmt": "yuv420p10le"}),
-    "interlaced.mp4": ("libx264", {"flags": "+ilme+ildct", "x264-params": "tff=1"}, {}),
-    "interlaced.ts": ("libx264", {"flags": "+ilme+ildct", "x264-params": "tff=1"}, {}),
-    "fields.mp4": ("libx264", {"x264-params": "fake-interlaced=1"}, {}),  # frames, where fields are allowed
-    "full.mp4": ("libx264", {}, {"color_range": 2}),
-    "bt709.mp4": ("libx264", {}, {"color_range": 1, "colorspace": 1}),
-    "main10.mp4": ("libx265", QUIET, {"pix_fmt": "yuv420p10le"}),
-    "main.mp4": ("libx265", QUIET, {}),
-    "hevc422.mp4": ("libx265", QUIET, {"pix_fmt": "yuv422p"}),
-    "small_hevc.mp4": ("libx265", QUIET, {"size": (96, 128)}),
-    "realtime.webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0"}, {}),
-    "altref.webm": ("libvpx-vp9", {"deadline": "good", "cpu-used": "8", "auto-alt-ref": "1", "lag-in-frames": "16"},
-                    {}),
-    "altref8.webm": ("libvpx", {"deadline": "good", "cpu-used": "8", "auto-alt-ref": "1", "lag-in-frames": "16"}, {}),
-    "realtime8.webm": ("libvpx", {"deadline": "realtime", "cpu-used": "8"}, {}),
-    "simple.mp4": ("mpeg4", {}, {}),
-    "interlaced4.mp4": ("mpeg4", {"flags": "+ilme+ildct"}, {}),
-    "mjpeg.avi": ("mjpeg", {}, {"pix_fmt": "yuvj420p"}),
-}
 FRAMES = 60
+X265 = {"x265-params": "log-level=none"}
+FAST = {"deadline": "realtime", "cpu-used": "8"}
+
+# Arguments of numbered.write_video.
+CODED: dict[str, dict[str, Any]] = {
+    "360p.mp4": dict(size=(360, 640)),
+    "180p.mp4": dict(size=(180, 320)),
+    "high422.mp4": dict(pix_fmt="yuv422p"),
+    "high444.mp4": dict(pix_fmt="yuv444p"),
+    "high10.mp4": dict(pix_fmt="yuv420p10le"),
+    "fields.mp4": dict(options={"flags": "+ilme+ildct"}),
+    "fields.ts": dict(options={"flags": "+ilme+ildct"}),  # the parameter sets are in the packets
+    "frames_as_fields.mp4": dict(options={"x264-params": "fake-interlaced=1"}),
+    "full.mp4": dict(options={"color_range": "pc"}),
+    "bt709.mp4": dict(options={"color_range": "tv", "colorspace": "bt709"}),
+    "main.mp4": dict(codec="libx265", options=X265),
+    "main10.mp4": dict(codec="libx265", pix_fmt="yuv420p10le", options=X265),
+    "hevc422.mp4": dict(codec="libx265", pix_fmt="yuv422p", options=X265),
+    "vp9.webm": dict(codec="libvpx-vp9", options=FAST | {"lag-in-frames": "0"}),
+    "hidden.webm": dict(codec="libvpx-vp9", options=FAST | {"lag-in-frames": "25", "auto-alt-ref": "1"}),
+    "vp8.webm": dict(codec="libvpx", options=FAST),
+    "simple.mp4": dict(codec="mpeg4"),
+    "fields4.mp4": dict(codec="mpeg4", options={"flags": "+ilme+ildct"}),
+    "mjpeg.avi": dict(codec="mjpeg"),
+}
 
 
 def write_coded(folder: Path, name: str) -> Path:
-    """The video of this name in CODED, two-pass where the encoder hides pictures only then."""
-    codec, options, settings = CODED[name]
-    if name.startswith("altref"):
-        _encode(folder / "first_pass.mkv", codec, options, settings, flags=_flag("PASS1"))
-    return _encode(folder / name, codec, options, settings, flags=_flag("PASS2") if name.startswith("altref") else 0)
+    """The video of this name in CODED, of FRAMES frames."""
+    return write_video(folder / name, **{"frames": FRAMES, "gop": 30, "size": (176, 240), **CODED[name]})
+
+
+def write_hiding(folder: Path, codec: str) -> Path | None:
+    """A video of codec "libvpx" or "libvpx-vp9" with hidden pictures, which these hide in two passes only; so it takes
+    the program ffmpeg. None: there is none here.
+    """
+    if shutil.which("ffmpeg") is None:
+        return None
+    source = write_video(folder / "source.mkv", frames=FRAMES, gop=30, size=(176, 240), options={"qp": "0"})
+    path = folder / f"{codec}.webm"
+    for number in (1, 2):
+        subprocess.run(
+            ["ffmpeg", "-v", "error", "-y", "-i", source, "-c:v", codec, "-pix_fmt", "yuv420p", "-b:v", "400k", "-g",
+             "30",
+             "-deadline", "good", "-cpu-used", "5", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-threads", "1",
+             "-pass", str(number), "-passlogfile", folder / codec, path], check=True)
+    return path
