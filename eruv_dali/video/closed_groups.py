@@ -42,7 +42,7 @@ def coded_size(height: int, width: int) -> tuple[int, int]:
 def group_coding(height: int, width: int) -> Coding:
     """How pictures of this size are coded, for the choice of a decoder."""
     coded_height, coded_width = coded_size(height, width)
-    return Coding("yuv420p", "Constrained Baseline", False, False, coded_width, coded_height, "limited", "smpte170m")
+    return Coding("yuv420p", "High", False, False, coded_width, coded_height, "limited", "bt470bg")
 
 
 class GroupEncoder:

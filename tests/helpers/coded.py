@@ -7,8 +7,8 @@ from typing import Any
 
 from numbered import write_video
 
-FRAMES = 60
-X265 = {"x265-params": "log-level=none"}
+FRAMES = 40
+X265 = {"preset": "ultrafast", "x265-params": "log-level=none"}
 FAST = {"deadline": "realtime", "cpu-used": "8"}
 
 # Arguments of numbered.write_video.

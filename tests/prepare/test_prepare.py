@@ -1,12 +1,16 @@
 """prepare: right tables, right packs, restartable, and clear about bad input."""
 
+import csv
 import fcntl
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,11 +19,14 @@ from prepared import TABLES, check_pack, table, tables, while_decoding
 from running import lasting, outcome, run_alone
 
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.records import read_record, record_path, write_record
+from eruv_dali.dataset.seal import seal_dataset
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.device import gpu_problem
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.__main__ import main
+from eruv_dali.video.coding import COLUMNS, Coding, read_coding
 from eruv_dali.video.decode import decode_pictures
 from eruv_dali.video.find import find_videos
 
@@ -205,3 +212,36 @@ def test_two_runs_at_once(videos, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(EruvError, match="another prepare is working"):
             prepare([videos], out, device="cpu")
+
+
+def test_how_each_video_is_coded_is_noted(datasets, tmp_path):
+    """In both tables; a DATASET of an earlier version, without it, opens too."""
+    folder = tmp_path / "d"
+    shutil.copytree(datasets["none"], folder)
+    known = {video.name: video.coding for video in Dataset(folder).videos}
+    assert known["hevc.mp4"] == Coding("yuv420p", "Main", False, False, 320, 240, "limited", "")
+    assert known["vp8.webm"].matrix == "bt470bg" and all(known.values())
+    with open(folder / "videos.csv", newline="") as file:
+        rows = {row["video"]: row for row in csv.DictReader(file)}
+    assert [rows["hevc.mp4"][column] for column in COLUMNS] == [
+        "yuv420p", "Main", "False", "False", "320", "240", "limited", ""]
+
+    facts = json.loads((folder / "videos.json").read_text())
+    for video in facts.values():
+        del video["coding"]
+    (folder / "videos.json").write_text(json.dumps(facts))
+    seal_dataset(folder, (folder / "dataset.json").read_text())
+    assert {video.coding for video in Dataset(folder).videos} == {None}
+    facts["hevc.mp4"]["coding"] = {"pixels": 3}
+    (folder / "videos.json").write_text(json.dumps(facts))
+    seal_dataset(folder, (folder / "dataset.json").read_text())
+    with pytest.raises(EruvError, match=r"videos\.json: damaged DATASET"):
+        Dataset(folder)
+
+
+def test_a_record_of_an_earlier_version_has_no_coding(datasets, tmp_path):
+    record = read_record(record_path(datasets["none"], "hevc.mp4"))
+    assert record.note.coding == read_coding(record.note.identity.path)
+    (tmp_path / "records").mkdir()
+    write_record(tmp_path, replace(record.note, coding=None), record.frames, record.curves)
+    assert read_record(record_path(tmp_path, "hevc.mp4")).note == replace(record.note, coding=None)

@@ -43,15 +43,24 @@ def test_pixels_are_those_of_the_frames_named(datasets, truth, pack):
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("pack", ["video", "jpeg", "raw", "none"])
-def test_gpu_delivers_what_the_cpu_delivers(datasets, pack):
+def test_gpu_delivers_what_the_cpu_delivers(datasets, pack, caplog):
+    """With NVDEC decoding what it should, to the end: no pipeline dies, and no video is turned over to PyAV."""
     options = dict(batch_size=8, pairs_per_epoch=64, seed=3)
     with (RelationLoader(datasets[pack], device="gpu", **options) as on_gpu,
           RelationLoader(datasets[pack], device="cpu", **options) as on_cpu):
+        sliced = on_gpu._engine.source._sliced.copy()
+        by_nvdec = {video.codec for video, yes in zip(on_gpu.videos.videos, sliced, strict=True) if yes}
+        if pack == "none":
+            assert {"h264", "hevc", "mpeg4"} <= by_nvdec and "mjpeg" not in by_nvdec
+        assert sliced.all() == (pack == "video")
         for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
             assert gpu.info == cpu.info
             assert gpu.clips.is_cuda and gpu.clips[:, 0].is_contiguous(memory_format=torch.channels_last_3d)
             difference = (gpu.clips.cpu() - cpu.clips).abs().mean(dim=(2, 3, 4, 5)) * 255
             assert difference.max() < 2
+        assert np.array_equal(on_gpu._engine.source._sliced, sliced)
+    said = [record.getMessage() for record in caplog.records]
+    assert not [line for line in said if "died" in line or "PyAV will from now on" in line]
 
 
 def test_batch_shapes_and_memory(datasets):
