@@ -14,6 +14,7 @@ import numpy as np
 import nvidia.dali as dali
 
 from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.video.video_slice import VideoSlice
 
 
 class UnreadableFrames(Exception):
@@ -27,10 +28,16 @@ class UnreadableFrames(Exception):
 @dataclass(frozen=True, eq=False)
 class Slice:
     """A small video file in memory for DALI's decoder, and the positions (F,) int32 of a clip's frames in it,
-    ascending, without repeats."""
+    ascending, without repeats. `shown` and `colour`: see VideoSlice; None if the pictures are as they should be."""
 
     data: np.ndarray
     positions: np.ndarray
+    shown: np.ndarray | None = None
+    colour: np.ndarray | None = None
+
+    @classmethod
+    def of_video(cls, cut: VideoSlice) -> "Slice":
+        return cls(np.frombuffer(cut.data, np.uint8), cut.positions, cut.shown, cut.colour)
 
 
 class ClipReader(ABC):
@@ -39,11 +46,12 @@ class ClipReader(ABC):
     Attributes:
         place: shape of the memory for one clip, uint8.
         by_frame: one sample of DALI's pipeline is a frame, the first axis of a place; otherwise a clip.
+        original: slices are of original files, whose pictures DALI has to crop, scale and correct in colour.
         bytes: read so far.
         seconds: spent so far in "read", "demux" and "decode"; 0 where DALI does the work.
     """
 
-    by_frame = False
+    by_frame = original = False
 
     def __init__(self, place: tuple[int, ...]) -> None:
         self.place = place

@@ -23,6 +23,8 @@ from eruv_dali.loader.requests import ClipRequest
 
 log = logging.getLogger(__name__)
 
+NOTHING, SAME = np.zeros(4, np.int32), np.eye(3, dtype=np.float32)  # where DALI has no slice to crop and correct
+
 
 class Unfinished:
     """How many clips of a batch the threads still work on. The last one wakes whoever waits for the batch."""
@@ -150,6 +152,9 @@ class ClipSource:
             return {"data": memory[: len(begun)], **placing}
         order = [np.unique(clip.request.frames, return_inverse=True)[1] if clip.slice else np.arange(T)
                  for clip in begun]
+        if self._reader.original:
+            placing |= {"shown": np.array([NOTHING if clip.slice is None else clip.slice.shown for clip in begun]),
+                        "colour": np.array([SAME if clip.slice is None else clip.slice.colour for clip in begun])}
         return {
             "data": [clip.slice.data if clip.slice else clip.place.reshape(-1) for clip in begun],
             "is_slice": np.array([clip.slice is not None for clip in begun]),

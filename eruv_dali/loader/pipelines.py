@@ -2,8 +2,8 @@
 
     jpeg     data (JPEG bytes of one frame) ──decode──► frame ──clip_transform──► one frame of a clip
     frames   data (frames that a thread read or decoded)      ──clip_transform──► clip
-    slices   data (a slice of a video) ──decode, resize──► frames ─┬─clip_transform──► clip
-             data (frames that a thread decoded) ──────────────────┘
+    slices   data (a slice of a video) ──decode, original_pictures──► frames ─┬─clip_transform──► clip
+             data (frames that a thread decoded) ─────────────────────────────┘
 
 Each pipeline ends in one dense tensor: DALI's output is the batch, without a copy.
 """
@@ -16,6 +16,7 @@ from nvidia.dali import fn, types
 from eruv_dali.checks import three_numbers, whole_number
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.clip_transform import clip_transform
+from eruv_dali.video.original_pictures import original_pictures
 
 # Devices on which DALI decodes the codecs it supports. Its CPU decoder supports VP8, VP9 and MJPEG, but decodes each
 # clip separately, whereas the reading threads decode the clips of one group of pictures once.
@@ -92,12 +93,13 @@ def frames_pipeline(clip: ClipFormat, **settings) -> dali.Pipeline:
     return _built(pipeline)
 
 
-def slices_pipeline(clip: ClipFormat, place: tuple[int, ...], *, resize: bool, **settings) -> dali.Pipeline:
+def slices_pipeline(clip: ClipFormat, place: tuple[int, ...], *, original: bool, **settings) -> dali.Pipeline:
     """Pipeline over slices of videos, for DALI to decode, and clips decoded before, in one batch.
 
     Inputs: `data` uint8, a flat run of bytes: a slice where `is_slice`, otherwise frames of shape `place`; `positions`
     int32 (F,) of the wanted frames in the slice; `index` int32 (T,), the order in which the F frames are shown;
-    `crop_pos` and `rotation` as above. With `resize`, decoded frames are resized to the clip's frame size.
+    `crop_pos` and `rotation` as above. With `original`, slices are of original files, and decoded frames are made into
+    pictures of the clip's frame size, by `shown` int32 (4,) and `colour` float32 (3, 3): see original_pictures.
     """
 
     @dali.pipeline_def(enable_conditionals=True, **settings)
@@ -106,12 +108,15 @@ def slices_pipeline(clip: ClipFormat, place: tuple[int, ...], *, resize: bool, *
         index = fn.external_source(name="index", ndim=1, dtype=types.INT32)
         is_slice = fn.external_source(name="is_slice", ndim=0, dtype=types.BOOL)
         positions = fn.external_source(name="positions", ndim=1, dtype=types.INT32)
+        if original:
+            shown = fn.external_source(name="shown", ndim=1, dtype=types.INT32)
+            colour = fn.external_source(name="colour", ndim=2, dtype=types.FLOAT)
         if is_slice:
             decoder = "mixed" if clip.device == "gpu" else "cpu"
             # pad_mode="none": a missing frame is an error, never padded silently.
             frames = fn.decoders.video(data, device=decoder, frames=positions, pad_mode="none")
-            if resize:
-                frames = fn.resize(frames, size=clip.frame_size, interp_type=types.INTERP_LINEAR, antialias=True)
+            if original:
+                (frames,) = original_pictures(frames, shown, colour, clip.frame_size)
         else:
             read = fn.reshape(data, shape=list(place), layout="FHWC")
             frames = read.gpu() if clip.device == "gpu" else read

@@ -27,6 +27,8 @@ REASONS_SAID = 4
 class OriginalsReader(ClipReader):
     """Decodes original files; see ClipReader. A place holds the crops, (T, crop, crop, 3) RGB."""
 
+    original = True
+
     def __init__(self, videos: VideoSet, clip: ClipFormat) -> None:
         self.videos, self.clip = videos, clip
         super().__init__((clip.clip_length, clip.crop, clip.crop, 3))
@@ -37,7 +39,7 @@ class OriginalsReader(ClipReader):
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         self._say_refused()
         if not all(self._refusals):
-            return slices_pipeline(self.clip, self.place, resize=True, batch_size=max_clips, **settings)
+            return slices_pipeline(self.clip, self.place, original=True, batch_size=max_clips, **settings)
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
 
     def group(self, request: ClipRequest) -> Hashable | None:
@@ -82,7 +84,7 @@ class OriginalsReader(ClipReader):
         video = request.video
         cut = self._files.slice(self.videos.videos[video].path, self.videos.index(video), np.unique(request.frames))
         self.bytes = self._files.bytes
-        return Slice(np.frombuffer(cut[0], np.uint8), cut[1]) if cut else None
+        return Slice.of_video(cut) if cut else None
 
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
         video, crop = requests[0].video, self.clip.crop

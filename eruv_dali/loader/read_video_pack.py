@@ -30,7 +30,7 @@ class VideoPackReader(ClipReader):
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         if self._sliced:
-            return slices_pipeline(self.clip, self.place, resize=False, batch_size=max_clips, **settings)
+            return slices_pipeline(self.clip, self.place, original=False, batch_size=max_clips, **settings)
         return frames_pipeline(self.clip, batch_size=max_clips, **settings)
 
     def group(self, request: ClipRequest) -> Hashable | None:

@@ -13,8 +13,8 @@ import av
 import numpy as np
 
 from eruv_dali.video.index import FrameIndex
-from eruv_dali.video.matroska import CODECS, LARGEST_TIME, matroska
 from eruv_dali.video.open import UnusableVideo, open_video
+from eruv_dali.video.video_slice import VideoSlice, make_slice
 
 REORDERED = 32  # frames further on whose packets may lie before that of a frame: codecs allow 16
 GAP = 4096  # bytes between two packets (sound, usually) that are rather read than skipped
@@ -93,21 +93,17 @@ def needed_packets(
     return None if packets is None else (frames, order, packets)
 
 
-def cut_bytes(
-    path: Path, header: StreamHeader, index: FrameIndex, wanted: np.ndarray
-) -> tuple[bytes, np.ndarray] | None:
-    """Put the packets that frames `wanted` (ascending) need into a Matroska file in memory.
+def cut_bytes(path: Path, header: StreamHeader, index: FrameIndex, wanted: np.ndarray) -> VideoSlice | None:
+    """A slice of the packets that frames `wanted` (ascending) need.
 
-    Returns the file and the position of each wanted frame in it (int32), or None if the places of the packets are not
-    known, or a packet can no longer be read there.
+    None if the places of the packets are not known, or one can no longer be read there, or see `make_slice`.
     """
-    found = needed_packets(path, index, wanted) if header.codec in CODECS else None
-    if found is None or len(found[0]) > LARGEST_TIME:
+    found = needed_packets(path, index, wanted)
+    if found is None:
         return None
     frames, order, packets = found
-    data = matroska(header.codec, header.private, header.width, header.height, packets,
-                    index.key[frames][order].tolist(), order.tolist())
-    return data, np.searchsorted(frames, wanted).astype(np.int32)
+    return make_slice(header.codec, header.private, header.height, header.width, header.colours[1], packets,
+                      index.key[frames][order].tolist(), order.tolist(), np.searchsorted(frames, wanted))
 
 
 def _read(path: Path, offsets: np.ndarray, sizes: np.ndarray) -> list[bytes] | None:

@@ -2,7 +2,7 @@
 
 swscale, which PyAV converts with, does so from PyAV 17 on. DALI looks at the range alone and always takes BT.601's
 matrix; both matrices are linear and grey stays grey, so that one 3x3 matrix makes the right RGB of DALI's. It does not
-depend on the range. What DALI clipped is lost: 0 to 0.3 % of the values of ten real films tagged BT.709 come out more
+depend on the range. What DALI clipped is lost: 0 to 0.3 % of the values of nine real films tagged BT.709 come out more
 than 2 grey levels off, 4 % of an overexposed one.
 """
 

@@ -19,7 +19,9 @@ from eruv_dali.video.decoder_choice import capabilities, why_not_dali
 from eruv_dali.video.frames import Chunk, VideoFacts, describe
 from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.open import UnusableVideo, open_video
+from eruv_dali.video.original_pictures import original_pictures
 from eruv_dali.video.reader import FrameReader
+from eruv_dali.video.video_slice import VideoSlice
 
 RUNS_AT_ONCE = 8  # an H100 or H200 has 7 NVDEC engines
 RUN_BYTES = 512 << 20  # decoded, at the video's own size; a single group of pictures may be larger
@@ -49,13 +51,13 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
     reader = FrameReader()
     try:
         for first in range(0, len(runs), RUNS_AT_ONCE):
-            streams = []
+            cuts = []
             for start, end in runs[first : first + RUNS_AT_ONCE]:
                 cut = reader.slice(path, index, np.arange(start, end))
-                if cut is None or cut[1][0] != 0:
-                    raise NotForDali("its packets do not give the order of its frames")
-                streams.append(np.frombuffer(cut[0], np.uint8))
-            outputs = _decode(streams, tuple(sizes), device)
+                if cut is None or cut.positions[0] != 0:
+                    raise NotForDali("its packets do not give the order, the size or the colours of its frames")
+                cuts.append(cut)
+            outputs = _decode(cuts, tuple(sizes), device)
             for place, (start, end) in enumerate(runs[first : first + RUNS_AT_ONCE]):
                 pictures = [output[place] for output in outputs]
                 if len(pictures[0]) < end - start:
@@ -98,24 +100,26 @@ def _cut_runs(index: FrameIndex, frame_bytes: int) -> list[tuple[int, int]]:
     return [*runs, (start, len(index.pts))]
 
 
-def _decode(streams: list[np.ndarray], sizes: tuple, device: str) -> list[list]:
-    """For each size, the resized pictures of each stream."""
+def _decode(cuts: list[VideoSlice], sizes: tuple, device: str) -> list[list]:
+    """For each size, the resized pictures of each slice."""
     pipeline = _pipeline(sizes, device)
     try:
-        pipeline.feed_input("data", streams)
+        pipeline.feed_input("data", [np.frombuffer(cut.data, np.uint8) for cut in cuts])
+        pipeline.feed_input("shown", np.array([cut.shown for cut in cuts]))
+        pipeline.feed_input("colour", np.array([cut.colour for cut in cuts]))
         pipeline.schedule_run()
         outputs = pipeline.outputs()
     except (RuntimeError, IndexError) as error:
         _pipeline.cache_clear()  # a pipeline is unusable after an error
         raise NotForDali(str(error).splitlines()[0]) from None
     if device == "cpu":
-        return [[np.array(output[place]) for place in range(len(streams))] for output in outputs]
+        return [[np.array(output[place]) for place in range(len(cuts))] for output in outputs]
     import cupy
 
     described, *kept = outputs
     return [
-        [cupy.asarray(described[place]) for place in range(len(streams))],
-        *([np.array(output[place]) for place in range(len(streams))] for output in (o.as_cpu() for o in kept)),
+        [cupy.asarray(described[place]) for place in range(len(cuts))],
+        *([np.array(output[place]) for place in range(len(cuts))] for output in (o.as_cpu() for o in kept)),
     ]
 
 
@@ -131,10 +135,10 @@ def _pipeline(sizes: tuple, device: str) -> dali.Pipeline:
                        exec_dynamic=True, prefetch_queue_depth=1)
     def pipeline():
         data = fn.external_source(name="data", no_copy=True, ndim=1, dtype=types.UINT8)
+        shown = fn.external_source(name="shown", ndim=1, dtype=types.INT32)
+        colour = fn.external_source(name="colour", ndim=2, dtype=types.FLOAT)
         frames = fn.decoders.video(data, device="mixed" if device == "gpu" else "cpu")
-        return tuple(
-            fn.resize(frames, size=size, interp_type=types.INTERP_LINEAR, antialias=True) for size in sizes
-        )
+        return original_pictures(frames, shown, colour, *sizes)
 
     built = pipeline()
     built.build()

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 
 CODECS = {"h264": b"V_MPEG4/ISO/AVC", "hevc": b"V_MPEGH/ISO/HEVC", "mpeg4": b"V_MPEG4/ISO/ASP", "vp8": b"V_VP8",
-          "vp9": b"V_VP9"}
+          "vp9": b"V_VP9", "mjpeg": b"V_MJPEG"}
 LARGEST_TIME = 2**15 - 1  # of a block, relative to its cluster
 
 EBML, DOC_TYPE, SEGMENT, INFO, TIME_SCALE = 0x1A45DFA3, 0x4282, 0x18538067, 0x1549A966, 0x2AD7B1

@@ -6,7 +6,6 @@ Two ways to read from a file, for a thread that keeps it open:
   and `remux` for containers whose index has no places).
 """
 
-import builtins
 import contextlib
 import time
 from collections import OrderedDict, deque
@@ -23,6 +22,7 @@ from eruv_dali.video.frames import rgb_picture
 from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.open import UnusableVideo, libav_words, open_video
 from eruv_dali.video.remux import cut_slice
+from eruv_dali.video.video_slice import VideoSlice
 
 OPEN_FILES = 8  # containers that a reader keeps open: opening one costs 1-5 ms, much of it probing
 
@@ -168,13 +168,11 @@ class FrameReader:
             self._bytes += packet.size
             yield packet
 
-    def slice(
-        self, path: Path, index: FrameIndex, wanted: Sequence[int] | np.ndarray
-    ) -> "tuple[builtins.bytes, np.ndarray] | None":
-        """Cut the packets that frames `wanted` (ascending) need into a Matroska file in memory.
+    def slice(self, path: Path, index: FrameIndex, wanted: Sequence[int] | np.ndarray) -> VideoSlice | None:
+        """A slice of the packets that frames `wanted` (ascending) need.
 
-        Returns the file and the position of each wanted frame in it (int32), or None if the container's own order
-        of packets does not reliably tell which frame is which; use `read` for those.
+        None if the container's own order of packets does not reliably tell which frame is which, or DALI would show
+        other pictures than the video's; use `read` for those.
         """
         wanted = np.asarray(wanted)
         before = index.keys[index.keys <= wanted[0]]
@@ -186,7 +184,7 @@ class FrameReader:
                 cut = cut_bytes(path, stream_header(path), index, wanted)
                 self.seconds["read"] += time.perf_counter() - started
                 if cut is not None:
-                    self._bytes += len(cut[0])
+                    self._bytes += len(cut.data)
                     return cut
             container, stream = self._container(path)
             container.seek(int(index.pts[before[-1]]), stream=stream, backward=True)

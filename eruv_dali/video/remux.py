@@ -1,28 +1,23 @@
-"""Slices: the packets that some frames need, remuxed in memory without re-encoding.
+"""Slices of files whose index does not say where packets lie: a demuxer finds them, nothing is encoded again."""
 
-DALI's decoder seeks linearly, so it must never get a whole long file. A slice is a small Matroska file of the
-packets from a key frame on.
-"""
-
-import io
 from collections.abc import Iterable
-from fractions import Fraction
 
 import av
 import numpy as np
 
+from eruv_dali.video.colour import colour_of
 from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.video_slice import VideoSlice, make_slice
 
 
 def cut_slice(
     stream: av.video.stream.VideoStream, arriving: Iterable[av.Packet], index: FrameIndex, wanted: np.ndarray,
     first: int,
-) -> tuple[bytes, np.ndarray] | None:
-    """Put the packets that frames `wanted` (ascending) need into a Matroska file in memory.
+) -> VideoSlice | None:
+    """A slice of the packets that frames `wanted` (ascending) need.
 
-    `arriving` are the packets of `stream` from a position at or before key frame `first` on. Returns the file and the
-    position of each wanted frame in it (int32), or None if the container's own order of packets does not reliably
-    tell which frame is which.
+    `arriving` are the packets of `stream` from a position at or before key frame `first` on. None if the container's
+    own order of packets does not reliably tell which frame is which, or see `make_slice`.
     """
     start_pts, last_pts = index.pts[first], index.pts[wanted[-1]]
     packets: list[av.Packet] = []
@@ -47,21 +42,8 @@ def cut_slice(
     frames = index.pts[first : wanted[-1] + 1]
     if not np.array_equal(shown[: len(frames)], frames):
         return None  # packets and frames do not match one to one: counting would go wrong
-    return mux(stream, packets, shown), position.astype(np.int32)
-
-
-def mux(stream: av.video.stream.VideoStream, packets: list[av.Packet], shown: np.ndarray) -> bytes:
-    """Write packets into a Matroska file with time stamps that only count frames (1 ms each, Matroska's unit)."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as output:
-        target = output.add_stream_from_template(stream)
-        tick = Fraction(1, 1000)
-        rank = np.searchsorted(shown, np.array([packet.pts for packet in packets], np.int64))
-        delay = int(max(0, np.max(np.arange(len(packets)) - rank)))
-        for place, packet in enumerate(packets):
-            packet.stream = target
-            packet.time_base = tick
-            packet.pts = int(rank[place]) + delay
-            packet.dts = place
-            output.mux(packet)
-    return buffer.getvalue()
+    codec = stream.codec_context
+    times = np.searchsorted(shown, np.array([packet.pts for packet in packets], np.int64))
+    return make_slice(codec.codec.canonical_name, bytes(codec.extradata or b""), codec.height, codec.width,
+                      colour_of(codec)[0], [bytes(packet) for packet in packets],
+                      [packet.is_keyframe for packet in packets], times.tolist(), position)

@@ -14,10 +14,10 @@ from eruv_dali.video.index import FrameIndex, index_video
 from eruv_dali.video.reader import FrameReader
 
 
-def decoded(data, positions):
-    with av.open(io.BytesIO(data)) as container:
+def decoded(cut):
+    with av.open(io.BytesIO(cut.data)) as container:
         frames = list(container.decode(video=0))
-    return [rgb_picture(frames[place], 128, 171) for place in positions]
+    return [rgb_picture(frames[place], 128, 171) for place in cut.positions]
 
 
 def test_the_frames_wanted_and_no_others(videos):
@@ -33,7 +33,7 @@ def test_the_frames_wanted_and_no_others(videos):
                 assert cut is None
                 continue
             want = FrameReader().read(path, index, wanted, 128, 171)
-            assert np.array_equal(np.stack(decoded(*cut)), want), (path.name, start)
+            assert np.array_equal(np.stack(decoded(cut)), want), (path.name, start)
             checked.add(facts.codec)
     assert {"h264", "hevc", "mpeg4"} <= checked
 
@@ -42,9 +42,9 @@ def test_the_reader_takes_them_and_reads_no_packet(videos, monkeypatch):
     path = videos / "h264_b.mp4"
     index, _ = index_video(path)
     reader = FrameReader()
-    data, positions = reader.slice(path, index, np.arange(60, 76))
-    assert reader.seconds["demux"] == 0 and reader.bytes == len(data)
-    assert [read_number(picture) for picture in decoded(data, positions)] == list(range(60, 76))
+    cut = reader.slice(path, index, np.arange(60, 76))
+    assert reader.seconds["demux"] == 0 and reader.bytes == len(cut.data)
+    assert [read_number(picture) for picture in decoded(cut)] == list(range(60, 76))
 
 
 @pytest.mark.parametrize("change", ["no places", "a frame without", "cut short", "gone"])

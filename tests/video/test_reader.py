@@ -27,9 +27,9 @@ def test_random_access_gives_the_very_frames(videos, name):
         cut = reader.slice(videos / name, index, wanted)
         if cut is not None:
             sliced += 1
-            with av.open(io.BytesIO(cut[0])) as container:
+            with av.open(io.BytesIO(cut.data)) as container:
                 frames = [rgb_picture(frame, *SIZE) for frame in container.decode(video=0)]
-            assert np.array_equal(np.array(frames)[cut[1]], pictures[wanted])
+            assert np.array_equal(np.array(frames)[cut.positions], pictures[wanted])
     assert sliced or name == "mpeg2.ts", "no slice was ever cut"
     reader.close()
 
@@ -56,10 +56,10 @@ def test_a_reader_that_knows_nothing_of_a_real_file_reads_its_middle_right(real_
 
 def test_slices_start_at_the_nearest_key_frame(videos):
     _, index, _ = decode(videos / "vp9.webm")
-    data, positions = FrameReader().slice(videos / "vp9.webm", index, np.arange(100, 105))
+    cut = FrameReader().slice(videos / "vp9.webm", index, np.arange(100, 105))
     key = index.keys[index.keys <= 100][-1]
-    assert positions.tolist() == list(range(100 - key, 105 - key))
-    assert key > 0 and len(data) < (videos / "vp9.webm").stat().st_size / 2
+    assert cut.positions.tolist() == list(range(100 - key, 105 - key))
+    assert key > 0 and len(cut.data) < (videos / "vp9.webm").stat().st_size / 2
 
 
 def test_frames_without_time_stamps_are_counted_from_the_start(videos):
