@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import av
 import numpy as np
 
+from eruv_dali.video.byte_slice import REORDERED
 from eruv_dali.video.colour import colour_of
 from eruv_dali.video.index import FrameIndex
 from eruv_dali.video.video_slice import VideoSlice, make_slice
@@ -31,9 +32,12 @@ def cut_slice(
         if packet.pts < start_pts or packet.is_discard:
             continue  # shown before the key frame (an open GOP), or hidden by an edit list
         packets.append(packet)
-        # Packets are in coding order: every frame shown up to `last_pts` has arrived once decoding times pass it.
-        top = packet.dts if packet.dts is not None else packet.pts
-        if top > last_pts or (top == last_pts and packet.pts == last_pts):
+        # Packets are in coding order: every frame shown up to `last_pts` has arrived once decoding times pass it. The
+        # first packets of a Matroska file with B-frames have no decoding times.
+        if packet.dts is None:
+            if len(packets) > wanted[-1] - first + REORDERED:
+                break
+        elif packet.dts > last_pts or packet.dts == packet.pts == last_pts:
             break
     shown = np.sort(np.array([packet.pts for packet in packets], np.int64))
     position = np.searchsorted(shown, index.pts[wanted])

@@ -126,5 +126,5 @@ def test_what_is_cropped_never_shows_in_the_pictures(tmp_path, codec):
     (out,) = pipeline.outputs()
     want = FrameReader().read(path, index, wanted, *size)
     difference = np.abs(np.array(out[0]).astype(int) - want)
-    assert difference.mean() < (0.5 if ACCURATE else 2) and np.percentile(difference, 99) <= CLOSE
+    assert difference.mean() < (0.5 if ACCURATE else 2) and np.percentile(difference, 99) <= CLOSE + 1
     assert np.abs(np.array(out[1]).astype(int) - want).mean() > 10

@@ -1,6 +1,7 @@
 """Slices of H.264 and HEVC crop nothing, bit by bit as libavcodec does it, and show the very pictures."""
 
 import io
+import itertools
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import pytest
 from numbered import write_video
 
 from eruv_dali.video.index import index_video
+from eruv_dali.video.open import UnusableVideo
 from eruv_dali.video.reader import FrameReader
 from eruv_dali.video.uncropped import Coded, NotUnderstood, uncropped_sps, uncropped_stream
 from eruv_dali.video.video_slice import make_slice
@@ -56,9 +58,9 @@ def units(data):
     return [unit.rstrip(b"\0") for unit in data.split(b"\0\0\1") if unit.rstrip(b"\0")]
 
 
-def frames_of(source):
-    with av.open(source) as container:
-        return list(container.decode(video=0))
+def frames_of(source, count=None):
+    with av.open(source, metadata_errors="ignore") as container:
+        return list(itertools.islice(container.decode(video=0), count))
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -149,17 +151,17 @@ def test_a_broken_parameter_set_is_not_understood():
 def test_real_files_show_the_same_pictures(real_videos):
     tried = cropped = 0
     for path in sorted((real_videos / "untrimmed").rglob("*.*")):
-        if path.suffix not in (".mp4", ".webm") or path.stat().st_size > 2e6:
+        if path.suffix not in (".mp4", ".webm") or path.stat().st_size > 1e6:
             continue
         try:
             index, facts = index_video(path)
-        except Exception:  # what cannot be read is other tests' matter
+        except UnusableVideo:
             continue
         wanted = np.arange(3, min(6, len(index.pts)))
         cut = FrameReader().slice(path, index, wanted) if facts.codec in CODECS and not facts.rotation else None
         if cut is None:
             continue
-        want, frames = frames_of(str(path)), frames_of(io.BytesIO(cut.data))
+        want, frames = frames_of(str(path), 6), frames_of(io.BytesIO(cut.data))
         if want[0].format.name not in ("yuv420p", "yuvj420p"):
             continue
         for place, number in zip(cut.positions, wanted, strict=True):
