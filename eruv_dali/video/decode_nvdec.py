@@ -1,6 +1,6 @@
 """Decode whole videos through DALI: on a GPU by NVDEC, several runs of frames in parallel.
 
-A video is cut at key frames into runs, each remuxed in memory (`slices`), because DALI's decoder needs small streams
+A video is cut at key frames into runs, each a slice (see `video_slice`), because DALI's decoder needs small streams
 and an H200 has seven decoding engines to keep busy. PyAV decodes what DALI cannot decode correctly: unknown codecs,
 files whose packets do not give the display order, rotated videos, and streams that are damaged in the middle.
 """
