@@ -117,7 +117,9 @@ def test_what_is_cropped_never_shows_in_the_pictures(tmp_path, codec):
         return original_pictures(frames, shown, colour, size)
 
     pipeline = graph()
-    whole = np.stack([coded[place] for place in cut.positions])
+    top, left, bottom, right = cut.shown
+    whole = 255 - np.stack([coded[place] for place in cut.positions])  # around what is shown, as different as can be
+    whole[:, top:bottom, left:right] = 255 - whole[:, top:bottom, left:right]
     other = np.array([0, 0, 192, 320], np.int32)  # another video of the batch, of which all is shown
     pipeline.feed_input("frames", [whole, whole])
     pipeline.feed_input("shown", np.stack([cut.shown, other]))
