@@ -21,6 +21,7 @@ VIDEOS=$(realpath "${3:?VIDEOS, a folder of videos}")
 DEVICE=${DEVICE:-gpu}
 PYTHON=${PYTHON:-python3}
 TOTAL=570          # seconds of all parts together
+STRETCH=1          # what these and the parts' limits are multiplied by
 ARCHIVE_EVERY=15   # seconds
 LARGEST_LOG=1000000
 [[ $RUN == A || $RUN == B ]] || { echo "run $RUN is neither A nor B" >&2; exit 2; }
@@ -45,7 +46,9 @@ else
     PRETRAIN=(--steps 6 --batch-size 2 --width 4 --crop 32 --skipped 2 --every 1 --val-pairs 7)
     TRANSFORM=(--batch 2 --rounds 1 --runs 2)
     SANITIZER=()
+    STRETCH=6
 fi
+TOTAL=$((TOTAL * STRETCH))
 TEST=("$PYTHON" -m pytest -v --durations=15 -o addopts=-ra -p no:cacheprovider)
 
 archive() {
@@ -55,7 +58,7 @@ archive() {
 }
 
 part() {  # NAME SECONDS COMMAND...
-    local name=$1 limit=$2 left=$((TOTAL - SECONDS)) began rc tenths log="$WORK/files/$1.log"
+    local name=$1 limit=$(($2 * STRETCH)) left=$((TOTAL - SECONDS)) began rc tenths log="$WORK/files/$1.log"
     shift 2
     ((limit < left)) || limit=$((left > 1 ? left : 1))
     began=${EPOCHREALTIME/[.,]/}  # microseconds

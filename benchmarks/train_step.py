@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
     parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
     parser.add_argument("--steps", type=int,
-                        help=f"with the loader, per round (default: {STEPS['cuda']} on a GPU, {STEPS['cpu']} on a CPU); "
+                        help=f"with the loader, per round (default: {STEPS['cuda']}, on a CPU {STEPS['cpu']}); "
                              f"on a cached batch {ALONE} times fewer")
     parser.add_argument("--rounds", type=int, default=3, help="the median is reported (default: 3)")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file, after each round")
@@ -253,8 +253,8 @@ def show(console: Console, result: dict) -> None:
                       f"{row['times_reference']:.2f}", wait, f"{row['flops'] / 1e9:,.0f}",
                       f"{row['of_matrix_peak']:.0%}")
     console.print(table)
-    console.print(f"loader ÷ cached: {result['loader_of_cached']:.3f}; a clip costs {result['gflop_a_clip']:.1f} GFLOP, "
-                  "forwards and backwards", highlight=False)
+    console.print(f"loader ÷ cached: {result['loader_of_cached']:.3f}; a clip costs {result['gflop_a_clip']:.1f} "
+                  "GFLOP, forwards and backwards", highlight=False)
     for name, peak in result["matrix_peak"].items():
         console.print(f"matrix peak {name.removeprefix('torch.')}: {peak / 1e9:,.0f} GFLOP/s", highlight=False)
 
