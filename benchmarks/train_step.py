@@ -64,9 +64,9 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def matrix_peak(device: torch.device, dtype: torch.dtype, rounds: int = 10) -> float:
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     """FLOP/s of the best of some large matrix products, with TF32 as it is set."""
-    side = PEAK_SIDE[device.type]
+    side, rounds = PEAK_SIDE[device.type], 10 if device.type == "cuda" else 3
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     best = 0.0
     for _ in range(rounds):
@@ -165,12 +165,11 @@ def main() -> None:
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     setting = (f"{args.backbone} width {args.width}, {args.batch_size} pairs of 16x{args.crop}x{args.crop}, "
                f"{str(precision).removeprefix('torch.')}, {'compiled' if compiled else 'not compiled'}; {name}")
-    peaks = {}
-    for label, dtype, tf32 in ((str(precision), precision, False), ("torch.float32", torch.float32, False),
-                               ("TF32", torch.float32, True)):
-        if label != "TF32" or device.type == "cuda":
-            set_tf32(tf32)
-            peaks[label] = matrix_peak(device, dtype)
+    set_tf32(False)
+    peaks = {str(dtype): matrix_peak(device, dtype) for dtype in {precision, torch.float32}}
+    if device.type == "cuda":
+        set_tf32(True)
+        peaks["TF32"] = matrix_peak(device, torch.float32)
 
     with RelationLoader(args.data, batch_size=args.batch_size, crop=args.crop, device=args.device, dtype=precision,
                         pairs_per_epoch=args.batch_size * batches) as loader:
