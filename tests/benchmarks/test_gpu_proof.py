@@ -166,7 +166,7 @@ def test_packets_for_nvdec_are_a_whole_stream_of_their_own(tmp_path, codec, suff
 
 
 @pytest.mark.parametrize("pack", ["video", "none"])
-def test_slices_of_clips_are_cut_for_nvdec_without_one(datasets, pack):
+def test_slices_for_nvdec_are_cut_where_there_is_none(datasets, pack):
     raw_nvdec = benchmark("raw_nvdec")
     streams, without = raw_nvdec.streams_of(Dataset(datasets[pack]), 12, "cpu")
     assert len(streams) + without == 12 and streams
@@ -217,7 +217,7 @@ def test_videos_to_carry_are_what_their_names_say(tmp_path):
 
 def test_what_does_not_fit_in_a_call_is_found(tmp_path, monkeypatch, capsys):
     carry = benchmark("gpu_carry")
-    write_video(tmp_path / "source.mp4", frames=24, size=(48, 64))
+    write_video(tmp_path / "source.mp4", frames=24, size=(128, 176))
     parts = tmp_path / "parts"
     parts.mkdir()
     for number in range(2):
