@@ -97,11 +97,11 @@ gpu_tests() {  # the files with tests of the GPU, cheap ones first
 }
 
 run_A() {
-    bench machine 20 machine
+    bench machine 30 machine
     part doctor 55 "$PYTHON" -m eruv_dali.doctor
     packs 35 raw jpeg video none
     mapfile -t files < <(gpu_tests)
-    part tests 170 "${TEST[@]}" -m gpu --junitxml="$WORK/files/tests.xml" "${files[@]}"
+    part tests 160 "${TEST[@]}" -m gpu --junitxml="$WORK/files/tests.xml" "${files[@]}"
     bench nvdec_video 25 raw_nvdec --data "$DATA/video" --device "$DEVICE" "${NVDEC_VIDEO[@]}"
     bench nvdec_none 30 raw_nvdec --data "$DATA/none" --device "$DEVICE" "${NVDEC_NONE[@]}"
     bench loading 140 loading --data "$DATA/raw" "$DATA/jpeg" "$DATA/video" "$DATA/none" --device "$DEVICE" "${LOADING[@]}"
@@ -113,11 +113,11 @@ run_A() {
 }
 
 run_B() {
-    bench machine 20 machine
+    bench machine 30 machine
     part doctor 55 "$PYTHON" -m eruv_dali.doctor  # builds the operators, so that no other part's time holds that
     packs 25 raw jpeg
     bench step_c3d 150 train_step --data "$DATA/raw" --device "$DEVICE" --backbone c3d "${STEP[@]}"
-    bench step_r3d 110 train_step --data "$DATA/raw" --device "$DEVICE" --backbone r3d "${STEP[@]}"
+    bench step_r3d 100 train_step --data "$DATA/raw" --device "$DEVICE" --backbone r3d "${STEP[@]}"
     bench pretrain 150 pretrain_wait --data "$DATA/jpeg" "$DATA/raw" --device "$DEVICE" \
         --cached "$WORK/files/step_c3d.json" "${PRETRAIN[@]}"
     bench hog 20 hog_speed --device "$DEVICE"
