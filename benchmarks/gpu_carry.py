@@ -5,12 +5,14 @@
     python benchmarks/gpu_carry.py --out .gpu --packages PARTS                  and the calls to make, in order
 
 OUT/videos gets SAMPLES, of one codec, size and peculiarity each: about 14 videos of at most LARGEST in all. They are
-cut from the videos named (the longest first, SECONDS of each, scaled and coded again,
-every frame, at the demonstration's rate) or from our demonstration's films.
+cut from the videos named (the longest first, SECONDS of each, scaled and coded again, every frame, at the
+demonstration's rate) or from our demonstration's films.
+
 PARTS holds site.tar.xz in pieces, part-00, part-01, …: the packages that the machine lacks. A call carries the working
 tree, that is all files that git tracks or does not ignore, and some of OUT, which git should therefore ignore
-(.git/info/exclude). Printed are each part's size beside its limit, and the command of each call. Exit code 1 if
-something does not fit.
+(.git/info/exclude). The commands write to $OUT, a folder on that machine that is brought back.
+
+Printed are each part's size beside its limit, and the command of each call. Exit code 1 if something does not fit.
 """
 
 import argparse
