@@ -61,7 +61,7 @@ class FakeReader:
     """Cuts slices that begin with the video's number, and decodes to it."""
 
     place = (T, CROP, CROP, 3)
-    by_frame = False
+    by_frame = original = False
     bytes = 0
     seconds = {"read": 0.0, "demux": 0.0, "decode": 0.0}
 
