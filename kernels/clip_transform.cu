@@ -1,4 +1,4 @@
-// CUDA backend of fn.eruv.clip_transform: one launch for the whole batch, a block per tile of an output frame.
+// CUDA backend of fn.eruv.clip_transform: one launch for the whole batch, a block per tile of an output square.
 
 #include "clip_transform_kernel.h"
 #include "clip_transform_op.h"
@@ -13,19 +13,19 @@ class ClipTransformGPU : public ClipTransformOp<dali::GPUBackend> {
 
  protected:
   void RunImpl(dali::Workspace &ws) override {
-    place(ws);
     if (tasks_.empty()) return;
-    if (dtype() == "float32") return launch<float>(ws.stream());
-    if (dtype() == "float16") return launch<Float16>(ws.stream());
-    launch<BFloat16>(ws.stream());
+    dali::kernels::DynamicScratchpad scratch(ws.stream());  // its memory is freed in stream order
+    place(ws, colors_.empty() ? nullptr : scratch.ToGPU(ws.stream(), colors_));
+    const Task *tasks = scratch.ToGPU(ws.stream(), tasks_);
+    if (dtype() == "float32") return launch<float>(tasks, ws.stream());
+    if (dtype() == "float16") return launch<Float16>(tasks, ws.stream());
+    launch<BFloat16>(tasks, ws.stream());
   }
 
  private:
   template <typename Out>
-  void launch(cudaStream_t stream) {
-    dali::kernels::DynamicScratchpad scratch(stream);  // its memory is freed in stream order
-    const FrameTask *tasks = scratch.ToGPU(stream, tasks_);
-    const unsigned tiles = (format_.crop + kTile - 1) / kTile;
+  void launch(const Task *tasks, cudaStream_t stream) {
+    const unsigned tiles = (format_.side + kTile - 1) / kTile;
     clip_transform_kernel<Out><<<dim3(tasks_.size(), tiles, tiles), kThreads, 0, stream>>>(tasks, format_);
     CUDA_CALL(cudaGetLastError());
   }

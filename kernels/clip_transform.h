@@ -1,8 +1,10 @@
 // The arithmetic of the clip_transform operator, once, for both of its backends.
 //
-// A clip's frames are gathered, cropped, rotated, normalised, cast and laid out in one pass over the bytes. All of the
-// geometry (which frame, which corner, which quarter turn) reduces to where a frame's first output pixel is read and
-// how far away its neighbours down and to the right are: a `FrameTask`. The rest is the same for the whole batch.
+// A clip's frames are gathered, cropped, mirrored, rotated, coloured, normalised, cast and laid out in one pass over the
+// bytes. All of the geometry (which frame, which corner, mirrored or not, which quarter turn) reduces to where the first
+// pixel of an output square is read and how far away its neighbours down and to the right are: a `Task`. The square is
+// a whole frame, or, if a clip of the batch has its quarters permuted, a quarter of one. The rest is the same for the
+// whole batch, except for the matrix of colours.
 #pragma once
 
 #include <cmath>
@@ -18,6 +20,7 @@
 namespace eruv {
 
 constexpr int kChannels = 3;
+constexpr int kColor = 12;  // numbers in a matrix of colours: 3x4, row by row
 
 // Bit patterns of the 16-bit outputs; distinct types so that `encode` overloads on them.
 struct Float16 {
@@ -27,35 +30,54 @@ struct BFloat16 {
   uint16_t bits;
 };
 
-// One output frame: output pixel (i, j) is read at source[i * down + j * right].
-struct FrameTask {
+// One output square: output pixel (i, j) is read at source[i * down + j * right].
+struct Task {
   const uint8_t *source;
   void *output;
   int64_t down, right;  // bytes
+  const float *color;   // the matrix of `recolor`, or null: colours as they are
 };
 
-// What all frames of the batch share. Strides are in output elements.
+// What all squares of the batch share. Strides are in output elements.
 struct Format {
-  int crop;
+  int side;  // of a square, pixels
   int64_t row_stride, column_stride, channel_stride;
   float scale[kChannels], shift[kChannels];
 };
 
-// The square of `crop` pixels at (top, left) of an (H, W, 3) frame, rotated as by np.rot90(square, turns).
-ERUV_HOST_DEVICE FrameTask turned_square(const uint8_t *frame, int64_t row_bytes, int top, int left, int crop,
-                                         int turns) {
-  const uint8_t *first = frame + top * row_bytes + left * kChannels;
-  const int64_t last_row = (crop - 1) * row_bytes, last_column = (crop - 1) * kChannels;
+// The square of `side` pixels at (top, left) of an (H, W, 3) frame, first mirrored left to right if `flip`, then
+// rotated as by np.rot90(square, turns).
+ERUV_HOST_DEVICE Task turned_square(const uint8_t *frame, int64_t row_bytes, int top, int left, int side, bool flip,
+                                    int turns) {
+  const int64_t row = row_bytes, column = flip ? -kChannels : kChannels;
+  const uint8_t *first = frame + top * row_bytes + (flip ? left + side - 1 : left) * kChannels;
+  const int64_t last_row = (side - 1) * row, last_column = (side - 1) * column;
   switch (turns) {
-    case 1: return {first + last_column, nullptr, -kChannels, row_bytes};
-    case 2: return {first + last_row + last_column, nullptr, -row_bytes, -kChannels};
-    case 3: return {first + last_row, nullptr, kChannels, -row_bytes};
-    default: return {first, nullptr, row_bytes, kChannels};
+    case 1: return {first + last_column, nullptr, -column, row, nullptr};
+    case 2: return {first + last_row + last_column, nullptr, -row, -column, nullptr};
+    case 3: return {first + last_row, nullptr, column, -row, nullptr};
+    default: return {first, nullptr, row, column, nullptr};
   }
 }
 
+// Where quarter `quarter` (0 top left, 1 top right, 2 bottom left, 3 bottom right) of a square is after np.rot90(square,
+// turns).
+ERUV_HOST_DEVICE int turned_quarter(int quarter, int turns) {
+  for (; turns > 0; turns--) quarter = (1 - quarter % 2) * 2 + quarter / 2;
+  return quarter;
+}
+
+// Channel c of matrix · (R, G, B, 1), clipped to 0..255; the matrix's last column is on that scale too. Without
+// rounding where the matrix only copies a channel. Never NaN: that is clipped to 0.
+ERUV_HOST_DEVICE float recolor(const uint8_t *pixel, const float *matrix, int c) {
+  const float *row = matrix + 4 * c;
+  const float x = fmaf(row[0], pixel[0], fmaf(row[1], pixel[1], fmaf(row[2], pixel[2], row[3])));
+  const float positive = x > 0 ? x : 0;
+  return positive < 255 ? positive : 255;
+}
+
 // (x / 255 - mean) / std, with scale = 1 / (255 std) and shift = -mean / std. One rounding, the same on both devices.
-ERUV_HOST_DEVICE float normalise(uint8_t x, float scale, float shift) { return fmaf(x, scale, shift); }
+ERUV_HOST_DEVICE float normalise(float x, float scale, float shift) { return fmaf(x, scale, shift); }
 
 ERUV_HOST_DEVICE uint32_t float_bits(float x) {
   uint32_t bits;
@@ -88,29 +110,32 @@ ERUV_HOST_DEVICE void encode(float x, Float16 &out) {
 constexpr int kTile = 32;
 constexpr int kTilePitch = kTile * kChannels + 4;  // an odd number of words: columns fall into different banks
 
-ERUV_HOST_DEVICE void load_tile(const FrameTask &task, int crop, int top, int left, int thread, int threads,
+ERUV_HOST_DEVICE void load_tile(const Task &task, int side, int top, int left, int thread, int threads,
                                 uint8_t *tile) {
   const bool upright = task.right == kChannels || task.right == -kChannels;
   for (int k = thread; k < kTile * kTile * kChannels; k += threads) {
     const int slow = k / (kTile * kChannels), fast = k / kChannels % kTile, c = k % kChannels;
     const int i = upright ? slow : fast, j = upright ? fast : slow;
-    if (top + i < crop && left + j < crop)
+    if (top + i < side && left + j < side)
       tile[i * kTilePitch + j * kChannels + c] = task.source[(top + i) * task.down + (left + j) * task.right + c];
   }
 }
 
 template <typename Out>
-ERUV_HOST_DEVICE void store_tile(const FrameTask &task, const Format &format, int top, int left, int thread,
-                                 int threads, const uint8_t *tile) {
+ERUV_HOST_DEVICE void store_tile(const Task &task, const Format &format, int top, int left, int thread, int threads,
+                                 const uint8_t *tile) {
   const bool channels_last = format.channel_stride == 1;
   Out *output = static_cast<Out *>(task.output);
   for (int k = thread; k < kTile * kTile * kChannels; k += threads) {
     const int c = channels_last ? k % kChannels : k / (kTile * kTile);
     const int pixel = channels_last ? k / kChannels : k % (kTile * kTile);
     const int i = pixel / kTile, j = pixel % kTile;
-    if (top + i < format.crop && left + j < format.crop)
-      encode(normalise(tile[i * kTilePitch + j * kChannels + c], format.scale[c], format.shift[c]),
+    if (top + i < format.side && left + j < format.side) {
+      const uint8_t *pixel_in = tile + i * kTilePitch + j * kChannels;
+      const float x = task.color ? recolor(pixel_in, task.color, c) : pixel_in[c];
+      encode(normalise(x, format.scale[c], format.shift[c]),
              output[(top + i) * format.row_stride + (left + j) * format.column_stride + c * format.channel_stride]);
+    }
   }
 }
 

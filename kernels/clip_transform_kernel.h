@@ -9,11 +9,11 @@ constexpr int kThreads = 256;
 
 template <typename Out>
 __global__ void __launch_bounds__(kThreads)
-clip_transform_kernel(const FrameTask *tasks, const __grid_constant__ Format format) {  // indexed in place
+clip_transform_kernel(const Task *tasks, const __grid_constant__ Format format) {  // indexed in place
   __shared__ uint8_t tile[kTile * kTilePitch];
-  const FrameTask task = tasks[blockIdx.x];  // x, the axis without a practical limit, counts the frames
+  const Task task = tasks[blockIdx.x];  // x, the axis without a practical limit, counts the squares
   const int top = blockIdx.z * kTile, left = blockIdx.y * kTile;
-  load_tile(task, format.crop, top, left, threadIdx.x, kThreads, tile);
+  load_tile(task, format.side, top, left, threadIdx.x, kThreads, tile);
   __syncthreads();
   store_tile<Out>(task, format, top, left, threadIdx.x, kThreads, tile);
 }

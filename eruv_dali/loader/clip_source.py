@@ -20,6 +20,7 @@ from eruv_dali.loader.bad_clips import Unreadable, UnreadableClips
 from eruv_dali.loader.clip_reader import ClipReader, Slice, UnreadableFrames
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.loader.transform_inputs import check_transforms, transform_arrays
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,12 @@ class ClipSource:
         self._free.append(memory)
 
     def begin(self, requests: Sequence[ClipRequest], memory: np.ndarray, unfinished: Unfinished) -> list[Begun]:
-        """Queue clips of one batch for the threads to read into the places of `memory`."""
+        """Queue clips of one batch for the threads to read into the places of `memory`.
+
+        Raises:
+            EruvError: see `check_transforms`.
+        """
+        check_transforms(requests, self.clip.transforms)
         begun = [Begun(request, place, unfinished) for request, place in zip(requests, memory, strict=False)]
         groups = [self._reader.group(request) for request in requests]
         jobs: list[Hashable | Begun] = []
@@ -143,7 +149,8 @@ class ClipSource:
             raise UnreadableClips(lost)
         crops = [clip.request.crop if clip.slice else self._reader.crop_left(clip.request) for clip in begun]
         placing = {"crop_pos": np.array(crops, np.int32),
-                   "rotation": np.array([clip.request.rotation for clip in begun], np.int32)}
+                   "rotation": np.array([clip.request.rotation for clip in begun], np.int32),
+                   **transform_arrays([clip.request for clip in begun], self.clip.transforms)}
         T = self.clip.clip_length
         if self._reader.by_frame:
             return {"data": memory[: len(begun)].reshape(-1, *memory.shape[2:]),

@@ -1,10 +1,12 @@
-"""Turn decoded frames into clips: gather, crop, rotate, normalise, cast and lay out, inside a DALI pipeline.
+"""Turn decoded frames into clips: gather, crop, mirror, permute the quarters, rotate, colour, normalise, cast and lay
+out, inside a DALI pipeline.
 
 `clip_transform` inserts `fn.eruv.clip_transform`, our custom operator that does all of it in one pass over the bytes
 (kernels/clip_transform*), compiled on first use; without a compiler it inserts an equivalent graph of DALI's built-in
 operators. Both give the same pixels.
 
-    frames (F, H, W, 3) uint8 ──[index]──> T frames ──crop, turn──> (x / 255 - mean) / std ──> (T, crop, crop, 3)
+    frames (F, H, W, 3) uint8 ──[index]──> T frames ──crop, flip, tiles, turn──> square ──color──> x
+        ──> (x / 255 - mean) / std ──> (T, crop, crop, 3)
 """
 
 import ctypes
@@ -16,6 +18,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import nvidia.dali as dali
 from nvidia.dali import fn, math, plugin_manager, sysconfig, types
 from nvidia.dali.data_node import DataNode
@@ -39,6 +42,9 @@ def clip_transform(
     index: DataNode | Sequence[int] | None = None,
     crop_pos: DataNode | tuple[int, int],
     rotation: DataNode | int = 0,
+    flip: DataNode | bool = False,
+    tiles: DataNode | Sequence[int] | None = None,
+    color: DataNode | Sequence[float] | None = None,
     crop: int,
     dtype: str = "float32",
     mean: Sequence[float] = (0.0, 0.0, 0.0),
@@ -50,7 +56,8 @@ def clip_transform(
 ) -> DataNode:
     """Turn frames into a normalised clip; call it inside a pipeline definition.
 
-    Every output sample is `(x / 255 - mean) / std` of `np.rot90(square, rotation // 90)` for each requested frame. All
+    Every output sample is `(x / 255 - mean) / std` of `np.rot90(square, rotation // 90)` for each requested frame, where
+    the square is the crop, mirrored and its quarters permuted if that is asked for, and x has its colours changed. All
     samples of a batch have one shape, so `out.as_tensor()` is a view; with layout "THWC" its (B, T, H, W, 3) permuted
     to (B, 3, T, H, W) is channels_last_3d. Build the pipeline with exec_dynamic=True: without it DALI writes the next
     batch into the memory of one that is still in use.
@@ -62,6 +69,11 @@ def clip_transform(
             samples. None: all frames. Must be None for single frames.
         crop_pos: int32 (2,) on the CPU, top and left of the square in pixels.
         rotation: int32 scalar on the CPU, degrees counter-clockwise, a multiple of 90.
+        flip: int32 scalar on the CPU, 0 or 1: mirror the crop left to right.
+        tiles: int32 (4,) on the CPU: which quarter of the mirrored crop (0 top left, 1 top right, 2 bottom left,
+            3 bottom right) is shown in each of these places; the crop must be even. None: as they are.
+        color: float32 (12,) on the CPU, a 3x4 matrix row by row: shown RGB = matrix · (R, G, B, 1), on the scale of
+            0 to 1, clipped to it. None: as it is.
         crop: side of the square in pixels.
         dtype: "float32", "float16" or "bfloat16". DALI has no bfloat16: its bits come out as int16, rounded to nearest
             even; `torch.from_dlpack(...).view(torch.bfloat16)` reads them.
@@ -71,7 +83,8 @@ def clip_transform(
         builtin: use DALI's built-in operators even where ours can be compiled (for tests and benchmarks).
 
     Raises:
-        EruvError: an invalid dtype, layout, crop or std, or an index for single frames. A frame index, crop or rotation
+        EruvError: an invalid dtype, layout, crop or std, an index for single frames, tiles of an odd crop, or a
+            rotation, tiles or color that is wrong and no DataNode. A frame index, crop, rotation or tile in a DataNode
             that is out of range is found when the pipeline runs: `run` then raises an error naming it.
     """
     layouts = ("THWC", "TCHW") if sequence else ("HWC", "CHW")
@@ -85,6 +98,12 @@ def clip_transform(
         raise EruvError(f"mean ({list(mean)}) and std ({list(std)}) must have 3 numbers each, std positive")
     if not isinstance(rotation, DataNode) and rotation % 90:
         raise EruvError(f"rotation ({rotation}) must be a multiple of 90 degrees")
+    if tiles is not None and crop % 2:
+        raise EruvError(f"crop ({crop}) must be even to be cut into quarters")
+    if isinstance(tiles, Sequence) and (len(tiles) != 4 or not set(tiles) <= {0, 1, 2, 3}):
+        raise EruvError(f"tiles ({list(tiles)}) must be four of the quarters 0 to 3")
+    if isinstance(color, Sequence) and (len(color) != 12 or not np.isfinite(color).all()):
+        raise EruvError(f"color ({list(color)}) must have 12 finite numbers")
     if index is not None and not sequence:
         raise EruvError("index is for sequences of frames; single frames take none")
 
@@ -92,15 +111,18 @@ def clip_transform(
         frames = frames.gpu()
     frames = fn.reshape(frames, layout="FHWC" if sequence else "HWC")  # names the axes; moves nothing
     if builtin or not load_operator(device):
-        return _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, layout, sequence)
-    gather = {} if index is None else {"index": index}
+        return _builtin_graph(frames, index, crop_pos, rotation, flip, tiles, color, crop, dtype, mean, std, layout,
+                              sequence)
+    given = {name: value for name, value in (("index", index), ("tiles", tiles), ("color", color)) if value is not None}
     return fn.eruv.clip_transform(
-        frames, crop_pos=crop_pos, rotation=rotation, crop=crop, dtype=dtype, mean=list(mean), std=list(std),
-        layout=layout, **gather,
+        frames, crop_pos=crop_pos, rotation=rotation, flip=flip if isinstance(flip, DataNode) else int(flip), crop=crop,
+        dtype=dtype, mean=list(mean), std=list(std), layout=layout, **given,
     )
 
 
-def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, layout, sequence) -> DataNode:
+def _builtin_graph(
+    frames, index, crop_pos, rotation, flip, tiles, color, crop, dtype, mean, std, layout, sequence
+) -> DataNode:
     """The same clip from DALI's built-in operators."""
     height_axis = 1 if sequence else 0
     if index is not None:
@@ -109,14 +131,21 @@ def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, la
         crop_pos = types.Constant(list(crop_pos), dtype=types.INT32, shape=[2], device="cpu")
 
     square = {}
-    if isinstance(rotation, DataNode) or rotation % 360:
+    changed = flip is not False or tiles is not None or color is not None
+    if changed or isinstance(rotation, DataNode) or rotation % 360:
         if isinstance(rotation, DataNode):
             rotation = fn.reshape(rotation, shape=[1])
             rotation = fn.reshape(_refuse(rotation, rotation // 90 * 90 != rotation, 1), shape=[])
             rotation = fn.cast(rotation, dtype=types.FLOAT)
         frames = fn.slice(frames, start=crop_pos, shape=[crop, crop], axes=[height_axis, height_axis + 1])
+        if flip is not False:
+            frames = fn.flip(frames, horizontal=flip if isinstance(flip, DataNode) else int(flip))
+        if tiles is not None:
+            frames = _builtin_tiles(frames, tiles, crop // 2, height_axis)
         # A quarter turn of a square maps pixel centres to pixel centres: nearest neighbour is exact.
         frames = fn.rotate(frames, angle=rotation, interp_type=types.INTERP_NN, keep_size=True)
+        if color is not None:
+            frames = _builtin_color(frames, color)
     else:  # one pass crops and normalises; its crop position is a fraction of the frame size minus the crop size
         room = frames.shape(dtype=types.INT32)[height_axis : height_axis + 2] - crop
         crop_pos = _refuse(crop_pos, (crop_pos < 0) | (crop_pos > room), 2)
@@ -131,6 +160,28 @@ def _builtin_graph(frames, index, crop_pos, rotation, crop, dtype, mean, std, la
     bits = fn.reinterpret(clip, dtype=types.UINT32)
     rounded = (bits + 0x7FFF + (bits // 0x10000 & 1)) // 0x10000
     return fn.reinterpret(fn.cast(rounded, dtype=types.UINT16), dtype=types.INT16, layout=layout.replace("T", "F"))
+
+
+def _builtin_tiles(frames: DataNode, tiles: DataNode | Sequence[int], half: int, height_axis: int) -> DataNode:
+    """The quarters of squares, `half` pixels wide, permuted."""
+    if not isinstance(tiles, DataNode):
+        tiles = types.Constant(list(tiles), dtype=types.INT32, shape=[4], device="cpu")
+    tiles = _refuse(tiles, (tiles < 0) | (tiles > 3), 4)
+    shown = []
+    for quarter in range(4):
+        start = fn.stack(tiles[quarter] // 2 * half, tiles[quarter] % 2 * half)
+        shown.append(fn.slice(frames, start=start, shape=[half, half], axes=[height_axis, height_axis + 1]))
+    rows = [fn.cat(*shown[row : row + 2], axis=height_axis + 1) for row in (0, 2)]
+    return fn.cat(*rows, axis=height_axis)
+
+
+def _builtin_color(frames: DataNode, color: DataNode | Sequence[float]) -> DataNode:
+    """Colours changed by a matrix on the scale of 0 to 1, on the scale of 0 to 255."""
+    if not isinstance(color, DataNode):
+        color = types.Constant(list(color), dtype=types.FLOAT, shape=[12], device="cpu")
+    matrix = fn.reshape(color, shape=[3, 4])
+    colored = fn.coord_transform(frames, M=matrix[:, :3], T=matrix[:, 3] * 255, dtype=types.FLOAT)
+    return math.clamp(colored, 0.0, 255.0)
 
 
 def _refuse(value: DataNode, wrong: DataNode, count: int) -> DataNode:

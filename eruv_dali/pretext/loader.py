@@ -98,7 +98,7 @@ class PretextLoader(EpochLoader):
         frame_size = (videos.frame_height, videos.frame_width)
         self.mean, self.std = three_numbers("mean", mean), three_numbers("std", std)
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC", place,
-                          gpu_number(device) if place == "gpu" else None)
+                          gpu_number(device) if place == "gpu" else None, kind.transforms)
         setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed)
         segments = part_of(videos, split, val_fraction, kind, setting, options)
         self.pretext = kind(segments, setting, options)

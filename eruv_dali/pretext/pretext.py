@@ -76,6 +76,7 @@ class Pretext(ABC):
         kind_word: what its kinds are called ("relation").
         Options: its options, a subclass of `PretextOptions`.
         heads: the values of `HeadOptions.kind` that it supports.
+        transforms: which of "flip", "tiles" and "color" its clips may ask for; a loader refuses those not named.
 
     Args:
         segments: (S,) array of `dataset.SEGMENT`; those with fewer than `frames_needed` frames are not used.
@@ -94,6 +95,7 @@ class Pretext(ABC):
     kind_word: ClassVar[str] = "kind"
     Options: ClassVar[type[PretextOptions]] = PretextOptions
     heads: ClassVar[tuple[str, ...]] = ("mlp",)
+    transforms: ClassVar[tuple[str, ...]] = ()
 
     kinds: tuple[str, ...]
     clips_per_sample: int
@@ -115,12 +117,14 @@ class Pretext(ABC):
         """Check what does not depend on the videos. A subclass adds its own checks after these.
 
         Raises:
-            EruvError: a bad option, or a crop that does not fit into the frame.
+            EruvError: a bad option, or a crop that does not fit into the frame, or is odd and is to be cut into tiles.
         """
         whole_number("clip_length", setting.clip_length, least=1)
         if whole_number("crop", setting.crop, least=1) > min(setting.frame_size):
             raise EruvError(f"crop {setting.crop} does not fit into frames of "
                             f"{setting.frame_size[0]}x{setting.frame_size[1]}")
+        if "tiles" in cls.transforms and setting.crop % 2:
+            raise EruvError(f"crop {setting.crop} must be even: {cls.name} permutes its quarters")
 
     @classmethod
     @abstractmethod

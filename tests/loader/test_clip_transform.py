@@ -270,22 +270,23 @@ HOST_HARNESS = r"""
 using namespace eruv;
 
 template <typename Out>
-void frame(const FrameTask &task, const Format &format, int threads) {
+void square(const Task &task, const Format &format, int threads) {
   uint8_t tile[kTile * kTilePitch];
-  for (int top = 0; top < format.crop; top += kTile)
-    for (int left = 0; left < format.crop; left += kTile) {
+  for (int top = 0; top < format.side; top += kTile)
+    for (int left = 0; left < format.side; left += kTile) {
       memset(tile, 0xA5, sizeof tile);
-      for (int thread = 0; thread < threads; thread++) load_tile(task, format.crop, top, left, thread, threads, tile);
+      for (int thread = 0; thread < threads; thread++) load_tile(task, format.side, top, left, thread, threads, tile);
       for (int thread = 0; thread < threads; thread++) store_tile<Out>(task, format, top, left, thread, threads, tile);
     }
 }
-extern "C" void transform(const uint8_t *pixels, int width, int top, int left, int crop, int turns, int channels_last,
-                          int threads, float *out) {
-  FrameTask task = turned_square(pixels, width * 3, top, left, crop, turns);
+extern "C" void transform(const uint8_t *pixels, int width, int top, int left, int crop, int flip, int turns,
+                          const float *color, int channels_last, int threads, float *out) {
+  Task task = turned_square(pixels, width * 3, top, left, crop, flip, turns);
+  task.color = color;
   task.output = out;
   Format format = {crop, crop, 1, crop * crop, {1, 1, 1}, {0, 0, 0}};
   if (channels_last) format = {crop, crop * 3, 3, 1, {1, 1, 1}, {0, 0, 0}};
-  frame<float>(task, format, threads);
+  square<float>(task, format, threads);
 }
 extern "C" void round_to(int kind, const float *x, int64_t n, uint16_t *out) {
   for (int64_t k = 0; k < n; k++) {
@@ -319,7 +320,7 @@ def test_the_kernels_tiles_cover_the_square(host, turns, channels_last):
     for crop in (1, 31, 32, 33, 112):
         frame = rng.integers(0, 256, (crop + 5, crop + 9, 3), dtype=np.uint8)
         out = np.full((crop, crop, 3) if channels_last else (3, crop, crop), -1, np.float32)
-        host.transform(frame.ctypes, crop + 9, 3, 8, crop, turns, channels_last, 256, out.ctypes)
+        host.transform(frame.ctypes, crop + 9, 3, 8, crop, False, turns, None, channels_last, 256, out.ctypes)
         wanted = np.rot90(frame[3 : 3 + crop, 8 : 8 + crop], turns)
         np.testing.assert_array_equal(out, wanted if channels_last else wanted.transpose(2, 0, 1))
 
@@ -356,7 +357,7 @@ def test_the_kernel_compiles_for_the_gpu(architecture):
     types = ("float", "eruv::Float16", "eruv::BFloat16")
     source = '#include "clip_transform_kernel.h"\n' + "".join(
         f"template __global__ void eruv::clip_transform_kernel<{name}>"
-        "(const FrameTask *, const __grid_constant__ Format);\n"
+        "(const Task *, const __grid_constant__ Format);\n"
         for name in types)
     binary = compile_for(architecture, source, ["-std=c++17"], headers)
     assert binary.count(b".text._ZN4eruv21clip_transform_kernel") >= len(types)
