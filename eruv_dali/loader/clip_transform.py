@@ -56,8 +56,8 @@ def clip_transform(
 ) -> DataNode:
     """Turn frames into a normalised clip; call it inside a pipeline definition.
 
-    Every output sample is `(x / 255 - mean) / std` of `np.rot90(square, rotation // 90)` for each requested frame, where
-    the square is the crop, mirrored and its quarters permuted if that is asked for, and x has its colours changed. All
+    Every output sample is `(x / 255 - mean) / std` of `np.rot90(square, rotation // 90)` for each requested frame, the
+    square being the crop, with what `flip` and `tiles` ask for; the colours are changed before they are normalised. All
     samples of a batch have one shape, so `out.as_tensor()` is a view; with layout "THWC" its (B, T, H, W, 3) permuted
     to (B, 3, T, H, W) is channels_last_3d. Build the pipeline with exec_dynamic=True: without it DALI writes the next
     batch into the memory of one that is still in use.

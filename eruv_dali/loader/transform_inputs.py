@@ -53,8 +53,8 @@ def _check(request: ClipRequest, transforms: Collection[str]) -> None:
     asked = {"flip": request.flip, "tiles": request.tiles is not None, "color": request.color is not None}
     for name in TRANSFORMS:
         if asked[name] and name not in transforms:
-            raise EruvError(f"a clip asks for {name}={getattr(request, name)}, which this loader was not made for; name "
-                            f"{name!r} in the pretext's `transforms`")
+            raise EruvError(f"a clip asks for {name}={getattr(request, name)}, which this loader was not made for; "
+                            f"name {name!r} in the pretext's `transforms`")
     if request.tiles is not None and not (len(request.tiles) == 4 and set(request.tiles) <= set(AS_THEY_ARE)):
         raise EruvError(f"tiles {request.tiles} of a clip must be four of the quarters 0 to 3")
     if request.color is not None and not (len(request.color) == 12 and np.isfinite(request.color).all()):

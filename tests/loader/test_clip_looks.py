@@ -1,13 +1,10 @@
 """Mirrored clips, permuted quarters and changed colours: clip_transform against NumPy, alone and all together."""
 
-import ctypes
-
 import numpy as np
 import pytest
 import torch
-from nvidia.dali import fn, pipeline_def, types
+from nvidia.dali import fn, pipeline_def
 
-from eruv_dali.errors import EruvError
 from eruv_dali.loader import clip_transform as module
 from eruv_dali.loader.clip_transform import clip_transform
 
