@@ -143,5 +143,5 @@ def test_a_loader_that_needs_none_has_no_inputs_for_them():
 def accepts(pipeline, name):
     try:
         return pipeline.input_feed_count(name) > 0
-    except RuntimeError:
+    except KeyError:
         return False
