@@ -62,11 +62,14 @@ def color_jitter(
     Raises:
         EruvError: see `jitter_bounds`.
     """
-    bright, apart, colored = (random.uniform(*jitter_bounds(name, amount)) for name, amount in (
-        ("brightness", brightness), ("contrast", contrast), ("saturation", saturation)))
-    angle = 2 * pi * random.uniform(*jitter_bounds("hue", hue))
+    bounds = (jitter_bounds("brightness", brightness), jitter_bounds("contrast", contrast),
+              jitter_bounds("saturation", saturation), jitter_bounds("hue", hue))
+    *shares, order = random.random(5).tolist()
+    bright, apart, colored, turns = (low + (high - low) * share
+                                     for (low, high), share in zip(bounds, shares, strict=True))
     # Of the order, only one thing can be seen: whether brightness also multiplies what contrast has added.
-    added = (1 - apart) * MID_GREY * (bright if random.integers(2) else 1.0)
+    added = (1 - apart) * MID_GREY * (bright if order < 0.5 else 1.0)
+    angle = 2 * pi * turns
     matrix = bright * apart * (LUMA + colored * (cos(angle) * COLOR + sin(angle) * COLOR_TURNED))
     return tuple(number for row in matrix.tolist() for number in (*row, added))
 

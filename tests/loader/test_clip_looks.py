@@ -5,6 +5,7 @@ import pytest
 import torch
 from nvidia.dali import fn, pipeline_def
 
+from eruv_dali.errors import EruvError
 from eruv_dali.loader import clip_transform as module
 from eruv_dali.loader.clip_transform import clip_transform
 
@@ -105,3 +106,76 @@ def test_every_dtype_and_layout(builtin, dtype, layout):
 def test_single_frames(builtin, layout):
     clips = random_clips(np.random.default_rng(6), 13, 34)
     assert_pixels(run(clips, 34, ALL, layout=layout, builtin=builtin), clips, 34, ALL, layout)
+
+
+def test_what_changes_nothing_leaves_every_bit_as_it_is(builtin):
+    """A clip that asks for nothing, beside one that has its quarters permuted and its colours changed."""
+    clips = random_clips(np.random.default_rng(7), 4, 36, 3)
+    for clip in clips[:2]:
+        clip.update(flip=np.int32(0), tiles=np.arange(4, dtype=np.int32), color=np.eye(3, 4, dtype=np.float32).ravel())
+    clips[3].update(tiles=np.array([3, 1, 2, 0], np.int32))
+    for dtype in TORCH:
+        settings = dict(dtype=dtype, builtin=builtin)
+        assert torch.equal(run(clips, 36, ALL, **settings)[:2], run(clips, 36, (), **settings)[:2])
+
+
+def test_plain_values_in_place_of_inputs(builtin):
+    frames = np.random.default_rng(8).integers(0, 256, (3, 20, 26, 3), dtype=np.uint8)
+    clip = {"frames": frames, "index": np.arange(3), "crop_pos": (2, 5), "rotation": 90, "flip": True,
+            "tiles": (2, 0, 3, 1), "color": np.array([0, 0, 1, 0.1, 1, 0, 0, 0, 0, 0.5, 0, 0], np.float32)}
+
+    @pipeline_def(batch_size=1, num_threads=1, device_id=None)
+    def pipeline():
+        return clip_transform(
+            fn.external_source(lambda: [frames]), crop_pos=(2, 5), rotation=90, flip=True, tiles=[2, 0, 3, 1],
+            color=clip["color"].tolist(), crop=14, mean=MEAN, std=STD, device="cpu", sequence=True, builtin=builtin)
+
+    built = pipeline()
+    built.build()
+    assert_pixels(torch.from_dlpack(built.run()[0].as_tensor()), [clip], 14, ALL)
+
+
+@pytest.mark.parametrize(("name", "value", "named"), [
+    ("tiles", np.array([0, 1, 2, 4], np.int32), "4"), ("tiles", np.array([-3, 1, 2, 0], np.int32), "-3"),
+])
+def test_a_tile_that_is_out_of_range_is_named(builtin, name, value, named):
+    clips = random_clips(np.random.default_rng(9), 2, 12, 2)
+    clips[1][name] = value
+    with pytest.raises(Exception, match=rf"(?<![\d-]){named}\b"):
+        run(clips, 12, (name,), builtin=builtin)
+
+
+def test_a_color_that_is_no_number_is_refused():
+    if not module.load_operator("cpu"):
+        pytest.skip("no compiler or no CUDA headers")
+    clips = random_clips(np.random.default_rng(10), 2, 12, 2)
+    clips[1]["color"][5] = np.inf
+    with pytest.raises(Exception, match="color .inf. of sample 1"):
+        run(clips, 12, ("color",))
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"tiles": (0, 1, 2)}, "tiles"), ({"tiles": (0, 1, 2, 5)}, "tiles"), ({"color": (1.0,) * 9}, "12"),
+    ({"color": (float("nan"),) * 12}, "finite"), ({"tiles": (3, 2, 1, 0), "crop": 9}, "crop .9. must be even"),
+])
+def test_wrong_settings_are_refused_when_the_pipeline_is_defined(wrong, message):
+    @pipeline_def(batch_size=1, num_threads=1, device_id=None)
+    def pipeline():
+        frames = fn.external_source(lambda: [np.zeros((1, 12, 12, 3), np.uint8)])
+        return clip_transform(frames, crop_pos=(0, 0), device="cpu", sequence=True, **{"crop": 8, **wrong})
+
+    with pytest.raises(EruvError, match=message):
+        pipeline()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("layout", ["THWC", "TCHW"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_gpu_gives_the_cpus_bits(dtype, layout):
+    assert module.load_operator("gpu")
+    for asked in (("flip",), ("tiles",), ("color",), ALL):
+        clips = random_clips(np.random.default_rng(11), 7, 66, 4)
+        got = run(clips, 66, asked, layout=layout, dtype=dtype, device="gpu")
+        assert torch.equal(got, run(clips, 66, asked, layout=layout, dtype=dtype))
+        assert_pixels(run(clips, 66, asked, layout=layout, dtype=dtype, device="gpu", builtin=True), clips, 66, asked,
+                      layout, dtype)

@@ -288,6 +288,7 @@ extern "C" void transform(const uint8_t *pixels, int width, int top, int left, i
   if (channels_last) format = {crop, crop * 3, 3, 1, {1, 1, 1}, {0, 0, 0}};
   square<float>(task, format, threads);
 }
+extern "C" int where(int quarter, int turns) { return turned_quarter(quarter, turns); }
 extern "C" void round_to(int kind, const float *x, int64_t n, uint16_t *out) {
   for (int64_t k = 0; k < n; k++) {
     Float16 half;
@@ -323,6 +324,26 @@ def test_the_kernels_tiles_cover_the_square(host, turns, channels_last):
         host.transform(frame.ctypes, crop + 9, 3, 8, crop, False, turns, None, channels_last, 256, out.ctypes)
         wanted = np.rot90(frame[3 : 3 + crop, 8 : 8 + crop], turns)
         np.testing.assert_array_equal(out, wanted if channels_last else wanted.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize("turns", range(4))
+def test_the_kernels_tiles_mirror_and_color(host, turns, channels_last):
+    rng = np.random.default_rng(13)
+    for crop in (1, 33, 64):
+        frame = rng.integers(0, 256, (crop + 5, crop + 9, 3), dtype=np.uint8)
+        matrix = np.hstack([rng.normal(0, 0.6, (3, 3)), rng.normal(0, 100, (3, 1))]).astype(np.float32)
+        out = np.full((crop, crop, 3) if channels_last else (3, crop, crop), -1, np.float32)
+        host.transform(frame.ctypes, crop + 9, 3, 8, crop, True, turns, matrix.ctypes, channels_last, 256, out.ctypes)
+        wanted = np.rot90(np.flip(frame[3 : 3 + crop, 8 : 8 + crop], 1), turns).astype(np.float64)
+        wanted = np.clip(wanted @ matrix[:, :3].T.astype(np.float64) + matrix[:, 3], 0, 255)
+        np.testing.assert_allclose(out, wanted if channels_last else wanted.transpose(2, 0, 1), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_quarters_turn_with_their_square(host, turns):
+    turned = np.rot90(np.arange(4).reshape(2, 2), turns).ravel()  # which quarter is where
+    assert [turned[host.where(quarter, turns)] for quarter in range(4)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [(0, torch.float16), (1, torch.bfloat16)])
