@@ -2,10 +2,17 @@
 
 from eruv_dali.errors import EruvError
 from eruv_dali.pretext.eruv import Eruv
+from eruv_dali.pretext.mas import Mas
+from eruv_dali.pretext.pace import Pace
 from eruv_dali.pretext.pretext import Pretext
+from eruv_dali.pretext.prp import Prp
+from eruv_dali.pretext.rotnet3d import RotNet3D
 from eruv_dali.pretext.vcop import Vcop
+from eruv_dali.pretext.vcp import Vcp
 
-PRETEXTS: dict[str, type[Pretext]] = {pretext.name: pretext for pretext in (Eruv, Vcop)}
+PRETEXTS: dict[str, type[Pretext]] = {
+    pretext.name: pretext for pretext in (Eruv, Vcop, Vcp, RotNet3D, Prp, Pace, Mas)
+}
 
 
 def find_pretext(name: str) -> type[Pretext]:

@@ -99,7 +99,8 @@ class PretextLoader(EpochLoader):
         self.mean, self.std = three_numbers("mean", mean), three_numbers("std", std)
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC", place,
                           gpu_number(device) if place == "gpu" else None, kind.transforms)
-        setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed)
+        setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed,
+                          self.mean, self.std)
         segments = part_of(videos, split, val_fraction, kind, setting, options)
         self.pretext = kind(segments, setting, options)
         if samples_per_epoch is None:

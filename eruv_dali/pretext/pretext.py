@@ -31,7 +31,8 @@ class Sample:
     """One sample for the network.
 
     Attributes:
-        kind: name of the class to recognise, one of the pretext's `kinds`; `label`: its position there.
+        kind: name of the class to recognise, one of the pretext's `kinds`; `label`: its position there. "" and 0 where
+            the pretext has no kinds.
         clips: K requests, in the order in which the network sees them.
     """
 
@@ -49,6 +50,7 @@ class Setting:
         crop: side of the square crop, pixels; `frame_size`: (height, width) of the frames it is taken from.
         seed: different seeds give different samples.
         trimmed: each video is one action (UCF101), and one segment.
+        mean, std: of red, green and blue: clips are delivered as (x / 255 - mean) / std.
     """
 
     clip_length: int = 16
@@ -56,6 +58,8 @@ class Setting:
     frame_size: tuple[int, int] = FRAME_SIZE
     seed: int = 0
     trimmed: bool = False
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass
@@ -83,7 +87,8 @@ class Pretext(ABC):
         setting, options: see their classes.
 
     Attributes:
-        kinds: names of the classes that the network tells apart; a label is a position in them.
+        kinds: names of the classes that the network tells apart; a label is a position in them. Without kinds (mas) the
+            network is not scored by accuracy but by its loss alone: the best epoch has the lowest on held-out videos.
         clips_per_sample: K.
         segments: those that are used, sorted by video, shot and start.
 
@@ -143,7 +148,8 @@ class Pretext(ABC):
         """The head: features (B, K, D) → output."""
 
     def target(self, label_B: torch.Tensor, clips: torch.Tensor) -> torch.Tensor:
-        """The target of the loss, from labels and delivered clips (B, K, 3, T, H, W)."""
+        """The target of the loss, (B, …) on the device of the labels or of the clips, from labels and delivered clips
+        (B, K, 3, T, H, W)."""
         return label_B
 
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -152,8 +158,12 @@ class Pretext(ABC):
 
     @classmethod
     def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: Any) -> list[np.ndarray]:
-        """Sets of videos; at least one of each set must be held out, or this pretext cannot be validated."""
-        return []
+        """Sets of videos; at least one of each set must be held out, or this pretext cannot be validated.
+
+        Unless a subclass says otherwise: those with a segment that is long enough.
+        """
+        long = segments["end"] - segments["start"] >= cls.frames_needed(setting, options)
+        return [np.unique(segments["video"][long])]
 
     def warnings(self) -> list[str]:
         """Warnings about these segments, to show before training."""
@@ -164,7 +174,7 @@ class Pretext(ABC):
         return "add videos, or train longer"
 
     def __len__(self) -> int:
-        """Samples in an epoch: one for each segment."""
+        """Samples in an epoch: unless a subclass says otherwise, one for each segment."""
         return len(self.segments)
 
     def span(self, speed: int = 1) -> int:
@@ -179,13 +189,30 @@ class Pretext(ABC):
         """The random stream that a sample is drawn from."""
         return stream(self.setting.seed, epoch, number, attempt)
 
+    def draw(self, epoch: int, number: int, attempt: int) -> tuple[int, int, np.random.Generator]:
+        """How most samples begin: (label, place, random). All labels are equally likely; the place of the segment is
+        the anchor's, or any for a replacement, which keeps the label; what else there is to draw comes from `random`.
+        """
+        random = self.random(epoch, number)
+        label = int(random.integers(max(1, len(self.kinds))))
+        if not attempt:
+            return label, self.anchor(epoch, number), random
+        random = self.random(epoch, number, attempt)
+        return label, int(random.integers(len(self.segments))), random
+
     def anchor(self, epoch: int, number: int) -> int:
         """The segment of the first clip: each once in every pass, in an order that changes from pass to pass."""
-        turn, place = divmod(number, len(self))
+        turn, place = divmod(number, len(self.segments))
         key = (epoch, turn)
         if self._order[0] != key:
-            self._order = (key, stream(self.setting.seed, epoch, turn, purpose=1).permutation(len(self)))
+            order = stream(self.setting.seed, epoch, turn, purpose=1).permutation(len(self.segments))
+            self._order = (key, order)
         return int(self._order[1][place])
+
+    def start(self, place: int, random: np.random.Generator, frames: int) -> int:
+        """A random first frame for `frames` consecutive frames of the segment at this position."""
+        segment = self.segments[place]
+        return int(random.integers(segment["start"], segment["end"] - frames + 1))
 
     def clip(
         self, place: int, random: np.random.Generator, *, start: int | None = None, speed: int = 1, rotation: int = 0,
@@ -204,6 +231,20 @@ class Pretext(ABC):
         top = int(random.integers(height - self.setting.crop + 1))
         left = int(random.integers(width - self.setting.crop + 1))
         return ClipRequest(video, shot, number, frames, rotation, (top, left), speed, flip, tiles, color)
+
+
+def check_speeds(name: str, speeds: Any) -> None:
+    """Check a list of speeds that are to be told apart.
+
+    Raises:
+        EruvError: they are not a list of two or more different whole numbers, each at least 1.
+    """
+    if not isinstance(speeds, list | tuple) or len(speeds) < 2:
+        raise EruvError(f"{name} {speeds!r} must be a list of two or more speeds, such as [1, 2, 4]")
+    for speed in speeds:
+        whole_number(f"a speed of {name}", speed, least=1)
+    if len(set(speeds)) != len(speeds):
+        raise EruvError(f"{name} {list(speeds)} name one twice; remove the duplicate")
 
 
 def trimmed_segments(frames_of_videos: Sequence[int]) -> np.ndarray:

@@ -58,21 +58,9 @@ class Vcop(Pretext):
     def frames_needed(cls, setting: Setting, options: VcopOptions) -> int:
         return options.clips * setting.clip_length + (options.clips - 1) * options.gap
 
-    @classmethod
-    def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: VcopOptions) -> list[np.ndarray]:
-        """It needs a video with a segment that is long enough."""
-        long = segments["end"] - segments["start"] >= cls.frames_needed(setting, options)
-        return [np.unique(segments["video"][long])]
-
     def sample(self, epoch: int, number: int, attempt: int = 0) -> Sample:
-        random = self.random(epoch, number)
-        label = int(random.integers(len(self._orders)))
-        place = self.anchor(epoch, number)
-        if attempt:
-            random = self.random(epoch, number, attempt)
-            place = int(random.integers(len(self.segments)))
-        segment = self.segments[place]
-        start = int(random.integers(segment["start"], segment["end"] - self._needed + 1))
+        label, place, random = self.draw(epoch, number, attempt)
+        start = self.start(place, random, self._needed)
         step = self.setting.clip_length + self.options.gap
         clips = [self.clip(place, random, start=start + step * number) for number in range(self.clips_per_sample)]
         return Sample(self.kinds[label], label, tuple(clips[shown] for shown in self._orders[label]))

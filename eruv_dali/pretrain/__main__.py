@@ -152,6 +152,12 @@ def _demo_dataset(config: Config, out: Path) -> Dataset:
 
 
 def _print_result(result: dict, out: Path) -> None:
+    files = "backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json, curves.png"
+    if "accuracy" not in result:
+        console.print(f"Validation loss [bold]{result['loss']:.4f}[/] ({result['samples']} samples of held-out videos, "
+                      f"epoch {result['epoch']})", highlight=False)
+        console.print(f"{out}: {files}", highlight=False, markup=False)
+        return
     word = find_pretext(result["pretext"]).kind_word
     named = word == "relation"
     table = Table(title=f"Validation accuracy ({result['samples']} samples of held-out videos, epoch "
@@ -165,8 +171,7 @@ def _print_result(result: dict, out: Path) -> None:
     table.add_section()
     table.add_row("overall", *[""] * named, f"[bold]{result['accuracy']:.1%}", chance)
     console.print(table)
-    console.print(f"{out}: backbone.pt (weights), best.pt, last.pt, metrics.jsonl, result.json, curves.png, "
-                  "confusion.png", highlight=False, markup=False)
+    console.print(f"{out}: {files}, confusion.png", highlight=False, markup=False)
 
 
 if __name__ == "__main__":

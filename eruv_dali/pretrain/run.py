@@ -31,7 +31,8 @@ def pretrain(
 
     Writes config.yaml, metrics.jsonl, last.pt, best.pt (best validation accuracy), backbone.pt (the best backbone),
     result.json, curves.png and confusion.png; returns the content of result.json: {"accuracy", "per_relation", …},
-    fractions of 1, of the best epoch.
+    fractions of 1, of the best epoch. A pretext without kinds has "loss" instead of "accuracy", the best epoch is that
+    of the lowest validation loss, and there is no confusion.png.
 
     Args:
         config: everything that determines the run. `data.batch_size` and `optim.lr` are for one process: with several,
@@ -67,8 +68,9 @@ def pretrain(
         if processes.first:
             write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
             draw_curves(out / "metrics.jsonl", out / "curves.png")
-            draw_confusion(result["confusion"], train.pretext.kinds, out / "confusion.png",
-                           title=f"{result['samples']} samples of held-out videos, epoch {result['epoch']}")
+            if train.pretext.kinds:
+                draw_confusion(result["confusion"], train.pretext.kinds, out / "confusion.png",
+                               title=f"{result['samples']} samples of held-out videos, epoch {result['epoch']}")
         return result
 
 
@@ -127,7 +129,7 @@ def _loader(
         threads=data.threads or max(1, cores() // processes.local_world),
     )
     if split == "val" and data.val_pairs is None:
-        loader.items = max(len(loader.pretext), VAL_SAMPLES_PER_KIND * len(loader.pretext.kinds))
+        loader.items = max(len(loader.pretext), VAL_SAMPLES_PER_KIND * max(1, len(loader.pretext.kinds)))
     if split == "train":
         together = data.batch_size * processes.world
         _refuse_large_batch(data.batch_size, loader.items, processes)

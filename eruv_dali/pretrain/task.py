@@ -12,6 +12,7 @@ from eruv_dali.pretext.loader import PretextBatch, PretextLoader
 from eruv_dali.train.checkpoint import save_checkpoint
 from eruv_dali.train.config import Config, flatten
 from eruv_dali.train.kind_scores import KindScores
+from eruv_dali.train.loss_scores import LossScores
 from eruv_dali.train.processes import Processes
 from eruv_dali.train.step import TrainStep
 
@@ -48,8 +49,9 @@ class PretrainTask:
     def headline(self) -> str:
         model, pretext = self.config.model, self.pretext
         parameters = sum(p.numel() for p in self.net.backbone.parameters())
-        return (f"{model.backbone} ({parameters / 1e6:.2f} M parameters) by {pretext.name}, {len(pretext.kinds)} "
-                f"{pretext.kind_word}s, {len(pretext)} + {len(self.val_loader.pretext)} segments (training + held out)")
+        kinds = f"{len(pretext.kinds)} {pretext.kind_word}s, " if pretext.kinds else ""
+        return (f"{model.backbone} ({parameters / 1e6:.2f} M parameters) by {pretext.name}, {kinds}"
+                f"{len(pretext.segments)} + {len(self.val_loader.pretext.segments)} segments (training + held out)")
 
     def warnings(self) -> list[str]:
         return self.pretext.warnings()
@@ -60,8 +62,8 @@ class PretrainTask:
     def loss(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return self.pretext.loss(output, target)
 
-    def scores(self, device: torch.device) -> KindScores:
-        return KindScores(self.pretext.kinds, device)
+    def scores(self, device: torch.device) -> KindScores | LossScores:
+        return KindScores(self.pretext.kinds, device) if self.pretext.kinds else LossScores(device)
 
     def validate(self, step: TrainStep, processes: Processes, pause: Any) -> dict[str, Any]:
         scores, loader = self.scores(step.device), self.val_loader
@@ -77,19 +79,24 @@ class PretrainTask:
                 scores.add(output, target, self.loss(output, target))
             pause()
         scores.add_up(processes)
+        if isinstance(scores, LossScores):
+            return {"loss": scores.loss, "samples": scores.count}
         return {"accuracy": scores.accuracy, f"per_{self.pretext.kind_word}": scores.per_kind,
                 "confusion": scores.confusion.tolist(), "loss": scores.loss, "samples": scores.count}
 
     def rank(self, val: dict[str, Any]) -> list[float]:
-        return [val["accuracy"]]
+        return [val["accuracy"]] if self.pretext.kinds else [-val["loss"]]
 
     def result(self, val: dict[str, Any], epoch: int, step: int) -> dict[str, Any]:
         model, pretext = self.config.model, self.pretext
-        per_kind = f"per_{pretext.kind_word}"
+        figures = {"loss": val["loss"]}
+        if pretext.kinds:
+            per_kind = f"per_{pretext.kind_word}"
+            figures = {f"{pretext.kind_word}s": list(pretext.kinds), "accuracy": val["accuracy"],
+                       per_kind: val[per_kind], "confusion": val["confusion"], "chance": 1 / len(pretext.kinds)}
         return {"program": "pretrain", "pretext": pretext.name, "backbone": model.backbone, "width": model.width,
-                "head": model.head, "seed": self.config.seed, f"{pretext.kind_word}s": list(pretext.kinds),
-                "accuracy": val["accuracy"], per_kind: val[per_kind], "confusion": val["confusion"],
-                "chance": 1 / len(pretext.kinds), "epoch": epoch, "step": step, "samples": val["samples"]}
+                "head": model.head, "seed": self.config.seed, **figures, "epoch": epoch, "step": step,
+                "samples": val["samples"]}
 
     def save_best(self, out: Path, val: dict[str, Any], epoch: int) -> None:
         save_checkpoint(out / "best.pt", {"net": self.net.state_dict(), "model": vars(self.config.model),

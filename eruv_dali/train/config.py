@@ -87,7 +87,7 @@ class Config:
         choices = {
             "data.pack": PACK_KINDS, "data.rule": RULES, "device": ("auto", "gpu", "cpu"),
             "pretext.name": tuple(PRETEXTS), "model.backbone": tuple(BACKBONES), "model.head": HEADS,
-            "optim.name": ("sgd", "adamw"), "optim.schedule": ("plateau", "cosine", "constant"),
+            "optim.name": ("sgd", "adamw"), "optim.schedule": ("plateau", "cosine", "step", "constant"),
             "optim.precision": ("auto", "float32", "bfloat16", "float16"), "optim.compile": ("auto", "on", "off"),
             "optim.lr_rule": ("linear", "sqrt", "none"),
         }
@@ -96,13 +96,16 @@ class Config:
                 raise EruvError(f"{key} = {self[key]!r} is not one of {', '.join(allowed)}")
         positive = ("data.batch_size data.clip_length data.crop data.segment_length data.min_length data.threads "
                     "data.pairs_per_epoch data.val_pairs model.width model.hidden optim.epochs optim.max_steps "
-                    "optim.lr optim.patience checkpoint.keep log.every_steps")
+                    "optim.lr optim.patience optim.drop_every checkpoint.keep log.every_steps")
         for key in positive.split():
             if self[key] is not None and self[key] <= 0:
                 raise EruvError(f"{key} = {self[key]} must be greater than 0")
         for key, count in (("data.frame_size", 2), ("data.mean", 3), ("data.std", 3)):
             if len(self[key]) != count:
                 raise EruvError(f"{key} = {self[key]} must be a list of {count} numbers")
+        if self.optim.schedule == "step" and self.optim.drop_every is None:
+            raise EruvError("optim.schedule = 'step' needs optim.drop_every, the number of steps after which the "
+                            "learning rate drops")
         data, pretext = self.data, find_pretext(self.pretext.name)
         if self.model.head not in pretext.heads:
             raise EruvError(f"model.head = {self.model.head!r} is not supported by pretext {pretext.name}; choose "

@@ -147,7 +147,7 @@ class Trainer:
             self.clock.working()
             target = self.task.target(batch).to(self.device, non_blocking=True)
             output, loss = self.step_by(batch.clips, target, self.step)
-            if self.optim.schedule == "cosine":
+            if self.optim.schedule in ("cosine", "step"):
                 self.schedule.step()
             self.interval.add(output, target, loss)
             self.unchecked.append((loss, batch.info))

@@ -59,13 +59,14 @@ class Report:
         self._progress.update(self._task, state=text)
 
     def steps(self, figures: dict[str, Any], loader: EpochLoader) -> None:
-        """Figures of the last steps: epoch, step, loss, accuracy, clips_per_second, data_wait, lr."""
+        """Figures of the last steps: epoch, step, loss, accuracy if there is one, clips_per_second, data_wait, lr."""
         self._write(figures)
         memory = ""
         if loader.device == "gpu":
             free, total = torch.cuda.mem_get_info()
             memory = f" · {(total - free) / 1e9:.1f} GB"
-        state = (f"loss {figures['loss']:.3f} · accuracy {figures['accuracy']:.0%} · "
+        accuracy = f" · accuracy {figures['accuracy']:.0%}" if "accuracy" in figures else ""
+        state = (f"loss {figures['loss']:.3f}{accuracy} · "
                  f"{figures['clips_per_second']:.3g} clips/s · data wait {figures['data_wait']:.0%}{memory}")
         self._progress.update(self._task, completed=figures["step"], state=state,
                               description=f"epoch {figures['epoch']}")
@@ -74,14 +75,15 @@ class Report:
             self.warn(f"{figures['data_wait']:.0%} of the time is spent waiting for clips: {_cause_of_wait(loader)}")
 
     def validation(self, figures: dict[str, Any], advice: Callable[[str], str]) -> None:
-        """Figures of a validation: epoch, step, and under "val" accuracy, loss and the rest.
+        """Figures of a validation: epoch, step, and under "val" loss, accuracy if there is one, and the rest.
 
         If they include "per_…" and "confusion", warn of a kind that is never recognised better than by chance, with
         `advice`.
         """
         self._write(figures)
         val = figures["val"]
-        self.say(f"epoch {figures['epoch']}: validation accuracy {val['accuracy']:.1%}, loss {val['loss']:.3f}")
+        right = f"accuracy {val['accuracy']:.1%}, " if "accuracy" in val else ""
+        self.say(f"epoch {figures['epoch']}: validation {right}loss {val['loss']:.3f}")
         per_kind = _per_kind(val)
         for (name, accuracy), row in zip(per_kind.items(), val.get("confusion", ()), strict=True):
             if accuracy is None:

@@ -23,7 +23,7 @@ def build_schedule(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The schedule that `optim.schedule` names.
 
-    "plateau" is stepped with each epoch's validation loss, "cosine" at each step, "constant" never.
+    "plateau" is stepped with each epoch's validation loss, "cosine" and "step" at each step, "constant" never.
     """
     if optim.schedule == "plateau":
         return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=optim.factor, patience=optim.patience)
@@ -31,6 +31,8 @@ def build_schedule(
     def share(step: int) -> float:
         if optim.schedule == "constant":
             return 1.0
+        if optim.drop_every is not None and optim.schedule == "step":
+            return optim.factor ** (step // optim.drop_every)
         rise = max(1, round(WARMUP * total_steps))
         if step < rise:
             return (step + 1) / rise

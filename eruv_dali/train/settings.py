@@ -14,9 +14,11 @@ class OptimConfig:
     lr: float = 0.01
     momentum: float = 0.9  # sgd only
     weight_decay: float = 5e-4
-    schedule: str = "plateau"  # plateau (on validation loss), cosine (over all steps, after a short warm-up), constant
+    # plateau (on validation loss), cosine (over all steps, after a short warm-up), step, constant
+    schedule: str = "plateau"
     patience: int = 50  # plateau: epochs without improvement
-    factor: float = 0.1  # plateau: what the learning rate is multiplied by
+    factor: float = 0.1  # plateau, step: what the learning rate is multiplied by
+    drop_every: int | None = None  # step: how many steps (batches) before each drop
     precision: str = "auto"  # float32, bfloat16, float16; auto: float32 on a CPU, otherwise what the GPU supports
     compile: str = "auto"  # on, off: torch.compile; auto: on with a GPU
     lr_rule: str = "linear"  # what N processes multiply lr by: linear N, sqrt √N, none 1

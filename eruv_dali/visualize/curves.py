@@ -16,7 +16,8 @@ STRETCH = 5  # lines in such a stretch, at least
 
 
 def draw_curves(metrics: Path, png: Path) -> None:
-    """Draw the curves of `metrics` (RUN/metrics.jsonl) into the file `png`.
+    """Draw the curves of `metrics` (RUN/metrics.jsonl) into the file `png`. Without kinds the two places for accuracy
+    stay empty.
 
     A truncated line, as a killed run leaves it, is skipped.
     """
@@ -26,10 +27,12 @@ def draw_curves(metrics: Path, png: Path) -> None:
     _curve(loss, steps, "loss", label="training")
     loss.plot([v["step"] for v in vals], [v["val"]["loss"] for v in vals], "o-", color=COLOURS[1], markersize=3,
               label="held-out videos")
-    _finish(loss, "loss (cross-entropy)", legend=True)
-    _curve(accuracy, steps, "accuracy", scale=100, label="training")
-    accuracy.plot([v["step"] for v in vals], [100 * v["val"]["accuracy"] for v in vals], "o-", color=COLOURS[1],
-                  markersize=3, label="held-out videos")
+    scored = all("accuracy" in figures for figures in (*steps, *(v["val"] for v in vals)))
+    _finish(loss, "loss (cross-entropy)" if scored else "loss", legend=True)
+    if scored:
+        _curve(accuracy, steps, "accuracy", scale=100, label="training")
+        accuracy.plot([v["step"] for v in vals], [100 * v["val"]["accuracy"] for v in vals], "o-", color=COLOURS[1],
+                      markersize=3, label="held-out videos")
     per_kind = next((key for key in (vals[0]["val"] if vals else ()) if key.startswith("per_")), None)
     names = list(vals[0]["val"][per_kind]) if per_kind else []
     for number, name in enumerate(names):
@@ -40,7 +43,7 @@ def draw_curves(metrics: Path, png: Path) -> None:
         if names:
             axes.axhline(100 / len(names), color="grey", linestyle=":", linewidth=1, label="chance")
         axes.set_ylim(0, 100)
-    _finish(accuracy, "accuracy, %", legend=True)
+    _finish(accuracy, "accuracy, %", legend=scored)
     kind = per_kind.removeprefix("per_") if per_kind else "kind"
     _finish(kinds, f"each {kind}, held-out videos, %", legend=bool(names))
     _curve(rate, steps, "lr")
