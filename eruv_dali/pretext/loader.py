@@ -101,6 +101,7 @@ class PretextLoader(EpochLoader):
                           gpu_number(device) if place == "gpu" else None, kind.transforms)
         setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed,
                           self.mean, self.std)
+        kind.check(setting, options)
         segments = part_of(videos, split, val_fraction, kind, setting, options)
         self.pretext = kind(segments, setting, options)
         if samples_per_epoch is None:
