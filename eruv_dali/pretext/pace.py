@@ -17,7 +17,10 @@ from torch import nn
 
 from eruv_dali.errors import EruvError
 from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.pretext.colors import color_jitter, jitter_bounds
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting, check_speeds
+
+JITTERED = ("brightness", "contrast", "saturation", "hue")
 
 
 @dataclass
@@ -55,6 +58,12 @@ class Pace(Pretext):
     def check(cls, setting: Setting, options: PaceOptions) -> None:
         super().check(setting, options)
         check_speeds("pretext.paces", options.paces)
+        if not isinstance(options.jitter, list | tuple) or len(options.jitter) != len(JITTERED):
+            raise EruvError(f"pretext.jitter {options.jitter!r} must be four numbers: {', '.join(JITTERED)}")
+        for name, amount in zip(JITTERED, options.jitter, strict=True):
+            jitter_bounds(name, amount)
+        if not isinstance(options.jittered, int | float) or not 0 <= options.jittered <= 1:
+            raise EruvError(f"pretext.jittered {options.jittered!r} must lie between 0 and 1")
 
     @classmethod
     def frames_needed(cls, setting: Setting, options: PaceOptions) -> int:
@@ -64,7 +73,8 @@ class Pace(Pretext):
         label, place, random = self.draw(epoch, number, attempt)
         start = self.start(place, random, self.span(max(self.options.paces)))
         flip = bool(random.integers(2)) and self.options.flip
-        clip = self.clip(place, random, start=start, speed=self.options.paces[label], flip=flip)
+        color = color_jitter(random, *self.options.jitter) if random.random() < self.options.jittered else None
+        clip = self.clip(place, random, start=start, speed=self.options.paces[label], flip=flip, color=color)
         return Sample(self.kinds[label], label, (clip,))
 
     def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
