@@ -21,6 +21,7 @@ REGIONS = (16, 4, 8)  # of each division
 DIRECTIONS = 8
 COLOURS = 8  # a half of each of red, green and blue
 MOTION, APPEARANCE = 14, 13
+STILL = 0.002  # mean slope of the flow, a frame, in the region with most, up to which nothing moves: rounding
 GREY = (0.299, 0.587, 0.114)
 
 
@@ -44,8 +45,8 @@ def motion_statistics(rgb_B3THW: torch.Tensor) -> torch.Tensor:
     """(B, 14) float32: for each division the region of most horizontal motion boundary and its direction, the same of
     vertical; then the frames (1 is from the first to the second) with most of the one and of the other.
 
-    A motion boundary is the slope of the flow to the right (horizontal) or down (vertical), summed over the clip, so
-    that a moving camera does not count. Its direction is that of the slope, towards what moves further right or down,
+    A motion boundary is the slope of the flow to the right (horizontal) or down (vertical), averaged over the clip,
+    so that a moving camera does not count. Its direction is that of the slope, towards what moves further right or down,
     in steps of 45 degrees clockwise from "right" = 1, the one with most weight in that region.
 
     Args:
@@ -59,8 +60,8 @@ def motion_statistics(rgb_B3THW: torch.Tensor) -> torch.Tensor:
     for part in (0, 1):  # to the right, down
         dx, dy = (slope.unflatten(0, (B, T)) for slope in slopes(flow[:, :, part].flatten(0, 1)[:, None]))
         strength = torch.hypot(dx, dy).mean((2, 3, 4))
-        frames.append((strength.argmax(1) + 1) * (strength.amax(1) > 0))
-        numbers.append(_most(dx.sum((1, 2)), dy.sum((1, 2)), regions))
+        frames.append((strength.argmax(1) + 1) * (strength.amax(1) > STILL))
+        numbers.append(_most(dx.mean((1, 2)), dy.mean((1, 2)), regions))
     places = torch.stack(numbers, 2).flatten(1)  # (B, 3 divisions, 2 parts, 2)
     return torch.cat([places, torch.stack(frames, 1)], 1).float()
 
@@ -80,7 +81,7 @@ def _most(dx: torch.Tensor, dy: torch.Tensor, regions: list[torch.Tensor]) -> to
         votes = strength.new_zeros(len(strength), DIRECTIONS)
         votes.scatter_add_(1, below, weight * (1 - share))  # a direction between two counts for both
         votes.scatter_add_(1, (below + 1) % DIRECTIONS, weight * share)
-        moves = mean.amax(1) > 0
+        moves = mean.amax(1) > STILL
         numbers.append(torch.stack([(place + 1) * moves, (votes.argmax(1) + 1) * moves], 1))
     return torch.stack(numbers, 1)
 
