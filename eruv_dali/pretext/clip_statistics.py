@@ -45,9 +45,9 @@ def motion_statistics(rgb_B3THW: torch.Tensor) -> torch.Tensor:
     """(B, 14) float32: for each division the region of most horizontal motion boundary and its direction, the same of
     vertical; then the frames (1 is from the first to the second) with most of the one and of the other.
 
-    A motion boundary is the slope of the flow to the right (horizontal) or down (vertical), averaged over the clip,
-    so that a moving camera does not count. Its direction is that of the slope, towards what moves further right or down,
-    in steps of 45 degrees clockwise from "right" = 1, the one with most weight in that region.
+    A motion boundary is the slope of the flow's part to the right (horizontal) or down (vertical), averaged over the
+    clip: a moving camera has none. Its direction is that of the slope, towards what moves further right or down, in
+    steps of 45 degrees clockwise from "right" = 1: the one with most weight in that region.
 
     Args:
         rgb_B3THW: clips of values from 0 to 1, of two frames or more.
