@@ -3,6 +3,8 @@
     backbone = torch.hub.load("path/to/eruv_dali", "c3d", source="local", weights="runs/first/backbone.pt")
     features = backbone(clips)                     # (B, 3, 16, 112, 112) float, 0 to 1 → (B, 512)
     maps = backbone.feature_maps(clips)            # → (B, 512, 2, 7, 7)
+
+`weights` may also be what the public code of VCOP or PRP saved.
 """
 
 from eruv_dali.errors import EruvError
@@ -24,6 +26,11 @@ def r3d(weights=None, *, width=64):
 def r2plus1d(weights=None, *, width=64):
     """R(2+1)D. weights: a backbone.pt, or None for random ones; width: as in `c3d`."""
     return _backbone("r2plus1d", weights, width)
+
+
+def caffenet(weights=None, *, width=64):
+    """CaffeNet, a 2D network that averages over the frames. weights: as in `c3d`; width: 64 for the full network."""
+    return _backbone("caffenet", weights, width)
 
 
 def _backbone(name, weights, width):

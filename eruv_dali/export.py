@@ -4,7 +4,7 @@
     python -m eruv_dali.export runs/first/backbone.pt --out backbone.onnx --clip-length 16 --crop 112
 
 Input "clips" (B, 3, T, H, W) float32, values as in training (0 to 1 by default); outputs "features" (B, D) and "maps"
-(B, D, T', H', W'), the last convolution's. B is free, T, H and W are fixed by the arguments. The written file is run by
+(B, C, T', H', W'), the last convolution's. B is free, T, H and W are fixed by the arguments. The written file is run by
 onnxruntime and compared with PyTorch. Needs the extra `export`: pip install 'eruv_dali[export]'.
 """
 
@@ -33,7 +33,7 @@ class FeaturesAndMaps(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         maps = self.backbone.feature_maps(clips)
-        return maps.mean(dim=(2, 3, 4)), maps
+        return self.backbone.features(maps), maps
 
 
 def export_onnx(backbone: Backbone, path: Path, *, clip_length: int = 16, crop: int = 112) -> float:

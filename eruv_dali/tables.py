@@ -35,7 +35,8 @@ from eruv_dali.evaluate.pretrained import NONE
 from eruv_dali.files import write_csv, write_text
 from eruv_dali.pretext.eruv import RELATIONS, Eruv
 
-NAMES = {"c3d": "C3D", "r3d": "R3D", "r2plus1d": "R(2+1)D", "ucf101": "UCF101", "hmdb51": "HMDB51"}
+NAMES = {"c3d": "C3D", "r3d": "R3D", "r2plus1d": "R(2+1)D", "caffenet": "CaffeNet", "ucf101": "UCF101",
+         "hmdb51": "HMDB51"}
 TOPS = ("top1", "top5", "top10", "top20", "top50")
 PAPER_WIDTH = 64
 ERUV = Eruv.name

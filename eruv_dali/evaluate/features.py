@@ -17,7 +17,8 @@ from eruv_dali.video.frames import FRAME_SIZE
 def pool5(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
     """Clips (B, 3, T, H, W) float → retrieval features (B, D): conv5, max-pooled (1, 2, 2), flattened.
 
-    D is 9,216 at full size: 512 channels x 2 x 3 x 3 for clips of 16x112x112 (ERUV, section on retrieval).
+    D is 9,216 at full size: 512 channels x 2 x 3 x 3 for clips of 16x112x112 (ERUV, section on retrieval). Of a 2D
+    network the frames are averaged: 256 x 3 x 3.
 
     Raises:
         EruvError: clips so small that conv5's output is smaller than 2x2.
@@ -26,11 +27,13 @@ def pool5(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
     if min(maps_BCTHW.shape[-2:]) < 2:
         raise EruvError(f"a crop of {x_BCTHW.shape[-2]}x{x_BCTHW.shape[-1]} leaves {maps_BCTHW.shape[-2]}x"
                         f"{maps_BCTHW.shape[-1]} after conv5, too small to pool; crop at least 32")
-    return F.max_pool3d(maps_BCTHW, (1, 2, 2)).flatten(1)
+    pooled_BCTHW = F.max_pool3d(maps_BCTHW, (1, 2, 2))
+    return (pooled_BCTHW.mean(2) if backbone.averages_frames else pooled_BCTHW).flatten(1)
 
 
 def average(backbone: Backbone, x_BCTHW: torch.Tensor) -> torch.Tensor:
-    """Clips (B, 3, T, H, W) float → (B, 8·width): conv5 averaged over time and space, the input of the heads."""
+    """Clips (B, 3, T, H, W) float → (B, feature_dim), the input of the heads; of a 3D network, conv5 averaged over time
+    and space."""
     return backbone(x_BCTHW)
 
 

@@ -21,8 +21,8 @@ class Pretrained(NamedTuple):
     Attributes:
         backbone: from `build_backbone`.
         init: "none", or the file of its weights.
-        clip_length, crop, frame_size (height, width), mean, std: as in the RUN folder's config.yaml; without one, the
-            paper's.
+        clip_length, crop, frame_size (height, width), mean, std: as in the RUN folder's config.yaml; without one, and
+            for weights of VCOP and PRP, the paper's, which are those of VCOP and PRP too.
     """
 
     backbone: Backbone
@@ -43,7 +43,8 @@ class Pretrained(NamedTuple):
 def load_pretrained(
     init: str | Path, *, backbone: str | None = None, width: int | None = None, seed: int = 0
 ) -> Pretrained:
-    """Load a backbone from backbone.pt, best.pt or last.pt, or from a RUN folder (its backbone.pt).
+    """Load a backbone from backbone.pt, best.pt or last.pt, from a RUN folder (its backbone.pt), or from what the
+    public code of VCOP or PRP saved.
 
     Args:
         init: the file or folder; "none" for random weights.
@@ -65,13 +66,15 @@ def load_pretrained(
         file = found[0]
     if not file.exists():
         raise EruvError(f"{file}: no such checkpoint; init names a RUN of pretrain, a checkpoint, or none")
-    net = load_backbone(file) if _is_backbone_file(file) else _from_checkpoint(file)
+    written_as = _format(file)
+    net = load_backbone(file) if written_as in (FORMAT, None) else _from_checkpoint(file)
     for what, asked, has in (("backbone", backbone, net.name), ("width", width, net.width)):
         if asked is not None and asked != has:
             raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not {what} {asked}; leave out "
                             f"{what}, or choose another checkpoint")
     config = file.parent / "config.yaml"
-    return _described(net, str(file), load_config(config).data if config.exists() else DataConfig())
+    of_a_run = written_as is not None and config.exists()
+    return _described(net, str(file), load_config(config).data if of_a_run else DataConfig())
 
 
 def _described(backbone: Backbone, init: str, data: DataConfig) -> Pretrained:
@@ -79,15 +82,16 @@ def _described(backbone: Backbone, init: str, data: DataConfig) -> Pretrained:
                       tuple(data.std))
 
 
-def _is_backbone_file(file: Path) -> bool:
-    """Whether its format field says so; `load_backbone` checks the rest."""
+def _format(file: Path) -> object:
+    """The format field of a backbone file or a checkpoint of ours; None for any other file, which `load_backbone` reads
+    or refuses."""
     if not zipfile.is_zipfile(file):
-        return True
+        return None
     try:
         record = torch.load(file, map_location="meta", weights_only=True)
-    except Exception:  # unreadable, with one of torch's many errors: the checkpoint reader reports it
-        return False
-    return isinstance(record, dict) and record.get("format") == FORMAT
+    except Exception:  # unreadable, with one of torch's many errors
+        return None
+    return record.get("format") if isinstance(record, dict) else None
 
 
 def _from_checkpoint(file: Path) -> Backbone:

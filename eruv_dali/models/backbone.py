@@ -10,20 +10,30 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class Backbone(nn.Module, ABC):
-    """A 3D CNN: clips (B, 3, T, H, W) float → features (B, D) float.
+    """A CNN: clips (B, 3, T, H, W) float → features (B, D) float.
 
     Attributes:
-        name: "c3d", "r3d" or "r2plus1d"; `width`: channels of its first convolution.
+        name: "c3d", "r3d", "r2plus1d" or "caffenet"; `width`: its size, 64 for the paper's networks.
         feature_dim: D.
+        averages_frames: whether it is a 2D network: T' is T, and a clip's features are the mean of its frames'.
     """
 
     name: str
     width: int
     feature_dim: int
+    averages_frames: bool = False
 
     @abstractmethod
     def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """The last convolution's output (B, D, T', H', W')."""
+        """The last convolution's output (B, C, T', H', W'); C is D in the 3D networks."""
+
+    def features(self, maps_BCTHW: torch.Tensor) -> torch.Tensor:
+        """Features (B, D) from what `feature_maps` returned: the mean over time and space."""
+        return maps_BCTHW.mean(dim=(2, 3, 4))
+
+    def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
+        """One feature vector per clip, (B, D)."""
+        return self.features(self.feature_maps(x_BCTHW))
 
 
 def channels_last(net: Net, device: torch.device) -> Net:

@@ -5,13 +5,11 @@ reads it without this package:
 
     format       "eruv_dali.backbone"
     version      1
-    backbone     "c3d" | "r3d" | "r2plus1d"
-    width        channels of the first convolution (64 in the paper)
+    backbone     "c3d" | "r3d" | "r2plus1d" | "caffenet"
+    width        of the network (64 in the paper)
     state_dict   parameter and buffer names → tensors, as in `build_backbone(backbone, width=width)`
 """
 
-import pickle
-import zipfile
 from collections.abc import Callable
 from difflib import get_close_matches
 from io import BytesIO
@@ -24,20 +22,25 @@ from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 from eruv_dali.models.backbone import Backbone
 from eruv_dali.models.c3d import C3D
+from eruv_dali.models.caffenet import CaffeNet
+from eruv_dali.models.lineage import LineageWeights, backbone_state, find_lineage_weights
 from eruv_dali.models.resnet3d import R3D, R2Plus1D
+from eruv_dali.models.weights_file import WANTED, read_weights
 
-BACKBONES = ("c3d", "r3d", "r2plus1d")
+BACKBONES = ("c3d", "r3d", "r2plus1d", "caffenet")
 FORMAT, VERSION = "eruv_dali.backbone", 1
-WANTED = "give the backbone.pt that pretraining writes in its run folder"
 
-_CLASSES: dict[str, Callable[..., Backbone]] = {"c3d": C3D, "r3d": R3D, "r2plus1d": R2Plus1D}
+_CLASSES: dict[str, Callable[..., Backbone]] = {
+    "c3d": C3D, "r3d": R3D, "r2plus1d": R2Plus1D, "caffenet": CaffeNet}
 
 
 def build_backbone(name: str, *, width: int = 64) -> Backbone:
-    """A 3D CNN with PyTorch's default random weights: `forward` takes clips (B, 3, T, H, W) float to features (B, D).
+    """A CNN with PyTorch's default random weights: `forward` takes clips (B, 3, T, H, W) float to features (B, D).
 
-    name: one of `BACKBONES`. width: channels of the first convolution; all others are multiples of it, and
-    D = 8·width. The network has `.name`, `.width`, `.feature_dim` (D) and `feature_maps(clips)` → (B, D, T', H', W').
+    name: one of `BACKBONES`: three 3D networks, and `caffenet`, a 2D one that averages over the frames. width: 64 for the
+    paper's networks; channels of the first convolution, of which all others are multiples (in `caffenet`, the first has
+    1.5 times as many). The network has `.name`, `.width`, `.feature_dim` (D = 8·width; `caffenet`: 16·width) and
+    `feature_maps(clips)` → (B, D, T', H', W') (`caffenet`: (B, 4·width, T, H', W')).
     Raises `EruvError` for an unknown name or a width below 1.
     """
     if name not in BACKBONES:
@@ -68,54 +71,63 @@ def save_backbone(backbone: Backbone, path: str | Path) -> None:
 def load_backbone(path: str | Path) -> Backbone:
     """The backbone that `save_backbone` wrote to `path`, on the CPU and in training mode.
 
+    Also reads what the public code of VCOP and PRP saves (see `lineage.py`): the state dict of a whole network or of a
+    backbone, with or without a head, alone or within a dict. Which backbone it is, and its width, are told from it.
+
     Raises `EruvError` if the file is missing, damaged, not a backbone file, or does not fit the network it names.
     """
     path = Path(path)
-    record = _read(path)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise EruvError(f"{path} is not a backbone file: {WANTED}")
-    if record.get("version") != VERSION:
-        raise EruvError(
-            f"{path} has backbone format version {record.get('version')!r}, but this program reads {VERSION}: "
-            "use the eruv_dali that wrote it"
-        )
+    record = read_weights(path)
     try:
-        told: dict[str, Any] = {"backbone": None, "width": None, **record}
-        backbone = build_backbone(told["backbone"], width=told["width"])
+        if isinstance(record, dict) and record.get("format") == FORMAT:
+            return _backbone_of_record(record)
+        weights = find_lineage_weights(record)
+        if weights is None:
+            raise EruvError(f"is not a backbone file: {WANTED}")
+        return backbone_of_lineage(weights)
     except EruvError as error:
         raise EruvError(f"{path}: {error}") from error
-    _check_fit(path, backbone, record.get("state_dict"))
-    backbone.load_state_dict(record["state_dict"])
+
+
+def backbone_of_lineage(weights: LineageWeights) -> Backbone:
+    """The backbone with weights of VCOP's or PRP's public code.
+
+    Raises `EruvError` unless every tensor of the backbone is there and every other tensor belongs to a known head.
+    """
+    state = backbone_state(weights, _shapes(weights.backbone, weights.width))
+    return _filled(weights.backbone, weights.width, state)
+
+
+def _backbone_of_record(record: dict[str, Any]) -> Backbone:
+    """The backbone in the dict that `save_backbone` wrote."""
+    if record.get("version") != VERSION:
+        raise EruvError(
+            f"has backbone format version {record.get('version')!r}, but this program reads {VERSION}: "
+            "use the eruv_dali that wrote it"
+        )
+    name, width, state = (record.get(key) for key in ("backbone", "width", "state_dict"))
+    _check_fit(name, width, state)
+    return _filled(name, width, state)
+
+
+def _shapes(name: Any, width: Any) -> dict[str, torch.Tensor]:
+    """A backbone's state dict without memory: the file may name a width for which there is none."""
+    with torch.device("meta"):
+        return build_backbone(name, width=width).state_dict()
+
+
+def _filled(name: str, width: int, state: dict[str, torch.Tensor]) -> Backbone:
+    backbone = build_backbone(name, width=width)
+    backbone.load_state_dict(state)
     return backbone
 
 
-def _read(path: Path) -> object:
-    """What `torch.load` finds in the file; each of its many errors becomes one line."""
-    if not path.is_file():
-        raise EruvError(f"{path} does not exist or is not a file: {WANTED}")
-    try:
-        with path.open("rb") as file:
-            begins_as_zip = file.read(4) == b"PK\x03\x04"
-    except OSError as error:
-        raise EruvError(f"{path} cannot be read: {error.strerror}") from error
-    if begins_as_zip and not zipfile.is_zipfile(path):
-        raise EruvError(f"{path} is truncated or damaged ({path.stat().st_size} bytes): copy or write it again")
-    if not begins_as_zip:
-        raise EruvError(f"{path} is not a backbone file: {WANTED}")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError) as error:
-        raise EruvError(
-            f"{path} is damaged or not a backbone file ({str(error).splitlines()[0]}): {WANTED}"
-        ) from error
-
-
-def _check_fit(path: Path, backbone: Backbone, state: object) -> None:
+def _check_fit(name: str, width: int, state: object) -> None:
     """Raise `EruvError` naming the first tensor that is missing, unknown or has another shape."""
-    what = f"{path} does not hold a {backbone.name} of width {backbone.width}"
+    expected = _shapes(name, width)
+    what = f"does not hold a {name} of width {width}"
     if not isinstance(state, dict):
         raise EruvError(f"{what}: its state_dict is a {type(state).__name__}; write the file again with save_backbone")
-    expected = backbone.state_dict()
     for key, value in expected.items():
         if key not in state:
             raise EruvError(f"{what}: {key} is missing; write the file again with save_backbone")

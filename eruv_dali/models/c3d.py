@@ -65,7 +65,3 @@ class C3D(Backbone):
         x_BCTHW = self.pool3(self.conv3(x_BCTHW))
         x_BCTHW = self.pool4(self.conv4(x_BCTHW))
         return self.conv5(x_BCTHW)
-
-    def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """One feature vector per clip, (B, 8·width): the mean of the feature maps over time and space."""
-        return self.feature_maps(x_BCTHW).mean(dim=(2, 3, 4))

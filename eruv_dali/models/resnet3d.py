@@ -98,10 +98,6 @@ class ResNet3D(Backbone):
         x_BCTHW = self.stage1(self.stem(x_BCTHW))
         return self.stage4(self.stage3(self.stage2(x_BCTHW)))
 
-    def forward(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """One feature vector per clip, (B, 8·width): the mean of the feature maps over time and space."""
-        return self.feature_maps(x_BCTHW).mean(dim=(2, 3, 4))
-
 
 class R3D(ResNet3D):
     """`ResNet3D` with full 3D convolutions."""
