@@ -37,9 +37,9 @@ _CLASSES: dict[str, Callable[..., Backbone]] = {
 def build_backbone(name: str, *, width: int = 64) -> Backbone:
     """A CNN with PyTorch's default random weights: `forward` takes clips (B, 3, T, H, W) float to features (B, D).
 
-    name: one of `BACKBONES`: three 3D networks, and `caffenet`, a 2D one that averages over the frames. width: 64 for the
-    paper's networks; channels of the first convolution, of which all others are multiples (in `caffenet`, the first has
-    1.5 times as many). The network has `.name`, `.width`, `.feature_dim` (D = 8·width; `caffenet`: 16·width) and
+    name: one of `BACKBONES`: three 3D networks, and `caffenet`, a 2D one that averages over the frames. width: 64 for
+    the paper's networks; channels of the first convolution, of which all others are multiples (in `caffenet`, the first
+    has 1.5 times as many). The network has `.name`, `.width`, `.feature_dim` (D = 8·width; `caffenet`: 16·width) and
     `feature_maps(clips)` → (B, D, T', H', W') (`caffenet`: (B, 4·width, T, H', W')).
     Raises `EruvError` for an unknown name or a width below 1.
     """

@@ -6,10 +6,10 @@ max pools of stride 2, rounded up, after the first, second and fifth; then fc6 w
 head compares in pairs. Its fc7 and the Dropout after fc6 belong to the head.
 
 BatchNorm follows every convolution, as in the lineage's later code (VCOP's models/alexnet.py). OPN's has it from the
-third convolution on, and CaffeNet's local response normalisation after the first two pools.
+third convolution on, and local response normalisation, as CaffeNet, after the first two pools.
 
-Frames of other sizes: a pool makes 2 rows or columns of 3 or 2, and the last pool's output is pooled again to 2×2, which
-is its size at 80×80.
+Frames of other sizes: a pool makes 2 rows or columns of 3 or 2, and the last pool's output is pooled again to 2×2,
+its size at 80×80.
 
 In evaluation a frame's features do not depend on the other frames; a clip's are their mean. Convolutions are 1×k×k, so
 that clips, weights and maps have the layout of the 3D backbones.

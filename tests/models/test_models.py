@@ -33,6 +33,10 @@ STAGES = {
     },
 }
 STAGES["r2plus1d"] = STAGES["r3d"]
+STAGES["caffenet"] = {
+    "conv1": (6, 16, 26, 26), "conv2": (16, 16, 13, 13), "conv3": (24, 16, 6, 6), "conv4": (24, 16, 6, 6),
+    "conv5": (16, 16, 6, 6), "fc6": (64, 16, 1, 1),
+}
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -44,10 +48,10 @@ def test_shapes_at_each_stage(name):
     with torch.no_grad():
         features = backbone(torch.rand(2, 3, 16, 112, 112))
     assert {stage: tuple(shape[1:]) for stage, shape in seen.items()} == STAGES[name]
-    assert features.shape == (2, 32) and backbone.feature_dim == 32
+    assert features.shape == (2, backbone.feature_dim) and backbone.feature_dim == (64 if name == "caffenet" else 32)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ["c3d", "r3d", "r2plus1d"])
 def test_other_clip_sizes_and_feature_is_the_mean_of_the_maps(name):
     backbone = build_backbone(name, width=2).eval()
     x = torch.rand(2, 3, 16, 56, 72)

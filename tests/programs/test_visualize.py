@@ -109,7 +109,7 @@ def test_attention_is_the_power_mean_over_channels_in_its_place(p):
     assert (places[:, 0] >= 8).all() and (places[:, 1] // 16 == 2).all() and (places[:, 2] // 16 == 0).all()
 
 
-@pytest.mark.parametrize("name", ["c3d", "r3d", "r2plus1d"])
+@pytest.mark.parametrize("name", ["c3d", "r3d", "r2plus1d", "caffenet"])
 def test_attention_of_each_backbone(name):
     torch.manual_seed(0)
     net = build_backbone(name, width=2).eval()
