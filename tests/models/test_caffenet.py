@@ -14,6 +14,9 @@ def stirred(width: int):
     """A network in evaluation whose BatchNorms have statistics of their own."""
     torch.manual_seed(0)
     backbone = build_backbone("caffenet", width=width)
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            module.momentum = 1.0  # the statistics of the one batch that follows
     backbone(torch.rand(4, 3, 2, 80, 80))
     return backbone.eval()
 

@@ -174,7 +174,7 @@ def test_a_head_that_does_not_fit_is_named(tmp_path):
 def test_every_tensor_must_be_there_and_fit(tmp_path, kind):
     file, state = tmp_path / "x.pt", renamed(make(kind.split()[0], 1), THEIRS[kind])
     first = next(iter(state))
-    for name in (first, *list(state)[1::5]):
+    for name in (first, *list(state)[1::11]):
         torch.save({key: value for key, value in state.items() if key != name}, file)
         refuses(load_backbone, file, "is not a backbone file" if name == first else f"{name} is missing")
         torch.save(state | {name: torch.zeros(7, 7)}, file)
