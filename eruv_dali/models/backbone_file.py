@@ -105,7 +105,8 @@ def _backbone_of_record(record: dict[str, Any]) -> Backbone:
             f"has backbone format version {record.get('version')!r}, but this program reads {VERSION}: "
             "use the eruv_dali that wrote it"
         )
-    name, width, state = (record.get(key) for key in ("backbone", "width", "state_dict"))
+    told: dict[str, Any] = {"backbone": None, "width": None, "state_dict": None, **record}
+    name, width, state = told["backbone"], told["width"], told["state_dict"]
     _check_fit(name, width, state)
     return _filled(name, width, state)
 

@@ -33,7 +33,7 @@ def _c3d_modules(convolution: str, norm: str, first: str, second: str) -> dict[s
     places = {"conv1": "1", "conv2": "2"}
     for stage in "345":
         places |= {f"conv{stage}.0": stage + first, f"conv{stage}.1": stage + second}
-    here_to_there = {}
+    here_to_there: dict[str, str] = {}
     for here, there in places.items():
         here_to_there |= {f"{here}.0": convolution.format(there), f"{here}.1": norm.format(there)}
     return here_to_there
