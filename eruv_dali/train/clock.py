@@ -1,44 +1,63 @@
 """How long the network waits for clips. On a GPU this is the GPU's idle time: it may be busy while the host waits."""
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Lap:
+    """The steps between two calls of `StepClock.cut`: times in seconds, on a GPU events that it reaches in time."""
+
+    begin: Any
+    marks: list
+    end: Any
+
+    def read(self) -> tuple[float, float]:
+        """Seconds that the lap took, and how many of them were spent waiting. Waits until a GPU has reached its end."""
+        if not isinstance(self.end, float):
+            self.end.synchronize()
+        pairs = zip(self.marks[::2], self.marks[1::2], strict=False)
+        return _seconds(self.begin, self.end), sum(_seconds(before, after) for before, after in pairs)
 
 
 class StepClock:
     """Times steps and the waits between them, without synchronising the device.
 
-    Call `waiting()` before requesting a batch, `working()` when it has arrived, and `lap()` from time to time.
+    Call `waiting()` before requesting a batch, `working()` when it has arrived, and `cut()` from time to time.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._on_gpu = device.type == "cuda"
         self._marks: list = []
-        self._started = time.perf_counter()
+        self._begin = self._now()
 
     def waiting(self) -> None:
-        self._mark()
+        self._marks.append(self._now())
 
     def working(self) -> None:
-        self._mark()
+        self._marks.append(self._now())
 
-    def _mark(self) -> None:
-        if self._on_gpu:  # the event is reached when all work queued so far is done
-            event = torch.cuda.Event(enable_timing=True)
-            event.record()
-            self._marks.append(event)
-        else:
-            self._marks.append(time.perf_counter())
+    def cut(self) -> Lap:
+        """The lap since the last cut, to be read later."""
+        lap = Lap(self._begin, self._marks, self._now())
+        self._begin, self._marks = lap.end, []
+        return lap
 
     def lap(self) -> tuple[float, float]:
-        """Seconds since the last lap, and how many of them were spent waiting. This synchronises a GPU."""
-        if self._on_gpu and self._marks:
-            self._marks[-1].synchronize()
-        pairs = zip(self._marks[::2], self._marks[1::2], strict=False)
-        if self._on_gpu:
-            waited = sum(before.elapsed_time(after) for before, after in pairs) / 1000
-        else:
-            waited = sum(after - before for before, after in pairs)
-        now = time.perf_counter()
-        seconds, self._started, self._marks = now - self._started, now, []
-        return seconds, waited
+        """The lap since the last cut, read at once: this synchronises a GPU."""
+        return self.cut().read()
+
+    def _now(self) -> Any:
+        """The time on a CPU; on a GPU an event, which is reached when all work queued so far is done."""
+        if not self._on_gpu:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def _seconds(before: Any, after: Any) -> float:
+    return after - before if isinstance(after, float) else before.elapsed_time(after) / 1000

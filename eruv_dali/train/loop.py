@@ -12,7 +12,9 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ import torch
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 from eruv_dali.train.checkpoint import checkpoints, load_newest, save_checkpoint
-from eruv_dali.train.clock import StepClock
+from eruv_dali.train.clock import Lap, StepClock
+from eruv_dali.train.host_copy import HostCopy
 from eruv_dali.train.processes import Agreement, Processes
 from eruv_dali.train.report import Report
 from eruv_dali.train.schedule import build_schedule, scaled
@@ -40,6 +43,27 @@ def refuse_run(out: Path, resume: bool) -> None:
     if not resume and checkpoints(out / "last.pt"):
         raise EruvError(f"{out}: holds a run already; continue it with resume=True (--resume), or choose another "
                         "folder")
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """The steps of one line of metrics.jsonl, whose figures are on their way from the device.
+
+    Attributes:
+        epoch, step, lr, clips: of the line.
+        losses: one tensor, a loss for each batch of `infos`, the last of which was trained on in step `step`.
+        scores: the tensors of the scores' `state_dict`, in its order.
+        laps: the time it took, in parts.
+    """
+
+    epoch: int
+    step: int
+    lr: float
+    clips: int
+    infos: list
+    losses: HostCopy
+    scores: HostCopy
+    laps: list[Lap]
 
 
 class Trainer:
@@ -72,7 +96,8 @@ class Trainer:
         self.device, self.processes = device, processes
         lr = scaled(optim.lr, processes.world, optim.lr_rule)
         self.step_by = TrainStep(task.net, dataclasses.replace(optim, lr=lr), device=device, precision=precision,
-                                 loss=task.loss, processes=processes, seed=seed)
+                                 loss=task.loss, processes=processes, seed=seed,
+                                 batch_size=task.loader.batch_size)
         self.net = self.step_by.net
         self.epoch_steps = len(task.loader)
         self.total_steps = int(min(optim.epochs * self.epoch_steps, optim.max_steps or math.inf))
@@ -85,7 +110,9 @@ class Trainer:
         self.at_chance: dict[str, int] = {}
         self.interval = task.scores(device)  # over the steps since the last line of metrics.jsonl
         self.unchecked: list[tuple[torch.Tensor, Any]] = []  # losses not yet checked, and the info of their batches
-        self.clock, self.seconds, self.waited, self.clips = StepClock(device), 0.0, 0.0, 0
+        self.clock, self.laps, self.clips = StepClock(device), list[Lap](), 0
+        self.awaited: deque[Interval] = deque()  # ended, their lines not yet written
+        self.report: Report | None = None  # of the first process
         self.saved_at = time.monotonic()
         self.signals = StopSignals()
         if resume and checkpoints(out / "last.pt"):
@@ -95,19 +122,19 @@ class Trainer:
         """Train to the end of the run; returns `result`."""
         with self.signals:
             if not self.processes.first:
-                self._train(None)
+                self._train()
                 return self.result
             self.out.mkdir(parents=True, exist_ok=True)
             for aside in self.out.glob(".*.aside"):  # left by a process that was killed while writing
                 aside.unlink()
-            report = Report(self.out, self.total_steps, self.step, tensorboard=self.log.tensorboard,
-                            at_chance=self.at_chance)
+            self.report = report = Report(self.out, self.total_steps, self.step, tensorboard=self.log.tensorboard,
+                                          at_chance=self.at_chance)
             report.forget_after(self.step, self.validated)
             with report:
                 report.say(self._headline())
                 for warning in self.task.warnings():
                     report.warn(warning)
-                self._train(report)
+                self._train()
             return self.result
 
     def _headline(self) -> str:
@@ -117,13 +144,13 @@ class Trainer:
         return (f"{self.task.program} {self.task.headline()}, {self.total_steps} steps of "
                 f"{self.task.loader.batch_size}{several}{begun}, {self.device.type}, {precision}")
 
-    def _train(self, report: Report | None) -> None:
+    def _train(self) -> None:
         while True:
             if self.step < self.total_steps and not self._validation_due():
-                self._train_epoch(report)
+                self._train_epoch()
             if not self._validation_due():
                 return
-            self._validate(report)
+            self._validate()
             self._gather_interval()
             self._save()
 
@@ -132,7 +159,7 @@ class Trainer:
         ended = self.step % self.epoch_steps == 0 or self.step == self.total_steps
         return ended and self.step > self.validated
 
-    def _train_epoch(self, report: Report | None) -> None:
+    def _train_epoch(self) -> None:
         """Train up to the end of the epoch, or of the run."""
         loader = self.task.loader
         epoch, within = divmod(self.step, self.epoch_steps)
@@ -140,7 +167,7 @@ class Trainer:
         loader.load_state_dict({"epoch": epoch, "position": within * together})
         batches = iter(loader)
         self.net.train()
-        self.clock.lap()  # time since the last epoch is not training
+        self.clock.cut()  # time since the last epoch is not training
         while True:
             self.clock.waiting()
             batch = next(batches)
@@ -154,60 +181,73 @@ class Trainer:
             self.clips += batch.clips[..., 0, 0, 0, 0].numel()
             self.step += 1
             self._stop_if_asked()
+            self._report_intervals(left=1)
             if self.step % self.log.every_steps == 0 or self.step == self.total_steps:
-                self._log_steps(epoch, report)
+                self._end_interval(epoch)
                 if time.monotonic() - self.saved_at > 60 * self.checkpoint.every_minutes:
                     self._save()
             if self.step == self.total_steps or self.step % self.epoch_steps == 0:
                 break
         batches.close()
-        self._lap()
+        self.laps.append(self.clock.cut())
+        self._report_intervals()
 
-    def _lap(self) -> None:
-        seconds, waited = self.clock.lap()
-        self.seconds, self.waited = self.seconds + seconds, self.waited + waited
+    def _end_interval(self, epoch: int) -> None:
+        """Have the figures for a line of metrics.jsonl copied to the host, and write it when they have arrived.
 
-    def _log_steps(self, epoch: int, report: Report | None) -> None:
-        self._check_losses()
-        self._lap()
+        The host does not wait for them: the device would be idle until the host has queued the next step.
+        """
+        self.laps.append(self.clock.cut())
         self.interval.add_up(self.processes)
-        if report:
-            report.steps({
-                "epoch": epoch, "step": self.step, **self.interval.figures(),
-                "clips_per_second": self.clips * self.processes.world / self.seconds,
-                "data_wait": self.waited / self.seconds, "lr": self.step_by.optimizer.param_groups[0]["lr"],
-            }, self.task.loader)
+        self.awaited.append(Interval(
+            epoch, self.step, self.step_by.optimizer.param_groups[0]["lr"], self.clips,
+            [info for _, info in self.unchecked], _together(self.unchecked),
+            HostCopy(list(self.interval.state_dict().values())), self.laps))
         self.interval = self.task.scores(self.device)
-        self.seconds, self.waited, self.clips = 0.0, 0.0, 0
+        self.unchecked, self.laps, self.clips = [], [], 0
+        self._report_intervals(left=1)
 
-    def _check_losses(self) -> None:
-        """Stop if a loss is not a finite number, before the weights it has spoilt are saved."""
-        if not self.unchecked:
-            return
-        losses = torch.stack([loss for loss, _ in self.unchecked]).tolist()
-        first = self.step - len(losses)
-        for number, loss in enumerate(losses):
+    def _report_intervals(self, left: int = 0) -> None:
+        """Check the losses of the intervals that the device is done with and write their lines; wait for the device
+        only where more than `left` would remain."""
+        while self.awaited and (len(self.awaited) > left or self.awaited[0].scores.ready):
+            interval = self.awaited.popleft()
+            self._check_losses(interval.losses, interval.step, interval.infos)
+            if not self.report:
+                continue
+            scores = self.task.scores(torch.device("cpu"))
+            scores.load_state_dict(dict(zip(scores.state_dict(), interval.scores.read(), strict=True)))
+            laps = [lap.read() for lap in interval.laps]
+            seconds, waited = (sum(times) for times in zip(*laps, strict=True))
+            self.report.steps({
+                "epoch": interval.epoch, "step": interval.step, **scores.figures(),
+                "clips_per_second": interval.clips * self.processes.world / seconds, "data_wait": waited / seconds,
+                "lr": interval.lr,
+            }, self.task.loader)
+
+    def _check_losses(self, losses: HostCopy, step: int, infos: Sequence[Any]) -> None:
+        """Stop if a loss is not a finite number. The last of the losses is that of step `step`."""
+        (found,) = losses.read()
+        for number, loss in enumerate(found.tolist(), step - len(found) + 1):
             if not math.isfinite(loss):
                 file = self.out / "bad_batch.json"
-                samples = self.task.describe(self.unchecked[number][1])
-                write_text(file, json.dumps({"step": first + number + 1, "loss": str(loss), "samples": samples},
-                                            indent=1))
-                raise EruvError(f"loss is {loss} at step {first + number + 1}; its batch is described in {file}; lower "
-                                f"the learning rate ({self.optim.lr}), and start a new run from the last checkpoint")
-        self.unchecked = []
+                samples = self.task.describe(infos[number - step - 1])
+                write_text(file, json.dumps({"step": number, "loss": str(loss), "samples": samples}, indent=1))
+                raise EruvError(f"loss is {loss} at step {number}; its batch is described in {file}; lower the "
+                                f"learning rate ({self.optim.lr}), and start a new run from the last checkpoint")
 
     @torch.no_grad()
-    def _validate(self, report: Report | None) -> None:
+    def _validate(self) -> None:
         epoch = (self.step - 1) // self.epoch_steps
-        if report:
-            report.status("validating")
+        if self.report:
+            self.report.status("validating")
         self.net.eval()
         val = self.task.validate(self.step_by, self.processes, self._pause)
         if val and self.optim.schedule == "plateau":
             self.schedule.step(val["loss"])
         self.validated = self.step
-        if report and val:
-            report.validation({"epoch": epoch, "step": self.step, "val": val}, self.task.advice)
+        if self.report and val:
+            self.report.validation({"epoch": epoch, "step": self.step, "val": val}, self.task.advice)
         # If nothing is held out, the last epoch counts as the best.
         if val or self.step == self.total_steps:
             rank = self.task.rank(val) if val else [float(epoch)]
@@ -239,8 +279,10 @@ class Trainer:
             self.interval = self.task.scores(self.device)
 
     def _save(self) -> None:
-        """Save the run, if this is the first process."""
-        self._check_losses()
+        """Save the run, if this is the first process, and if no loss has spoilt the weights."""
+        self._report_intervals()  # their steps will not be done again
+        self._check_losses(_together(self.unchecked), self.step, [info for _, info in self.unchecked])
+        self.unchecked = []
         self.saved_at = time.monotonic()
         if not self.processes.first:
             return
@@ -274,6 +316,11 @@ class Trainer:
 
     def _samples_a_step(self) -> int:
         return self.task.loader.batch_size * self.processes.world
+
+
+def _together(unchecked: Sequence[tuple[torch.Tensor, Any]]) -> HostCopy:
+    losses = [loss for loss, _ in unchecked]
+    return HostCopy([torch.stack(losses) if losses else torch.zeros(0)])
 
 
 def _short(value: Any) -> str:

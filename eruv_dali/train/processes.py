@@ -87,6 +87,13 @@ def add_up(processes: Processes, *tensors: torch.Tensor) -> None:
             dist.all_reduce(tensor)
 
 
+def anywhere(processes: Processes, here: bool, device: torch.device) -> bool:
+    """Whether something is so in any process, if it is so `here`; all processes must ask. Waits for `device`."""
+    count = torch.tensor(int(here), device=device)
+    add_up(processes, count)
+    return bool(count)
+
+
 class Agreement:
     """Whether any process wants to stop: an all-reduce at every step, whose result is known one step later.
 

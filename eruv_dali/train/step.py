@@ -3,8 +3,9 @@
 Nothing in it synchronises the device: losses and outputs stay there until they are read.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from eruv_dali.models.backbone import channels_last
-from eruv_dali.train.processes import ALONE, Processes, synchronise_batchnorm
+from eruv_dali.train.processes import ALONE, HostSyncBatchNorm3d, Processes, anywhere, synchronise_batchnorm
 from eruv_dali.train.settings import OptimConfig
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class TrainStep:
     """Trains `net` on one batch per call.
 
     Weights are channels last (channels_last_3d); convolutions run in `precision` under autocast, with loss scaling for
-    float16; `optim.compile` compiles the network; if that fails, it logs a warning and runs uncompiled.
+    float16. `optim.compile` compiles the network, for whole batches: the smaller batch at the end of an epoch runs
+    uncompiled. If compiling fails in any process, all log a warning and run uncompiled.
 
     Args:
         net: any network from a batch's clips to an output. It is trained in place: `net.state_dict()` is the model.
@@ -45,6 +47,7 @@ class TrainStep:
         loss: (output, target) → mean loss of the batch.
         processes: whose gradients are averaged.
         seed: dropout of a step depends only on it, the step's number and the process.
+        batch_size: samples of a whole batch; None: as many as the first batch has.
 
     Attributes:
         optimizer, scaler: to be saved in checkpoints.
@@ -53,11 +56,11 @@ class TrainStep:
     def __init__(
         self, net: nn.Module, optim: OptimConfig, *, device: torch.device, precision: torch.dtype,
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy, processes: Processes = ALONE,
-        seed: int = 0,
+        seed: int = 0, batch_size: int | None = None,
     ) -> None:
         if processes.world > 1 and optim.sync_batchnorm:
             net = synchronise_batchnorm(net, device)
-        self._judge = loss
+        self._judge, self._batch_size, self._processes = loss, batch_size, processes
         self.net = channels_last(net, device)
         self.device, self.precision, self._seed, self._rank = device, precision, seed, processes.rank
         parameters = self.net.parameters()
@@ -73,7 +76,8 @@ class TrainStep:
             self._forward = DistributedDataParallel(self.net, device_ids=ids, gradient_as_bucket_view=True)
         self._plain, self._rehearsed = self._forward, True
         if optim.compile == "on" or (optim.compile == "auto" and device.type == "cuda"):
-            self._forward, self._rehearsed = torch.compile(self._forward), False
+            # Static shapes: for any others Inductor gives up channels last in convolutions.
+            self._forward, self._rehearsed = torch.compile(self._forward, dynamic=False), False
 
     def __call__(self, clips: torch.Tensor, target: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Train on a batch.
@@ -89,9 +93,13 @@ class TrainStep:
         if not self._rehearsed:
             self._rehearse(clips, target)
         torch.manual_seed(int(np.random.SeedSequence([self._seed, number, self._rank]).generate_state(1, np.uint64)[0]))
-        output, loss = self._loss(clips, target)
+        # The smaller batch at the end of an epoch comes too seldom for what compiling for it takes, and having cuDNN
+        # try its algorithms on it.
+        whole = self._batch_size in (None, len(clips))
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
+        with contextlib.nullcontext() if whole else _no_cudnn_trials():
+            output, loss = self._loss(self._forward if whole else self._plain, clips, target)
+            self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return output.detach(), loss.detach()
@@ -105,21 +113,61 @@ class TrainStep:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
 
-    def _loss(self, clips: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _loss(
+        self, forward: Callable[[torch.Tensor], torch.Tensor], clips: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         with self._autocast():
-            output = self._forward(clips).float()
+            output = forward(clips).float()
         return output, self._judge(output, target)
 
     def _rehearse(self, clips: torch.Tensor, target: torch.Tensor) -> None:
-        """Compile the network by a step that updates nothing; run it uncompiled if the compiler fails."""
+        """Compile the network by a step that updates nothing; run it uncompiled if the compiler fails anywhere.
+
+        Nothing in this step waits for another process, which may have failed. Its batch is a whole one in every
+        process, also if their first ones are not.
+        """
         self._rehearsed = True
+        self._batch_size = self._batch_size or len(clips)
+        clips, target = (_repeated(tensor, self._batch_size) for tensor in (clips, target))
         buffers = {name: value.clone() for name, value in self.net.named_buffers()}
+        alone = self._plain.no_sync() if isinstance(self._plain, DistributedDataParallel) else contextlib.nullcontext()
+        synchronised = [module for module in self.net.modules()
+                        if isinstance(module, nn.SyncBatchNorm | HostSyncBatchNorm3d)]
+        for module in synchronised:
+            module.eval()
+        cause = ""
         try:
-            self._loss(clips, target)[1].backward()
+            with alone:
+                self._loss(self._forward, clips, target)[1].backward()
         except Exception as error:  # compilers fail in many ways: no Triton, no g++, an unknown operator
             cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-            log.warning("optim.compile: torch.compile failed, the network runs uncompiled (%s)", cause)
+        if anywhere(self._processes, bool(cause), self.device):
+            log.warning("optim.compile: torch.compile failed, the network runs uncompiled (%s)",
+                        cause or "in another process")
             self._forward = self._plain
+        for module in synchronised:
+            module.train()
         for name, value in self.net.named_buffers():
             value.copy_(buffers[name])
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def _repeated(x: torch.Tensor, count: int) -> torch.Tensor:
+    """So many samples, in the memory layout of `x`, which compiled code depends on: those of `x` in turn."""
+    if len(x) == count:
+        return x
+    axes = sorted(range(x.dim()), key=x.stride, reverse=True)
+    numbers = torch.arange(count, device=x.device) % len(x)
+    dense = x.permute(axes).index_select(axes.index(0), numbers)
+    return dense.permute([axes.index(axis) for axis in range(x.dim())])
+
+
+@contextlib.contextmanager
+def _no_cudnn_trials() -> Iterator[None]:
+    """Have cuDNN choose its algorithms by rule, not by trying each on the shapes that it meets."""
+    cudnn = torch.backends.cudnn
+    before, cudnn.benchmark = cudnn.benchmark, False
+    try:
+        yield
+    finally:
+        cudnn.benchmark = before

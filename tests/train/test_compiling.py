@@ -1,0 +1,97 @@
+"""torch.compile: once, for whole batches; and all processes run compiled, or none."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from counted_compiler import CountingCompiler, train_where_one_compiler_fails
+from forked import all_ended, ranks
+
+from eruv_dali.models import RelationNet, build_backbone
+from eruv_dali.train.settings import OptimConfig
+from eruv_dali.train.step import TrainStep
+
+
+@pytest.fixture
+def compiler(monkeypatch):
+    """torch.compile with a compiler that compiles nothing and counts the graphs it is given."""
+    counting = CountingCompiler()
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=counting))
+    yield counting
+    torch.compiler.reset()
+
+
+def batches(*sizes):
+    """As the loaders deliver them: all first clips of a batch lie before all second ones, channels last."""
+    generator = torch.Generator().manual_seed(1)
+    for size in sizes:
+        clips = torch.rand(2, size, 4, 16, 16, 3, generator=generator)
+        yield clips.permute(1, 0, 5, 2, 3, 4), torch.randint(7, (size,), generator=generator)
+
+
+def trained(sizes, *, compile="on", batch_size=4, seen=None):
+    torch.manual_seed(0)
+    net = RelationNet(build_backbone("r3d", width=4), 7)
+    step = TrainStep(net, OptimConfig(compile=compile), device=torch.device("cpu"), precision=torch.float32,
+                     batch_size=batch_size)
+    for number, (clips, target) in enumerate(batches(*sizes)):
+        step(clips, target, number)
+        if seen is not None:
+            seen.append(torch.backends.cudnn.benchmark)
+    return net.state_dict()
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 3, 4, 2, 4), (3, 4, 4, 3)])
+@pytest.mark.parametrize("batch_size", [4, None])
+def test_smaller_batches_are_not_compiled_for(compiler, sizes, batch_size):
+    if batch_size is None and sizes[0] != 4:
+        pytest.skip("the first batch is taken for a whole one")
+    compiled = trained(sizes, batch_size=batch_size)
+    assert compiler.batch_sizes == {4} and compiler.graphs == 1
+    plain = trained(sizes, compile="off", batch_size=batch_size)
+    assert all(torch.equal(compiled[name], plain[name]) for name in plain)
+
+
+def test_cudnn_does_not_try_its_algorithms_on_a_smaller_batch(monkeypatch):
+    """Forwards nor backwards: both ask for the flag when they run."""
+    seen = []
+
+    class Spy(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            seen.append(("forwards", len(x), torch.backends.cudnn.benchmark))
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            seen.append(("backwards", len(gradient), torch.backends.cudnn.benchmark))
+            return gradient
+
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 7))
+    step = TrainStep(net, OptimConfig(), device=torch.device("cpu"), precision=torch.float32, batch_size=4,
+                     loss=lambda output, target: torch.nn.functional.cross_entropy(Spy.apply(output), target))
+    for number, size in enumerate((4, 3, 4)):
+        step(torch.rand(size, 3, 1, 2, 2), torch.zeros(size, dtype=torch.int64), number)
+    assert seen == [(way, size, size == 4) for size in (4, 3, 4) for way in ("forwards", "backwards")]
+    assert torch.backends.cudnn.benchmark
+
+
+@pytest.mark.parametrize("sync_batchnorm", [False, True])
+@pytest.mark.parametrize("fails, at", [(None, ""), (1, "forwards"), (0, "backwards")])
+def test_where_one_compiler_fails_all_processes_go_on_uncompiled(tmp_path, fails, at, sync_batchnorm):
+    """The first batches of the two are not of one size, as at the end of an epoch, where a run may go on."""
+    all_ended(ranks(tmp_path / "said", 2, train_where_one_compiler_fails, tmp_path, fails, at, sync_batchnorm))
+    runs = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert [run["compiled"] for run in runs] == [fails is None] * 2
+    if fails is None and not sync_batchnorm:
+        assert [run["graphs"] for run in runs] == [1, 1]
+    for name, value in runs[0]["net"].items():
+        assert torch.equal(value, runs[1]["net"][name]) or "running" in name
+    said = [(tmp_path / "said" / f"rank{rank}" / "stderr").read_text() for rank in (0, 1)]
+    for rank in (0, 1):
+        assert ("torch.compile failed" in said[rank]) == (fails is not None)
+    if fails is not None:
+        assert "no compiler here" in said[fails] and "in another process" in said[1 - fails]
