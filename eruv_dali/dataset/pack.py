@@ -88,11 +88,20 @@ class PackWriter:
 
     def add(self, picture: np.ndarray) -> tuple[int, int]:
         """Append one (H, W, 3) uint8 frame: its size in bytes and its CRC-32."""
-        data = self._encode(picture)
+        return self.append(self.encode(picture))
+
+    def append(self, data: bytes) -> tuple[int, int]:
+        """Append one encoded frame: its size in bytes and its CRC-32."""
         self._begun.write(data)
         return len(data), zlib.crc32(data)
 
-    def _encode(self, picture: np.ndarray) -> bytes:
+    @property
+    def independent(self) -> bool:
+        """Whether frames may be encoded in any order, on several threads."""
+        return self.kind != "video"
+
+    def encode(self, picture: np.ndarray) -> bytes:
+        """Encode the next (H, W, 3) uint8 frame of the video that was begun."""
         if self.kind == "raw":
             return np.ascontiguousarray(picture).tobytes()
         if self.kind == "jpeg":

@@ -55,6 +55,9 @@ class ClipSource:
         videos: where the clips come from; `clip`: the format of the delivered clips.
         make_reader: called once here and once by each thread.
         threads: their number.
+
+    Attributes:
+        any_sliced: DALI decodes some of the videos.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class ClipSource:
         self.videos, self.clip = videos, clip
         self._make_reader, self._reader = make_reader, make_reader()
         self._sliced = np.array([self._reader.slices(video) for video in range(len(videos.videos))], bool)
-        self._any_sliced = bool(self._sliced.any())
+        self.any_sliced = bool(self._sliced.any())
         self._readers: list[ClipReader] = []
         self._waiting: dict[Hashable, list[Begun]] = {}  # by group
         self._jobs: queue.SimpleQueue[Hashable | Begun | None] = queue.SimpleQueue()
@@ -155,7 +158,7 @@ class ClipSource:
         if self._reader.by_frame:
             return {"data": memory[: len(begun)].reshape(-1, *memory.shape[2:]),
                     **{name: np.repeat(value, T, axis=0) for name, value in placing.items()}}
-        if not self._any_sliced:
+        if not self.any_sliced:
             return {"data": memory[: len(begun)], **placing}
         order = [np.unique(clip.request.frames, return_inverse=True)[1] if clip.slice else np.arange(T)
                  for clip in begun]

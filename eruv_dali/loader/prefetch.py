@@ -28,6 +28,7 @@ from eruv_dali.loader.read_originals import OriginalsReader
 from eruv_dali.loader.read_raw_pack import RawPackReader
 from eruv_dali.loader.read_video_pack import VideoPackReader
 from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.video.decode_nvdec import DECODERS
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class ClipEngine:
         videos: where the clips come from: a dataset, or videos indexed on the fly.
         clip: the format of the delivered clips.
         max_clips: the largest batch that will be submitted.
-        threads: number of DALI threads; the same number again read clips.
+        threads: number of DALI threads; the same number again read clips. Where DALI decodes videos on a GPU, it has at
+            least DECODERS.
 
     Attributes:
         ahead: batches worth submitting before the first one is collected.
@@ -78,9 +80,10 @@ class ClipEngine:
         self.waited = 0.0
         # A depth above 1 makes DALI's first run wait for that number of inputs; the dynamic executor accepts any number
         # of runs ahead anyway, so this class limits the depth itself (IN_DALI).
-        self._settings = dict(num_threads=threads, exec_dynamic=True, prefetch_queue_depth=1,
-                              device_id=clip.device_id)
         self.source = ClipSource(videos, clip, functools.partial(_reader, videos, clip), threads)
+        decoding = clip.device == "gpu" and self.source.any_sliced
+        self._settings = dict(num_threads=max(threads, DECODERS) if decoding else threads, exec_dynamic=True,
+                              prefetch_queue_depth=1, device_id=clip.device_id)
         self._pipeline = self._build(max_clips)
         self._waiting: deque[Batch] = deque()  # submitted, not yet given to DALI
         self._running: deque[Batch] = deque()  # in DALI

@@ -66,7 +66,7 @@ def main() -> None:
                         help="frames; shorter segments are dropped (default %(default)s)")
     parser.add_argument("--frame-size", type=height_by_width, metavar="HxW",
                         help="size of the frames that clips are cropped from (default 128x171)")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core; one on a GPU)")
+    parser.add_argument("--workers", type=int, help="processes (default: one per core; up to 3 on a GPU)")
     parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, metavar="SECONDS",
                         help="give up a video that twice yields no frame for so long (default %(default)g)")
     parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv")

@@ -28,6 +28,9 @@ from eruv_dali.video.closed_groups import check_encoder
 from eruv_dali.video.find import find_videos
 from eruv_dali.video.frames import FRAME_SIZE
 
+# On a GPU a video pack's encoder, x264, has one thread for each video, and describing frames stops for each chunk's
+# curves. Every worker takes up to an eighth of the GPU's memory for decoded frames. NVDEC has no limit of sessions.
+GPU_WORKERS = 3
 TIME_LIMIT = 120.0  # seconds; the slowest frames measured (2560 x 1600 AV1 on one core) take a tenth of a second
 
 
@@ -53,7 +56,7 @@ def prepare(
         rule: how shots are found, one of `shots.RULES`; `threshold` overrides the rule's own.
         segment_length, min_length: in frames; longer shots are cut, shorter pieces are dropped.
         frame_size: height and width of the frames that clips will be cropped from.
-        workers: processes; by default one per core (one on a GPU).
+        workers: processes; by default one per core (on a GPU at most GPU_WORKERS).
         time_limit: seconds that a video may take for its next frames before it is given up.
         stats: write stats/VIDEO.csv, the differences between frames that the rules work on.
         export: formats of `shots.export.EXPORTS` in which to write each video's shots to export/.
@@ -86,7 +89,7 @@ def prepare(
             raise EruvError(f"export {kind!r} is not one of {', '.join(EXPORTS)}")
     if add and remove:
         raise EruvError("add and remove cannot both be set; one keeps the videos not given, the other removes them")
-    workers = workers or (1 if device == "gpu" else cores())
+    workers = workers or (min(GPU_WORKERS, cores()) if device == "gpu" else cores())
     videos = find_videos(paths)
     out, scan = Path(out), Scan(*frame_size, pack, check_quality(pack, quality))
     if pack == "video":

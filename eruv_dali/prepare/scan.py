@@ -11,6 +11,7 @@ from eruv_dali.dataset.columns import FRAME
 from eruv_dali.dataset.pack import PackWriter, place_frames
 from eruv_dali.dataset.records import Note, Scan, identity, write_record
 from eruv_dali.errors import EruvError
+from eruv_dali.prepare.encode_ahead import EncodeAhead
 from eruv_dali.shots import ShotStatistics
 from eruv_dali.video.coding import read_coding
 from eruv_dali.video.decode import decode_pictures
@@ -72,31 +73,32 @@ class Scanner:
         file, offset = writer.begin_video() if packing else ("", 0)
         statistics = ShotStatistics(device=self.device)
         chunks: list[np.ndarray] = []  # FRAME records
-        written: list[tuple[int, int]] = []
         count = 0
         note = Note(job.video.name, identity(job.video), self.scan, provisional=job.provisional)
         picture_sizes = [HOG_SIZE] + [(self.scan.frame_height, self.scan.frame_width)] * packing
-        try:
-            for chunk in decode_pictures(job.video.path, picture_sizes, device=self.device, threads=self.threads):
-                if job.limit is not None:
-                    chunk = chunk.part(slice(job.limit - count))
-                statistics.add(chunk.pictures[0])
-                chunks.append(_records(chunk))
-                note = replace(note, facts=chunk.facts)
+        with EncodeAhead(writer, self.threads) as encoding:
+            try:
+                for chunk in decode_pictures(job.video.path, picture_sizes, device=self.device, threads=self.threads):
+                    if job.limit is not None:
+                        chunk = chunk.part(slice(job.limit - count))
+                    if packing:
+                        encoding.add(chunk.pictures[1])
+                    statistics.add(chunk.pictures[0])
+                    chunks.append(_records(chunk))
+                    note = replace(note, facts=chunk.facts)
+                    count += len(chunk.pts)
+                    tell(count)
+                    if count == job.limit:
+                        note = replace(note, remark=job.trouble)
+                        break
+            except UnusableVideo as error:
                 if packing:
-                    written += [writer.add(picture) for picture in chunk.pictures[1]]
-                count += len(chunk.pts)
-                tell(count)
-                if count == job.limit:
-                    note = replace(note, remark=job.trouble)
-                    break
-        except UnusableVideo as error:
-            if packing:
-                writer.drop_video(offset)
-            write_record(self.out, replace(note, facts=None, reason=str(error)))
-            return 0
-        except DamagedVideo as error:
-            note = replace(note, remark=f"{error}; the frames before it are used")
+                    writer.drop_video(offset)
+                write_record(self.out, replace(note, facts=None, reason=str(error)))
+                return 0
+            except DamagedVideo as error:
+                note = replace(note, remark=f"{error}; the frames before it are used")
+            written = encoding.finish()
 
         with contextlib.suppress(UnusableVideo):  # decoded before, so the file has gone since; then this stays unknown
             note = replace(note, coding=read_coding(job.video.path))

@@ -96,8 +96,7 @@ class Trainer:
         self.device, self.processes = device, processes
         lr = scaled(optim.lr, processes.world, optim.lr_rule)
         self.step_by = TrainStep(task.net, dataclasses.replace(optim, lr=lr), device=device, precision=precision,
-                                 loss=task.loss, processes=processes, seed=seed,
-                                 batch_size=task.loader.batch_size)
+                                 loss=task.loss, processes=processes, seed=seed)
         self.net = self.step_by.net
         self.epoch_steps = len(task.loader)
         self.total_steps = int(min(optim.epochs * self.epoch_steps, optim.max_steps or math.inf))
@@ -173,7 +172,8 @@ class Trainer:
             batch = next(batches)
             self.clock.working()
             target = self.task.target(batch).to(self.device, non_blocking=True)
-            output, loss = self.step_by(batch.clips, target, self.step)
+            whole = (self.step % self.epoch_steps + 1) * together <= loader.items
+            output, loss = self.step_by(batch.clips, target, self.step, whole=whole)
             if self.optim.schedule in ("cosine", "step"):
                 self.schedule.step()
             self.interval.add(output, target, loss)

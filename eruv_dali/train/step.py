@@ -47,7 +47,6 @@ class TrainStep:
         loss: (output, target) → mean loss of the batch.
         processes: whose gradients are averaged.
         seed: dropout of a step depends only on it, the step's number and the process.
-        batch_size: samples of a whole batch; None: as many as the first batch has.
 
     Attributes:
         optimizer, scaler: to be saved in checkpoints.
@@ -56,11 +55,11 @@ class TrainStep:
     def __init__(
         self, net: nn.Module, optim: OptimConfig, *, device: torch.device, precision: torch.dtype,
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy, processes: Processes = ALONE,
-        seed: int = 0, batch_size: int | None = None,
+        seed: int = 0,
     ) -> None:
         if processes.world > 1 and optim.sync_batchnorm:
             net = synchronise_batchnorm(net, device)
-        self._judge, self._batch_size, self._processes = loss, batch_size, processes
+        self._judge, self._processes = loss, processes
         self.net = channels_last(net, device)
         self.device, self.precision, self._seed, self._rank = device, precision, seed, processes.rank
         parameters = self.net.parameters()
@@ -79,23 +78,24 @@ class TrainStep:
             # Static shapes: for any others Inductor gives up channels last in convolutions.
             self._forward, self._rehearsed = torch.compile(self._forward, dynamic=False), False
 
-    def __call__(self, clips: torch.Tensor, target: torch.Tensor, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, clips: torch.Tensor, target: torch.Tensor, number: int, *, whole: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Train on a batch.
 
         Args:
             clips: the input of `net`, on `device`; (B, K, 3, T, H, W) for PretextNet.
             target: what its output is compared with, on `device`.
             number: of the step in the run.
+            whole: the batch has as many samples as all others that are whole; the same in every process.
 
         Returns:
             the output and the batch's mean loss, both detached and still on the device.
         """
-        if not self._rehearsed:
+        if whole and not self._rehearsed:
             self._rehearse(clips, target)
         torch.manual_seed(int(np.random.SeedSequence([self._seed, number, self._rank]).generate_state(1, np.uint64)[0]))
-        # The smaller batch at the end of an epoch comes too seldom for what compiling for it takes, and having cuDNN
-        # try its algorithms on it.
-        whole = self._batch_size in (None, len(clips))
+        # A smaller batch comes once an epoch: too seldom to compile for it, and to have cuDNN try its algorithms on it.
         self.optimizer.zero_grad(set_to_none=True)
         with contextlib.nullcontext() if whole else _no_cudnn_trials():
             output, loss = self._loss(self._forward if whole else self._plain, clips, target)
@@ -123,12 +123,9 @@ class TrainStep:
     def _rehearse(self, clips: torch.Tensor, target: torch.Tensor) -> None:
         """Compile the network by a step that updates nothing; run it uncompiled if the compiler fails anywhere.
 
-        Nothing in this step waits for another process, which may have failed. Its batch is a whole one in every
-        process, also if their first ones are not.
+        Nothing in this step waits for another process, which may have failed.
         """
         self._rehearsed = True
-        self._batch_size = self._batch_size or len(clips)
-        clips, target = (_repeated(tensor, self._batch_size) for tensor in (clips, target))
         buffers = {name: value.clone() for name, value in self.net.named_buffers()}
         alone = self._plain.no_sync() if isinstance(self._plain, DistributedDataParallel) else contextlib.nullcontext()
         synchronised = [module for module in self.net.modules()
@@ -150,16 +147,6 @@ class TrainStep:
         for name, value in self.net.named_buffers():
             value.copy_(buffers[name])
         self.optimizer.zero_grad(set_to_none=True)
-
-
-def _repeated(x: torch.Tensor, count: int) -> torch.Tensor:
-    """So many samples, in the memory layout of `x`, which compiled code depends on: those of `x` in turn."""
-    if len(x) == count:
-        return x
-    axes = sorted(range(x.dim()), key=x.stride, reverse=True)
-    numbers = torch.arange(count, device=x.device) % len(x)
-    dense = x.permute(axes).index_select(axes.index(0), numbers)
-    return dense.permute([axes.index(axis) for axis in range(x.dim())])
 
 
 @contextlib.contextmanager

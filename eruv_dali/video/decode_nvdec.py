@@ -5,7 +5,9 @@ and an H200 has seven decoding engines to keep busy. PyAV decodes what DALI cann
 files whose packets do not give the display order, rotated videos, and streams that are damaged in the middle.
 """
 
+import contextlib
 import functools
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,8 +25,12 @@ from eruv_dali.video.original_pictures import original_pictures
 from eruv_dali.video.reader import FrameReader
 from eruv_dali.video.video_slice import VideoSlice
 
-RUNS_AT_ONCE = 8  # an H100 or H200 has 7 NVDEC engines
-RUN_BYTES = 512 << 20  # decoded, at the video's own size; a single group of pictures may be larger
+# An H100 or H200 has 7 NVDEC engines. DALI decodes a run on one thread, which waits for each picture, and a batch
+# of runs takes as long as its longest: so there are more runs than engines, and threads whatever the cores.
+RUNS_AT_ONCE = 21
+DECODERS = 24  # DALI's threads on a GPU
+RUN_BYTES = 256 << 20  # decoded, at the video's own size; a single group of pictures may be larger
+BATCH_BYTES = 1 << 30  # of the runs decoded at once, unless a single one is larger; on a GPU a sixteenth of its memory
 
 
 class NotForDali(Exception):
@@ -47,18 +53,30 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
         index, facts = _index_from_packets(path, device)
     except (UnusableVideo, av.error.FFmpegError) as error:
         raise NotForDali(str(error)) from None
-    runs = _cut_runs(index, facts.width * facts.height * 3)
+    frame_bytes = facts.width * facts.height * 3
+    batches = _batches(_cut_runs(index, frame_bytes), frame_bytes, _batch_bytes(device))
     reader = FrameReader()
+    running: deque[tuple[list, list[VideoSlice]]] = deque()  # runs in DALI, and their slices, which it reads in place
+
+    def start_next() -> None:
+        runs, cuts = next(batches, []), []
+        for start, end in runs:
+            cut = reader.slice(path, index, np.arange(start, end))
+            if cut is None or cut.positions[0] != 0:
+                raise NotForDali("its packets do not give the order, the size or the colours of its frames")
+            cuts.append(cut)
+        if runs:
+            running.append((runs, cuts))
+            _start(cuts, tuple(sizes), device)
+
     try:
-        for first in range(0, len(runs), RUNS_AT_ONCE):
-            cuts = []
-            for start, end in runs[first : first + RUNS_AT_ONCE]:
-                cut = reader.slice(path, index, np.arange(start, end))
-                if cut is None or cut.positions[0] != 0:
-                    raise NotForDali("its packets do not give the order, the size or the colours of its frames")
-                cuts.append(cut)
-            outputs = _decode(cuts, tuple(sizes), device)
-            for place, (start, end) in enumerate(runs[first : first + RUNS_AT_ONCE]):
+        start_next()
+        while running:
+            start_next()  # DALI goes on with these while the caller works on the pictures of those before
+            runs, cuts = running[0]
+            outputs = _outputs(len(cuts), tuple(sizes), device)
+            running.popleft()
+            for place, (start, end) in enumerate(runs):
                 pictures = [output[place] for output in outputs]
                 if len(pictures[0]) < end - start:
                     raise NotForDali(f"frames {start}..{end - 1}: DALI found {len(pictures[0])}")
@@ -66,6 +84,8 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
                 yield Chunk([picture[: end - start] for picture in pictures], index.pts[start:end],
                             index.key[start:end], nowhere, nowhere, facts)
     finally:
+        if running:
+            _pipeline.cache_clear()  # what it gives next would be taken for another video's
         reader.close()
 
 
@@ -100,27 +120,60 @@ def _cut_runs(index: FrameIndex, frame_bytes: int) -> list[tuple[int, int]]:
     return [*runs, (start, len(index.pts))]
 
 
-def _decode(cuts: list[VideoSlice], sizes: tuple, device: str) -> list[list]:
-    """For each size, the resized pictures of each slice."""
+def _batches(runs: list[tuple[int, int]], frame_bytes: int, batch_bytes: int) -> Iterator[list[tuple[int, int]]]:
+    """The runs that are decoded at once: RUNS_AT_ONCE, or as many as fit into `batch_bytes`, but at least one."""
+    batch: list[tuple[int, int]] = []
+    for run in runs:
+        frames = sum(end - start for start, end in [*batch, run])
+        if batch and (len(batch) == RUNS_AT_ONCE or frames * frame_bytes > batch_bytes):
+            yield batch
+            batch = []
+        batch.append(run)
+    yield batch
+
+
+def _batch_bytes(device: str) -> int:
+    if device == "cpu":
+        return BATCH_BYTES
+    import torch
+
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory // 16
+
+
+def _start(cuts: list[VideoSlice], sizes: tuple, device: str) -> None:
+    """Have DALI decode these slices next."""
     pipeline = _pipeline(sizes, device)
-    try:
+    with _dead_after_errors():
         pipeline.feed_input("data", [np.frombuffer(cut.data, np.uint8) for cut in cuts])
         pipeline.feed_input("shown", np.array([cut.shown for cut in cuts]))
         pipeline.feed_input("colour", np.array([cut.colour for cut in cuts]))
         pipeline.schedule_run()
-        outputs = pipeline.outputs()
-    except (RuntimeError, IndexError) as error:
-        _pipeline.cache_clear()  # a pipeline is unusable after an error
-        raise NotForDali(str(error).splitlines()[0]) from None
+
+
+def _outputs(count: int, sizes: tuple, device: str) -> list[list]:
+    """For each size, the resized pictures of each of the `count` slices that were started first."""
+    with _dead_after_errors():
+        outputs = _pipeline(sizes, device).outputs()
     if device == "cpu":
-        return [[np.array(output[place]) for place in range(len(cuts))] for output in outputs]
+        return [[np.array(output[place]) for place in range(count)] for output in outputs]
     import cupy
 
     described, *kept = outputs
+    # CuPy does not tell DALI when it has done with an array: whoever reads one ends with a copy to the host.
     return [
-        [cupy.asarray(described[place]) for place in range(len(cuts))],
-        *([np.array(output[place]) for place in range(len(cuts))] for output in (o.as_cpu() for o in kept)),
+        [cupy.asarray(described[place]) for place in range(count)],
+        *([np.array(output[place]) for place in range(count)] for output in (o.as_cpu() for o in kept)),
     ]
+
+
+@contextlib.contextmanager
+def _dead_after_errors() -> Iterator[None]:
+    """A pipeline cannot be used after an error: the next video gets another."""
+    try:
+        yield
+    except (RuntimeError, IndexError) as error:
+        _pipeline.cache_clear()
+        raise NotForDali(str(error).splitlines()[0]) from None
 
 
 @functools.cache
@@ -131,7 +184,7 @@ def _pipeline(sizes: tuple, device: str) -> dali.Pipeline:
 
         device_id = torch.cuda.current_device()
 
-    @dali.pipeline_def(batch_size=RUNS_AT_ONCE, num_threads=RUNS_AT_ONCE if device == "gpu" else 2, device_id=device_id,
+    @dali.pipeline_def(batch_size=RUNS_AT_ONCE, num_threads=DECODERS if device == "gpu" else 2, device_id=device_id,
                        exec_dynamic=True, prefetch_queue_depth=1)
     def pipeline():
         data = fn.external_source(name="data", no_copy=True, ndim=1, dtype=types.UINT8)

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from eruv_dali.models import RelationNet, build_backbone
 from eruv_dali.train.processes import from_environment, join
 from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep
@@ -18,8 +17,7 @@ class CountingCompiler:
     """A backend of torch.compile that runs graphs as they are.
 
     Attributes:
-        graphs: so many were compiled; runs: so many times one was run; batch_sizes: first axes of their inputs, where
-            they are clips.
+        graphs: so many were compiled; runs: so many times one was run; batch_sizes: of the clips among their inputs.
         fails: "", or "forwards": compiling fails; "backwards": the backward pass of what was compiled does.
     """
 
@@ -30,7 +28,7 @@ class CountingCompiler:
 
     def __call__(self, graph, inputs):
         self.graphs += 1
-        self.batch_sizes |= {x.shape[0] for x in inputs if isinstance(x, torch.Tensor) and x.dim() == 6}
+        self.batch_sizes |= {x.shape[0] for x in inputs if x.shape[1:] == (3, 4, 8, 8)}
         if self.fails == "forwards":
             raise RuntimeError("no compiler here")
 
@@ -55,18 +53,22 @@ def train_where_one_compiler_fails(out: Path, fails: int | None, at: str, sync_b
     logging.basicConfig(level=logging.WARNING)
     processes, cpu = from_environment(), torch.device("cpu")
     join(processes, cpu)
-    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=60), dist.group.WORLD)  # or a hang lasts half an hour
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=30), dist.group.WORLD)  # or a hang lasts half an hour
     compiler = CountingCompiler(at if processes.rank == fails else "")
     torch.compile = functools.partial(torch.compile, backend=compiler)
-    torch.manual_seed(0)
-    net = RelationNet(build_backbone("r3d", width=4), 7)
-    step = TrainStep(net, OptimConfig(compile="on", sync_batchnorm=sync_batchnorm), device=cpu,
-                     precision=torch.float32, processes=processes, batch_size=4)
+    step = TrainStep(small_net(), OptimConfig(compile="on", sync_batchnorm=sync_batchnorm), device=cpu,
+                     precision=torch.float32, processes=processes)
     generator = torch.Generator().manual_seed(processes.rank)
     for number, size in enumerate((4 - processes.rank, 4, 4, 4)):
-        if number == 1:
-            compiler.runs = 0
-        clips = torch.rand(2, size, 4, 16, 16, 3, generator=generator).permute(1, 0, 5, 2, 3, 4)
-        step(clips, torch.randint(7, (size,), generator=generator), number)
-    torch.save({"net": net.state_dict(), "compiled": compiler.runs > 0, "graphs": compiler.graphs},
+        compiler.runs = 0
+        clips = torch.rand(size, 4, 8, 8, 3, generator=generator).permute(0, 4, 1, 2, 3)
+        step(clips, torch.randint(7, (size,), generator=generator), number, whole=number > 0)
+    torch.save({"net": step.net.state_dict(), "compiled": compiler.runs > 0, "graphs": compiler.graphs},
                out / f"rank{processes.rank}.pt")
+
+
+def small_net() -> torch.nn.Module:
+    """Clips (B, 3, 4, 8, 8) → (B, 7); PyTorch traces it in a second."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Conv3d(3, 4, 3), torch.nn.BatchNorm3d(4), torch.nn.ReLU(),
+                               torch.nn.Flatten(), torch.nn.Linear(4 * 2 * 6 * 6, 7))
