@@ -85,7 +85,7 @@ def test_only_so_many_chunks_wait_for_a_slow_encoder(tmp_path):
 
 def test_what_the_encoder_says_is_raised_where_frames_are_added(tmp_path):
     class Writer:
-        independent = True
+        independent, append = True, None
 
         def encode(self, picture):
             raise OSError(28, "No space left on device")

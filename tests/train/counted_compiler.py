@@ -50,7 +50,9 @@ def _no_backward(gradient):
 
 def train_where_one_compiler_fails(out: Path, fails: int | None, at: str, sync_batchnorm: bool) -> None:
     """Train four steps as one of two processes; the compiler of process number `fails` fails. Save what came of it."""
-    logging.basicConfig(level=logging.WARNING)
+    said: list[str] = []
+    step_log = logging.getLogger("eruv_dali.train.step")
+    step_log.addFilter(lambda record: said.append(record.getMessage()) or True)
     processes, cpu = from_environment(), torch.device("cpu")
     join(processes, cpu)
     dist.distributed_c10d._set_pg_timeout(timedelta(seconds=30), dist.group.WORLD)  # or a hang lasts half an hour
@@ -63,7 +65,7 @@ def train_where_one_compiler_fails(out: Path, fails: int | None, at: str, sync_b
         compiler.runs = 0
         clips = torch.rand(size, 4, 8, 8, 3, generator=generator).permute(0, 4, 1, 2, 3)
         step(clips, torch.randint(7, (size,), generator=generator), number, whole=number > 0)
-    torch.save({"net": step.net.state_dict(), "compiled": compiler.runs > 0, "graphs": compiler.graphs},
+    torch.save({"net": step.net.state_dict(), "compiled": compiler.runs > 0, "graphs": compiler.graphs, "said": "".join(said)},
                out / f"rank{processes.rank}.pt")
 
 
