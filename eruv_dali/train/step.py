@@ -137,13 +137,18 @@ class TrainStep:
             with alone:
                 self._loss(self._forward, clips, target)[1].backward()
         except Exception as error:  # compilers fail in many ways: no Triton, no g++, an unknown operator
-            cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            first, *rest = str(error).strip().splitlines() or [""]
+            said = f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first  # "the backend raised:"
+            cause = f"{type(error).__name__}: {said}"
         if anywhere(self._processes, bool(cause), self.device):
             log.warning("optim.compile: torch.compile failed, the network runs uncompiled (%s)",
                         cause or "in another process")
             self._forward = self._plain
         for module in synchronised:
             module.train()
+        if isinstance(self._plain, DistributedDataParallel):
+            # no_sync ends by forgetting it, but not where the forward pass fails: the processes must not differ.
+            self._plain.require_forward_param_sync = True
         for name, value in self.net.named_buffers():
             value.copy_(buffers[name])
         self.optimizer.zero_grad(set_to_none=True)
