@@ -323,14 +323,14 @@ def test_other_videos_are_not_resumed(program_here, videos, never_stopped, tmp_p
 
 def test_compiled_or_not_a_step_is_the_same(monkeypatch, caplog):
     """Where the compiler fails it is said, and the trial leaves no trace in weights, statistics or dropout."""
-    def broken(function):
+    def broken(function, **options):
         def fail(*arguments):
             function(*arguments)
             raise RuntimeError("no compiler here\nand more")
         return fail
 
     nets = []
-    for compiler in (None, lambda function: function, broken):
+    for compiler in (None, lambda function, **options: function, broken):
         torch.manual_seed(0)
         net = RelationNet(build_backbone("r3d", width=4), 7)
         if compiler:
