@@ -2,96 +2,53 @@
 
     python -m eruv_dali.tables runs/*/result.json
     python -m eruv_dali.tables runs/c3d runs/c3d_ucf101 runs/random_ucf101 --out tables
+    python -m eruv_dali.tables --paper                         the paper's own tables, all rows
 
 RUN is a folder that pretrain, finetune or retrieve wrote, or its result.json. Prints the tables as Markdown, percent;
-with --out FOLDER writes tables.md, and each table as a CSV of fractions of 1. A table without figures is left out.
+with --out FOLDER writes tables.md, and each table as a CSV of fractions of 1. A table without figures is left out, and
+so are the paper's rows that no run belongs to, unless --paper is given.
 
-    Table I    accuracy for each relation, of networks trained on all seven
+    Table I    accuracy for each relation, of ERUV networks trained on all seven
     Table II   subsets of the relations: their accuracy (chance differs!), and the recognition after fine-tuning
                (runs: of pretrain + of finetune)
-    Table IV   recognition of actions, all layers trained: random weights and pre-trained, each backbone
+    Table III  recognition after pre-training on trimmed and on untrimmed videos (data.trimmed), each pretext
+    Table IV   recognition of actions, all layers trained: random weights and each pretext, each backbone
     Table V    retrieval on UCF101
     Table VI   retrieval on HMDB51
     and, not in the paper: recognition by fixed features (linear probe, nearest neighbours), and retrieval on other
-    videos. We do not know the content of the paper's Table III, so it is not here.
+    videos.
 
 Runs that differ only in their seed, or start from pre-trainings that do, share a row: mean ± sample deviation, and the
-number of runs. The paper's figures (means over three splits) are shown only for networks of its size, width 64; – means
-that there is no figure.
+number of runs. The paper's figures (II and III: split 1 of UCF101; IV: means over three splits) are shown only for
+networks of its size, width 64; – means that there is no figure.
 """
 
 import argparse
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TypeVar
 
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.evaluate.pretrained import NONE
 from eruv_dali.files import write_csv, write_text
-from eruv_dali.pretext.eruv import RELATIONS, Eruv
+from eruv_dali.pretext.eruv import RELATIONS
+from eruv_dali.tables.paper import (
+    ABLATIONS,
+    METHODS,
+    PAPER_WIDTH,
+    PRETRAINING_DATA,
+    RANDOM,
+    RECOGNITION,
+    RELATION_ACCURACY,
+    RETRIEVAL,
+    TOPS,
+)
+from eruv_dali.tables.runs import ERUV, NAMES, Run, all_seven, read_run
 
-NAMES = {"c3d": "C3D", "r3d": "R3D", "r2plus1d": "R(2+1)D", "caffenet": "CaffeNet", "ucf101": "UCF101",
-         "hmdb51": "HMDB51"}
-TOPS = ("top1", "top5", "top10", "top20", "top50")
-PAPER_WIDTH = 64
-ERUV = Eruv.name
-
-# What the paper reports, fractions of 1. Start: False random weights, True pre-trained.
-PAPER_RELATIONS = {"CS": 0.712, "CV": 0.893, "CD": 0.845, "CR": 0.762, "PI": 0.505, "PD": 0.443, "PS": 0.485,
-                   "overall": 0.667}  # C3D
-PAPER_RECOGNITION = {
-    ("c3d", "ucf101", False): 0.618, ("c3d", "hmdb51", False): 0.247,
-    ("c3d", "ucf101", True): 0.696, ("c3d", "hmdb51", True): 0.337,
-    ("r3d", "ucf101", False): 0.545, ("r3d", "hmdb51", False): 0.234,
-    ("r3d", "ucf101", True): 0.688, ("r3d", "hmdb51", True): 0.316,
-    ("r2plus1d", "ucf101", False): 0.558, ("r2plus1d", "hmdb51", False): 0.220,
-    ("r2plus1d", "ucf101", True): 0.684, ("r2plus1d", "hmdb51", True): 0.319,
-}
-PAPER_RETRIEVAL = {("c3d", "ucf101", False): 0.167, ("c3d", "ucf101", True): 0.252}  # top-1
-
-
-@dataclass(frozen=True)
-class Run:
-    """One result.json.
-
-    Attributes:
-        name: its folder.
-        result: its content, checked by `read_run`.
-        training: the configuration of the network's pre-training, without its seed; runs where it is equal share a row.
-        relations: that it was pre-trained on; None if unknown, or if the pretext was not ERUV; () for
-            random weights.
-        pretext: that it was pre-trained with; "" if unknown, and for random weights.
-    """
-
-    name: str
-    result: dict[str, Any]
-    training: str
-    relations: tuple[str, ...] | None
-    pretext: str
-
-    @property
-    def network(self) -> str:
-        name, width = NAMES[self.result["backbone"]], self.result["width"]
-        return name if width == PAPER_WIDTH else f"{name}, width {width}"
-
-    @property
-    def start(self) -> str:
-        if self.relations is None:
-            return self.pretext.upper() or "pre-trained"
-        return "random" if not self.relations else "ERUV" if all_seven(self.relations) else " ".join(self.relations)
-
-    @property
-    def in_paper(self) -> tuple[str, str, bool] | None:
-        """Key of the paper's figures, None if this network is not one of the paper's."""
-        other = self.pretext not in ("", ERUV) or (self.relations and not all_seven(self.relations))
-        if self.result["width"] != PAPER_WIDTH or other:
-            return None
-        return self.result["backbone"], self.result.get("dataset", ""), self.relations != ()
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -124,71 +81,6 @@ class Table:
     rows: list[Row] = field(default_factory=list)
 
 
-def all_seven(relations: Iterable[str] | None) -> bool:
-    return set(relations or ()) == set(RELATIONS)
-
-
-def read_run(path: Path) -> Run:
-    """Read a RUN folder's result.json, or the file itself.
-
-    Raises:
-        EruvError: it is missing, cannot be read, or is not one of pretrain, finetune or retrieve.
-    """
-    file = path / "result.json" if path.is_dir() else path
-    if not file.is_file():
-        raise EruvError(f"{file}: no such file; give finished RUNs of pretrain, finetune or retrieve")
-    try:
-        result = json.loads(file.read_text())
-    except ValueError as error:
-        raise EruvError(f"{file}: is not JSON ({error}); run its program again, or leave it out") from None
-    program = result.get("program") if isinstance(result, dict) else None
-    wanted = {"pretrain": ("pretext", "accuracy"), "finetune": ("dataset", "splits", "init", "mode",
-              "top1", "top5"), "retrieve": ("dataset", "splits", "init", "queries", "topk")}
-    if program not in wanted:
-        raise EruvError(f"{file}: its program is {program!r}, not one of {', '.join(wanted)}; leave it out")
-    if missing := [key for key in ("backbone", "width", *wanted[program]) if key not in result]:
-        raise EruvError(f"{file}: a result of {program} without {missing[0]!r}; it is of another version: run it again")
-    if result["backbone"] not in NAMES:
-        raise EruvError(f"{file}: backbone {result['backbone']!r} is unknown")
-    _check_figures(file, result)
-    folder, name = file.parent, str(file.parent)
-    if program == "pretrain":
-        relations = tuple(result["relations"]) if "relations" in result else None
-        return Run(name, result, _training(folder) or json.dumps([name, relations]), relations, result["pretext"])
-    if result["init"] == NONE:
-        return Run(name, result, NONE, (), "")
-    training = _training(Path(result["init"]).parent)
-    known = json.loads(training) if training else {}
-    relations, pretext = known.get("relations"), (known.get("pretext") or {}).get("name", "")
-    return Run(name, result, training or result["init"], tuple(relations) if relations else None, pretext)
-
-
-def _check_figures(file: Path, result: dict) -> None:
-    figures = {key: result[key] for key in ("accuracy", "top1", "top5") if key in result}
-    for part in ("per_relation", "topk"):
-        if not isinstance(result.get(part, {}), dict):
-            raise EruvError(f"{file}: {part} is {result[part]!r}, not names and figures; run it again")
-        figures |= result.get(part, {})
-    for key, value in figures.items():
-        if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise EruvError(f"{file}: {key} is {value!r}, not a fraction of 1; leave out this file")
-
-
-def _training(folder: Path) -> str | None:
-    """The settings of a RUN of pretrain that affect its weights, without the seed; None if unknown."""
-    file = folder / "config.yaml"
-    if not file.is_file():
-        return None
-    try:
-        config = yaml.safe_load(file.read_text())
-    except yaml.YAMLError:
-        config = None
-    if not isinstance(config, dict):
-        raise EruvError(f"{file}: is not the config.yaml of a RUN; restore it, or remove it")
-    told = {key: config.get(key) for key in ("pretext", "relations", "model", "data", "optim")}
-    return json.dumps(told, sort_keys=True)
-
-
 def _together(runs: Iterable[Run], *keys: str) -> list[list[Run]]:
     """Runs of one pre-training (any seed) whose results agree in `keys`, in the order of the first of each."""
     groups: dict[str, list[Run]] = {}
@@ -201,51 +93,69 @@ def _together(runs: Iterable[Run], *keys: str) -> list[list[Run]]:
     return list(groups.values())
 
 
-def paper_tables(runs: Sequence[Run]) -> list[Table]:
-    """The tables that these runs have figures for."""
+def paper_tables(runs: Sequence[Run], *, whole: bool = False) -> list[Table]:
+    """The tables that these runs have figures for; `whole`: also the paper's rows and tables that no run belongs to."""
     by = {program: [run for run in runs if run.result["program"] == program]
           for program in ("pretrain", "finetune", "retrieve")}
     tuned = [run for run in by["finetune"] if run.result["mode"] == "finetune"]
     fixed = [run for run in by["finetune"] if run.result["mode"] != "finetune"]
     eruv = [run for run in by["pretrain"] if run.relations is not None]
-    tables = [_relations(eruv), _ablations(eruv, tuned),
-              _recognition(tuned, "table_4", "Table IV: recognition"),
-              _recognition(fixed, "fixed_features", "Recognition by fixed features")]
+    tables = [_relations(eruv, whole), _ablations(eruv, tuned, whole), _pretraining_data(tuned, whole),
+              _recognition(tuned, "table_4", "Table IV: recognition", whole),
+              _recognition(fixed, "fixed_features", "Recognition by fixed features", False)]
     for data, file, title in (("ucf101", "table_5", "Table V: retrieval on UCF101"),
                               ("hmdb51", "table_6", "Table VI: retrieval on HMDB51"),
                               ("folder", "retrieval_folder", "Retrieval on other videos")):
-        tables.append(_retrieval([run for run in by["retrieve"] if run.result["dataset"] == data], file, title))
+        tables.append(_retrieval([run for run in by["retrieve"] if run.result["dataset"] == data], data, file, title,
+                                 whole))
     return [table for table in tables if table.rows]
 
 
-def _reported(figures: dict[tuple[str, str, bool], float], run: Run) -> float | None:
-    """What the paper reports of this run's network, None where it reports nothing."""
-    return None if run.in_paper is None else figures.get(run.in_paper)
+def _left(figures: Mapping[Key, Value], shown: set, whole: bool) -> list[tuple[Key, Value]]:
+    """The paper's figures that are to be shown, `whole`, and are not yet."""
+    return [(key, value) for key, value in figures.items() if whole and key not in shown]
 
 
 def _names(runs: Iterable[Run]) -> tuple[str, ...]:
     return tuple(run.name for run in runs)
 
 
-def _relations(runs: list[Run]) -> Table:
+def _relations(runs: list[Run], whole: bool) -> Table:
     table = Table("table_1", "Table I: accuracy for each relation", ("network", "relation", "chance"), ("accuracy",),
                   ("accuracy",))
+    chance = f"{100 / len(RELATIONS):.1f}"
     for group in _together([run for run in runs if all_seven(run.relations)], "backbone", "width", "head"):
         first = group[0]
         for relation in (*RELATIONS, "overall"):
             values = [run.result["accuracy"] if relation == "overall" else run.result["per_relation"].get(relation)
                       for run in group]
-            known = first.in_paper is not None and first.result["backbone"] == "c3d"
-            table.rows.append(Row((first.network, relation, f"{100 / len(RELATIONS):.1f}"), {"accuracy": values},
-                                  {"accuracy": PAPER_RELATIONS[relation] if known else None}, _names(group)))
+            paper = RELATION_ACCURACY[relation] if first.in_paper == ("c3d", ERUV) else None
+            table.rows.append(Row((first.network, relation, chance), {"accuracy": values}, {"accuracy": paper},
+                                  _names(group)))
+    shown = {row.words[1] for row in table.rows if row.paper["accuracy"] is not None}
+    for relation, paper in _left(RELATION_ACCURACY, shown, whole):
+        table.rows.append(Row((NAMES["c3d"], relation, chance), {"accuracy": []}, {"accuracy": paper}))
     return table
 
 
-def _ablations(pretrained: list[Run], tuned: list[Run]) -> Table:
-    """A row for each pre-training and each dataset that it was fine-tuned on."""
+def _ablations(pretrained: list[Run], tuned: list[Run], whole: bool) -> Table:
+    """A row for each pre-training and each dataset that it was fine-tuned on, and what they were fine-tuned from
+    otherwise: random weights."""
     table = Table("table_2", "Table II: what each relation is worth", ("relations", "network", "chance", "recognition"),
                   ("accuracy", *RELATIONS, "top1"), ("top1",))
+    shown: set[tuple[str, ...]] = set()
+
+    def reported(run: Run | None, relations: tuple[str, ...]) -> float | None:
+        """The paper's figure for a fine-tuned network."""
+        if not run or run.trimmed or (run.result["dataset"], run.result["backbone"], run.result["width"]) != (
+                "ucf101", "c3d", PAPER_WIDTH):
+            return None
+        key = next((key for key in ABLATIONS if set(key) == set(relations)), None)
+        shown.update([key] if key is not None else [])
+        return ABLATIONS[key] if key is not None else None
+
     known = [run for run in tuned if run.relations]
+    rows = []
     for training in dict.fromkeys(run.training for run in (*pretrained, *known)):
         asked = [run for run in pretrained if run.training == training]
         follow = _together([run for run in known if run.training == training], *RECOGNITION_KEYS)
@@ -257,9 +167,58 @@ def _ablations(pretrained: list[Run], tuned: list[Run]) -> Table:
                        "top1": [run.result["top1"] for run in group]}
             words = (" ".join(asked_of), first.network, f"{100 / len(asked_of):.1f}",
                      _data(group[0]) if group else "–")
-            paper = _reported(PAPER_RECOGNITION, group[0]) if group else None
+            paper = reported(group[0] if group else None, asked_of)
             count = f"{len(asked)} + {len(group)}" if group else str(len(asked))
-            table.rows.append(Row(words, figures, {"top1": paper}, _names((*asked, *group)), count))
+            rows.append(Row(words, figures, {"top1": paper}, _names((*asked, *group)), count))
+    if rows:
+        for group in _together([run for run in tuned if run.pretext == RANDOM], *RECOGNITION_KEYS):
+            first = group[0]
+            table.rows.append(Row(("random weights", first.network, "–", _data(first)), _nothing(table) | {
+                "top1": [run.result["top1"] for run in group]}, {"top1": reported(first, ())}, _names(group)))
+    table.rows += rows
+    for relations, paper in _left(ABLATIONS, shown, whole):
+        chance = f"{100 / len(relations):.1f}" if relations else "–"
+        table.rows.append(Row((" ".join(relations) or "random weights", NAMES["c3d"], chance, NAMES["ucf101"]),
+                              _nothing(table), {"top1": paper}))
+    return table
+
+
+def _nothing(table: Table) -> dict[str, list[float | None]]:
+    """The figures of a row that has none."""
+    return {name: [] for name in table.figures}
+
+
+def _pretraining_data(tuned: list[Run], whole: bool) -> Table:
+    """A row for each pretext that was pre-trained, by one recipe, on trimmed videos or on untrimmed ones; only if there
+    are any trimmed ones."""
+    table = Table("table_3", "Table III: pre-training on trimmed and on untrimmed videos",
+                  ("pretext", "network", "recognition", "splits"), ("trimmed", "untrimmed"), ("trimmed", "untrimmed"))
+    groups: dict[str, list[Run]] = {}
+    for run in tuned if any(run.trimmed for run in tuned) else ():
+        if run.trimmed is not None and run.whole:
+            told = json.loads(run.training)
+            key = json.dumps([[told.get(part) for part in ("pretext", "model", "optim")],
+                              [run.result.get(key) for key in RECOGNITION_KEYS]])
+            groups.setdefault(key, []).append(run)
+    shown = set()
+    for group in groups.values():
+        first = group[0]
+        figures: dict[str, list[float | None]] = {
+            name: [run.result["top1"] for run in group if run.trimmed is (name == "trimmed")]
+            for name in table.figures}
+        papers = {}
+        if first.in_paper == ("c3d", first.pretext) and first.result["dataset"] == "ucf101":
+            papers = {name: PRETRAINING_DATA.get((first.pretext, name == "trimmed")) for name in table.paper}
+            shown.add(first.pretext)
+        table.rows.append(Row((METHODS.get(first.pretext, first.pretext), first.network, _data(first), _splits(first)),
+                              figures, dict(papers), _names(group),
+                              " + ".join(str(len(values)) for values in figures.values())))
+    rest: dict[str, dict[str, float | None]] = {}
+    for (pretext, trimmed), paper in PRETRAINING_DATA.items():
+        if whole and pretext not in shown:
+            rest.setdefault(pretext, {})["trimmed" if trimmed else "untrimmed"] = paper
+    table.rows += [Row((METHODS[pretext], NAMES["c3d"], NAMES["ucf101"], "1"), _nothing(table), papers)
+                   for pretext, papers in rest.items()]
     return table
 
 
@@ -267,31 +226,60 @@ RECOGNITION_KEYS = ("backbone", "width", "dataset", "splits", "classes", "mode",
                     "epochs", "lr", "batch_size", "weight_decay")
 
 
-def _recognition(runs: list[Run], file: str, title: str) -> Table:
+def _recognition(runs: list[Run], file: str, title: str, whole: bool) -> Table:
     table = Table(file, title, ("data", "splits", "network", "start", "method"), ("top1", "top5"),
                   ("top1",) if file == "table_4" else ())
+    shown = set()
     for group in _together(runs, *RECOGNITION_KEYS):
         first = group[0]
         mode = first.result["mode"]
         method = {"finetune": "fine-tuned", "freeze": "linear probe", "knn": f"{first.result.get('k')} nearest"}[mode]
-        paper = _reported(PAPER_RECOGNITION, first) if mode == "finetune" else None
+        key = (first.result["dataset"], *_key(first))
+        shown.add(key)
         table.rows.append(Row((_data(first), _splits(first), first.network, first.start, method),
-                              {key: [run.result[key] for run in group] for key in ("top1", "top5")}, {"top1": paper},
-                              _names(group)))
-    table.rows.sort(key=lambda row: (row.words[:3], row.words[3] != "random"))
+                              {key: [run.result[key] for run in group] for key in ("top1", "top5")},
+                              {"top1": RECOGNITION.get(key) if mode == "finetune" else None}, _names(group)))
+    for (data, network, start), paper in _left(RECOGNITION, shown, whole):
+        table.rows.append(Row((NAMES[data], "mean of 3", NAMES[network], METHODS[start], "fine-tuned"),
+                              _nothing(table), {"top1": paper}))
+    table.rows.sort(key=lambda row: (row.words[0], _place(row.words[2], NAMES.values()),
+                                     _place(row.words[3], METHODS.values()), row.words[1]))
     return table
 
 
-def _retrieval(runs: list[Run], file: str, title: str) -> Table:
+def _retrieval(runs: list[Run], data: str, file: str, title: str, whole: bool) -> Table:
     table = Table(file, title, ("splits", "network", "start", "queries"), TOPS,
-                  () if file == "retrieval_folder" else ("top1",))
+                  () if file == "retrieval_folder" else TOPS)
+    shown = set()
     for group in _together(runs, "backbone", "width", "dataset", "splits", "queries", "clips", "crop", "frame_size"):
         first = group[0]
+        key = (data, *_key(first))
+        shown.add(key)
         table.rows.append(Row((_splits(first), first.network, first.start, first.result["queries"]),
                               {top: [run.result["topk"].get(top) for run in group] for top in TOPS},
-                              {"top1": _reported(PAPER_RETRIEVAL, first)}, _names(group)))
-    table.rows.sort(key=lambda row: (row.words[:2], row.words[2] != "random"))
+                              _tops(RETRIEVAL.get(key, ())), _names(group)))
+    for (of, network, start), papers in _left(RETRIEVAL, shown, whole):
+        if of == data:
+            table.rows.append(Row(("–", NAMES[network], METHODS[start], "clip"), _nothing(table), _tops(papers)))
+    table.rows.sort(key=lambda row: (_place(row.words[1], NAMES.values()), _place(row.words[2], METHODS.values()),
+                                     row.words[0]))
     return table
+
+
+def _key(run: Run) -> tuple[str, str]:
+    """(network, method) of the paper's figures; ("", "") if it has none for this run."""
+    # Its ERUV networks were pre-trained on untrimmed videos; those trained on trimmed ones are in Table III.
+    return ("", "") if run.in_paper is None or run.pretext == ERUV and run.trimmed else run.in_paper
+
+
+def _tops(figures: Sequence[float]) -> dict[str, float | None]:
+    return dict(zip(TOPS, figures, strict=False))
+
+
+def _place(word: str, order: Iterable[str]) -> tuple[int, str]:
+    """A key to sort by: the position in `order`, others behind."""
+    known = list(order)
+    return (known.index(word) if word in known else len(known), word)
 
 
 def _data(run: Run) -> str:
@@ -356,11 +344,14 @@ def write_table(table: Table, file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.tables", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder with a result.json, or that file")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder with a result.json, or that file")
+    parser.add_argument("--paper", action="store_true", help="also the paper's rows that no RUN belongs to")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write tables.md and a CSV for each table")
     args = parser.parse_args()
     files = dict.fromkeys((run / "result.json" if run.is_dir() else run).resolve() for run in args.runs)
-    tables = paper_tables([read_run(file) for file in files])
+    if not files and not args.paper:
+        raise EruvError("give finished RUNs of pretrain, finetune or retrieve, or --paper")
+    tables = paper_tables([read_run(file) for file in files], whole=args.paper)
     if not tables:
         raise EruvError("these runs have no figure for any table")
     text = "\n".join(markdown(table) for table in tables)
