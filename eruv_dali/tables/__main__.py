@@ -341,13 +341,14 @@ def write_table(table: Table, file: Path) -> None:
     write_csv(file, [*header, "runs"], rows)
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the program with these words, by default those of the command line."""
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.tables", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folder with a result.json, or that file")
     parser.add_argument("--paper", action="store_true", help="also the paper's rows that no RUN belongs to")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write tables.md and a CSV for each table")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     files = dict.fromkeys((run / "result.json" if run.is_dir() else run).resolve() for run in args.runs)
     if not files and not args.paper:
         raise EruvError("give finished RUNs of pretrain, finetune or retrieve, or --paper")
