@@ -188,9 +188,9 @@ def _write(
     several = f", mean of {len(labelled.splits)} splits" if len(labelled.splits) > 1 else ""
     rest = f" Not finished: seeds {', '.join(map(str, all_seeds[len(seeds):]))}." if len(seeds) < len(all_seeds) else ""
     words = (f"Pre-trained on {args.data}, {args.clips} clips each; evaluated on {args.dataset} {args.root} ({sides}"
-             f"{several}; chance {100 * chance:.1f} %). Percent: mean ± sample deviation (95 % confidence interval) over "
-             "the seeds. The interval covers weights, samples and order, not the choice of videos. The paper's networks "
-             "are of full size, trained on UCF101 or THUMOS14 for 300 epochs."
+             f"{several}; chance {100 * chance:.1f} %). Percent: mean ± sample deviation (95 % confidence interval) "
+             "over the seeds. The interval covers weights, samples and order, not the choice of videos. The paper's "
+             "networks are of full size, trained on UCF101 or THUMOS14 for 300 epochs."
              f"{rest}")
     text = markdown(found, words)
     write_text(args.out / "compare.md", text)

@@ -17,7 +17,8 @@ from eruv_dali.train.config import Config, load_config
 
 # What the comparison decides: the same for all, or following from the number of clips.
 DECIDED = {"data.dataset": "--data", "data.videos": "--data", "data.frame_size": "the DATASET", "seed": "--seeds",
-           "optim.epochs": "--clips", "optim.max_steps": "--clips", "pretext": "--pretexts", "pretext.name": "--pretexts"}
+           "optim.epochs": "--clips", "optim.max_steps": "--clips",
+           "pretext": "--pretexts", "pretext.name": "--pretexts"}
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ def called(entrant: Entrant) -> str:
 def network(entrant: Entrant) -> str:
     """Its network in table and chart."""
     model, data = entrant.config.model, entrant.config.data
-    return f"{NAMES.get(model.backbone, model.backbone)}, width {model.width}, {data.clip_length}x{data.crop}x{data.crop}"
+    name = NAMES.get(model.backbone, model.backbone)
+    return f"{name}, width {model.width}, {data.clip_length}x{data.crop}x{data.crop}"
 
 
 def markdown(found: Sequence[Row], introduction: str) -> str:
@@ -134,8 +135,10 @@ def markdown(found: Sequence[Row], introduction: str) -> str:
         lines += ["", "Gain over the random weights that the pre-training of the same seed began with, points:", "",
                   _line(["start", "network", *(MEASURES[name] for name in measures)]),
                   "|---|---|" + "---:|" * len(measures)]
-        lines += [_line([called(mine[0].entrant), network(mine[0].entrant), *(_cell(row.gain, sign=True) for row in mine)])
-                  for mine in each.values() if any(row.gain for row in mine)]
+        for mine in each.values():
+            if any(row.gain for row in mine):
+                first = mine[0].entrant
+                lines.append(_line([called(first), network(first), *(_cell(row.gain, sign=True) for row in mine)]))
     return "\n".join(lines) + "\n"
 
 
