@@ -43,9 +43,12 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def student(freedom: int) -> float:
-    """The two-sided 95 % quantile of Student's t; beyond 30 degrees of freedom by the first term of its expansion about
-    the normal quantile, which is right to three decimals there."""
-    return T95[freedom - 1] if freedom <= len(T95) else NORMAL + (NORMAL**3 + NORMAL) / (4 * freedom)
+    """The two-sided 95 % quantile of Student's t; beyond 30 degrees of freedom by its expansion about the normal quantile
+    z, to the second order, which is right to three decimals there."""
+    if freedom <= len(T95):
+        return T95[freedom - 1]
+    z = NORMAL
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 @dataclass(frozen=True)
