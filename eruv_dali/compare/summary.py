@@ -43,8 +43,8 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def student(freedom: int) -> float:
-    """The two-sided 95 % quantile of Student's t; beyond 30 degrees of freedom by its expansion about the normal quantile
-    z, to the second order, which is right to three decimals there."""
+    """The two-sided 95 % quantile of Student's t; beyond 30 degrees of freedom by its expansion about the normal
+    quantile z, to the second order, right to three decimals there."""
     if freedom <= len(T95):
         return T95[freedom - 1]
     z = NORMAL

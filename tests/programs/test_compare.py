@@ -147,7 +147,7 @@ def test_estimates():
     (["--clips", "0"], "--clips 0 must be greater than 0"),
     (["--seeds", "-1"], "--seeds -1"),
     (["--knn", "100"], "--knn 100 must lie between 1 and 9"),
-    (["--val-fraction", "0.9"], "no part of the training videos can be held out"),
+    (["--val-fraction", "1"], "val_fraction 1.0 must lie between 0 and 1"),
     (["optim.epoch=3"], "did you mean 'optim.epochs'"),
     (["optim.epochs=3"], "optim.epochs is decided by --clips"),
     (["vcop.seed=3"], "seed is decided by --seeds"),
