@@ -51,7 +51,7 @@ from eruv_dali.train.stop import Stopped
 
 def main() -> None:
     logging.basicConfig(format="%(message)s")
-    args = build_parser().parse_args()
+    args = build_parser().parse_intermixed_args()
     if from_environment().world > 1:
         raise EruvError("compare uses one process; run it without torchrun")
     names, measures = (list(filter(None, words.split(","))) for words in (args.pretexts, args.evaluate))
