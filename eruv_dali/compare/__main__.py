@@ -70,9 +70,11 @@ def main() -> None:
     splits = chosen_splits(args)
     with contextlib.closing(Dataset(args.data)) as dataset:
         field = entrants(names, dataset, args.clips, values)
-        _check_folder(args.out, field, seeds)
         settings = _settings(args, dataset, splits)
-        _check_settings(args.out, settings)
+        _check_folder(args.out, settings)
+        for entrant in field:
+            for seed in seeds if entrant.name != NONE else ():
+                check_same_run(entrant.seeded(seed), folder(args.out, entrant, seed))
         args.device = field[0].config.device
         labelled_dataset = prepare_labelled(splits[0][1].root, args.out / "labelled", device=args.device,
                                             frame_size=(dataset.frame_height, dataset.frame_width))
@@ -134,19 +136,27 @@ def _take_part(
         measure(name, load, labelled, folder(out, entrant, seed, name), seed)
 
 
-def _check_folder(out: Path, field: Sequence[Entrant], seeds: Sequence[int]) -> None:
-    """Make sure that `out` is free, or holds what this program wrote.
+def _check_folder(out: Path, settings: dict[str, object]) -> None:
+    """Make sure that `out` is free, or holds a comparison with these settings.
 
     Raises:
-        EruvError: it is a file, or a RUN; a pre-training in it has another configuration.
+        EruvError: it is a file, or a RUN, or a comparison with others.
     """
     if out.exists() and not out.is_dir():
         raise EruvError(f"{out}: is a file; --out names a folder")
     if (out / "config.yaml").exists() or (out / "result.json").exists():
         raise EruvError(f"{out}: holds a run of another program; choose another --out")
-    for entrant in field:
-        for seed in seeds if entrant.name != NONE else ():
-            check_same_run(entrant.seeded(seed), folder(out, entrant, seed))
+    file = out / "compare.json"
+    if not file.exists():
+        return
+    try:
+        before = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError):
+        raise EruvError(f"{file}: is damaged; choose another --out") from None
+    for key, value in settings.items():
+        if before.get(key) != value:
+            raise EruvError(f"{out}: was begun with {key} = {before.get(key)}, not {value}; continue with what it was, "
+                            "or choose another --out")
 
 
 def _settings(args: argparse.Namespace, dataset: Dataset, splits: list) -> dict[str, object]:
@@ -160,20 +170,6 @@ def _settings(args: argparse.Namespace, dataset: Dataset, splits: list) -> dict[
             "splits": [name for name, _ in splits],
             "digest of the labelled videos": hashlib.sha256(json.dumps(videos).encode()).hexdigest(),
             **{name: getattr(args, name) for name in evaluation}}
-
-
-def _check_settings(out: Path, settings: dict[str, object]) -> None:
-    file = out / "compare.json"
-    if not file.exists():
-        return
-    try:
-        before = dict(json.loads(file.read_text()))
-    except (ValueError, TypeError):
-        raise EruvError(f"{file}: is damaged; choose another --out") from None
-    for key, value in settings.items():
-        if before.get(key) != value:
-            raise EruvError(f"{out}: was begun with {key} = {before.get(key)}, not {value}; continue with what it was, "
-                            "or choose another --out")
 
 
 def _write(

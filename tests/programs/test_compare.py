@@ -240,5 +240,6 @@ def test_one_process(monkeypatch, capfd, tmp_path):
 
 def test_check_run_tells_what_a_pretext_is_given(datasets):
     with closing(Dataset(datasets["raw"])) as dataset:
-        pretext = check_run(load_config(None, ["data.crop=32"], **{"data.dataset": str(datasets["raw"])}), dataset)
+        config = load_config(None, ["data.crop=32", "data.batch_size=2"], **{"data.dataset": str(datasets["raw"])})
+        pretext = check_run(config, dataset)
     assert pretext.name == "eruv" and len(pretext) > 0
