@@ -152,14 +152,14 @@ def _cell(found: Estimate | None, *, sign: bool = False) -> str:
     mean = f"{100 * found.mean:+.1f}" if sign else f"{100 * found.mean:.1f}"
     if found.deviation is None:
         return mean
-    low, high = interval(found, whole=sign)
+    low, high = interval(found, least=-1 if sign else 0)
     return f"{mean} ± {100 * found.deviation:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-def interval(found: Estimate, *, whole: bool = False) -> tuple[float, float]:
-    """The 95 % confidence interval of several values, within the range of fractions, or `whole`."""
-    low, high = found.mean - (found.half or 0), found.mean + (found.half or 0)
-    return (low, high) if whole else (max(0.0, low), min(1.0, high))
+def interval(found: Estimate, *, least: float = 0) -> tuple[float, float]:
+    """The 95 % confidence interval of several values, within what is possible: `least` (0, of a gain -1) to 1."""
+    half = found.half or 0
+    return max(least, found.mean - half), min(1.0, found.mean + half)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -175,10 +175,10 @@ def write_table(found: Sequence[Row], out: Path, file: Path) -> None:
         config, found_row = row.entrant.config, estimate(list(row.values.values()))
         cells: list[object] = [row.entrant.name, config.model.backbone, config.model.width, config.data.crop,
                                row.entrant.clips, row.measure, " ".join(map(str, row.values))]
-        for part, whole in ((found_row, False), (row.gain, True)):
+        for part, least in ((found_row, 0), (row.gain, -1)):
             cells.append(part.mean if part else "")
-            cells += [part.deviation if part and part.deviation is not None else ""] if not whole else []
-            cells += interval(part, whole=whole) if part and part.half is not None else ("", "")
+            cells += [part.deviation if part and part.deviation is not None else ""] if least == 0 else []
+            cells += interval(part, least=least) if part and part.half is not None else ("", "")
         cells += ["" if row.paper is None else row.paper, "" if row.paper is None else row.paper_data,
                   " ".join(map(str, row.values.values())),
                   " ".join(folder(out, row.entrant, seed, row.measure).name for seed in row.values)]

@@ -131,7 +131,8 @@ def test_estimates():
     assert student(1) == 12.706 and student(60) == pytest.approx(2.000, abs=1e-3)
     assert student(30) == pytest.approx(2.042) and student(31) == pytest.approx(2.0395, abs=5e-4)
     few = estimate([0.9, 1.0])
-    assert interval(few)[1] == 1 and interval(few, whole=True)[1] > 1
+    assert interval(few) == (pytest.approx(0.95 - few.half), 1) and few.half > 0.6
+    assert interval(estimate([-0.4, 0.1]), least=-1) == (-1, 1) and interval(estimate([0.1, 0.4]))[0] == 0
     random = torch.Generator().manual_seed(0)
     inside = [abs((found := estimate(torch.randn(5, generator=random).tolist())).mean) <= found.half
               for _ in range(2000)]
