@@ -17,7 +17,8 @@ COMMANDS = {
     "finetune": ("eruv_dali.finetune.__main__", "recognise actions in labelled videos with the network of a RUN"),
     "retrieve": ("eruv_dali.retrieve", "find the videos most alike a video, by the network of a RUN"),
     "visualize": ("eruv_dali.visualize.__main__", "pictures: shots, embedding, attention, neighbours"),
-    "tables": ("eruv_dali.tables", "the paper's tables, filled with the results of RUNs"),
+    "tables": ("eruv_dali.tables.__main__", "the paper's tables, filled with the results of RUNs"),
+    "compare": ("eruv_dali.compare.__main__", "pretrain with several pretexts, and compare the networks they give"),
     "ablations": ("eruv_dali.ablations", "pretrain with several configurations, and compare them in a table"),
     "export": ("eruv_dali.export", "write a trained backbone as ONNX, for programs without PyTorch"),
 }

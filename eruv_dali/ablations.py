@@ -1,80 +1,86 @@
 """What each relation contributes: pre-train once for each of several configurations, and compare the results
-(the paper's Table II).
+(the paper's Table II, unless other configurations are given).
 
-    python -m eruv_dali.ablations configs/ablations/*.yaml --data my_dataset --out runs/ablations
-    python -m eruv_dali.ablations configs/ablations/*.yaml --data my_dataset --out runs/ablations optim.epochs=20
-    python -m eruv_dali.ablations configs/ablations/*.yaml --data my_dataset --out runs/ablations \\
+    python -m eruv_dali.ablations --data my_dataset --out runs/table2
+    python -m eruv_dali.ablations --data my_dataset --out runs/table2 optim.epochs=20 model.backbone=r3d
+    python -m eruv_dali.ablations --data my_dataset --out runs/table2 \\
         --finetune "--dataset ucf101 --root UCF-101 --splits ucfTrainTestlist"
+    python -m eruv_dali.ablations heads.yaml configs/vcop_c3d.yaml --data my_dataset --out runs/heads
 
-Each FILE.yaml is its own run, FOLDER/FILE. If stopped at any moment, the same command continues where it stopped: a
-finished run is not repeated, an unfinished one is resumed. With --finetune each network, and a random one, is then
-trained to recognise actions (FOLDER/FILE_finetune; the arguments are those of python -m eruv_dali.finetune). The tables
-are those of python -m eruv_dali.tables: FOLDER/tables.md, table_2.csv. Accuracies over different relations are not
-comparable: chance is shown next to them.
+FILE.yaml is a configuration with rows, a run for each: rows: {NAME: {key: value, …}, …} says what differs from the rest
+of the file (see configs/table2.yaml); or, without rows, a run of its own, called FILE. A run goes to FOLDER/NAME. If
+stopped at any moment, the same command continues where it stopped: a finished run is not repeated, an unfinished one is
+resumed. With --finetune each network, and a random one, is then trained to recognise actions (FOLDER/NAME_finetune; the
+arguments are those of python -m eruv_dali.finetune). The tables are those of python -m eruv_dali.tables:
+FOLDER/tables.md, table_2.csv. Accuracies over different relations are not comparable: chance is shown next to them.
 """
 
 import argparse
 import contextlib
 import json
 import shlex
-import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from eruv_dali.actions.arguments import chosen_splits
+from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.finetune.__main__ import build_parser
+from eruv_dali.finetune.__main__ import main as finetune
+from eruv_dali.native import data_dir
+from eruv_dali.pretrain.once import check_same_run, pretrain_once, release
 from eruv_dali.pretrain.run import check_run
-from eruv_dali.train.checkpoint import checkpoints
-from eruv_dali.train.config import load_config
+from eruv_dali.tables.__main__ import main as tables
+from eruv_dali.train.config import load_rows
+from eruv_dali.train.stop import Stopped
+
+TABLE_2 = "table2.yaml"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.ablations", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="+", metavar="FILE | key=value", help="YAML files, and values for all of them")
+    parser.add_argument("configs", nargs="*", metavar="FILE | key=value", help="YAML files (default: configs/"
+                        f"{TABLE_2}), and values for all of their configurations")
     parser.add_argument("--data", required=True, metavar="DATASET", help="folder that eruv_dali.prepare wrote")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="folder of the runs and the table")
     parser.add_argument("--finetune", metavar="WORDS", help="also train each network to recognise actions")
     args, more = parser.parse_known_args()
     if unknown := [word for word in more if word.startswith("-") or "=" not in word]:
         raise EruvError(f"{unknown[0]}: unknown argument; see --help")
-    files = [Path(word) for word in args.configs if "=" not in word]
+    files = [Path(word) for word in args.configs if "=" not in word] or [data_dir("configs") / TABLE_2]
     values = [word for word in args.configs if "=" in word] + more
-    names = [file.stem for file in files]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise EruvError(f"two configurations are called {twice.pop()}; rename one")
-    if not files:
-        raise EruvError("give the configurations to compare, such as configs/ablations/*.yaml")
     # Mistakes in any of the runs are found now, not hours into the first ones.
-    configs = [load_config(file, [*values, *_data(args.data)]) for file in files]
-    with contextlib.closing(Dataset(args.data)) as dataset:
-        for file, config in zip(files, configs, strict=True):
-            try:
-                check_run(config, dataset)
-            except EruvError as error:
-                raise EruvError(f"{file}: {error}") from None
+    rows = [row for file in files
+            for row in load_rows(file, [*values, f"data.dataset={json.dumps(args.data)}"]).items()]
+    if twice := [name for name, count in Counter(name for name, _ in rows).items() if count > 1]:
+        raise EruvError(f"two configurations are called {twice[0]}; rename one")
     if args.finetune:
         words = build_parser().parse_args([*shlex.split(args.finetune), "--init", "none", "--out", str(args.out)])
         chosen_splits(words)
-    runs = []
-    for file in files:
-        run = args.out / file.stem
-        if not (run / "result.json").exists():
-            resume = ["--resume"] if checkpoints(run / "last.pt") else []
-            _python("pretrain", "--config", file, "--data", args.data, "--out", run, *resume, *values)
-        runs += [run, *_recognition(args, file.stem, run)]
+    with contextlib.closing(Dataset(args.data)) as dataset:
+        for name, config in rows:
+            try:
+                check_run(config, dataset)
+            except EruvError as error:
+                raise EruvError(f"{name}: {error}") from None
+            check_same_run(config, args.out / name)
+        runs = []
+        try:
+            for name, config in rows:
+                pretrain_once(config, dataset, args.out / name)
+                runs += [args.out / name, *_recognition(args, name, args.out / name)]
+        except Stopped as stopped:
+            console.print(f"{str(stopped).partition(';')[0]}; continue with the same command", highlight=False,
+                          markup=False, soft_wrap=True)
+            sys.exit(128 + stopped.signal)
     if args.finetune:
-        model, data = configs[0].model, configs[0].data
+        model, data = rows[0][1].model, rows[0][1].data
         runs += _recognition(args, "random", "none", "--backbone", model.backbone, "--width", model.width,
                              "--crop", data.crop, "--frame-size", "x".join(map(str, data.frame_size)))
-    _python("tables", *runs, "--out", args.out)
-
-
-def _data(dataset: str) -> list[str]:
-    """The DATASET as a word of the configuration."""
-    return [f"data.dataset={json.dumps(dataset)}"]
+    tables([*map(str, runs), "--out", str(args.out)])
 
 
 def _recognition(args: argparse.Namespace, name: str, *init: object) -> list[Path]:
@@ -83,16 +89,10 @@ def _recognition(args: argparse.Namespace, name: str, *init: object) -> list[Pat
         return []
     run = args.out / f"{name}_finetune"
     if not (run / "result.json").exists():
+        release()
         resume = ["--resume"] if run.exists() else []
-        _python("finetune", "--init", *init, *shlex.split(args.finetune), "--out", run, *resume)
+        finetune(["--init", *map(str, init), *shlex.split(args.finetune), "--out", str(run), *resume])
     return [run]
-
-
-def _python(program: str, *words: object) -> None:
-    """Run a program of this package; if it fails, it has printed why, and this one exits with its exit code."""
-    code = subprocess.run([sys.executable, "-m", f"eruv_dali.{program}", *map(str, words)]).returncode
-    if code:
-        sys.exit(code if code > 0 else 128 - code)
 
 
 if __name__ == "__main__":

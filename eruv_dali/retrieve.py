@@ -45,6 +45,7 @@ from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.evaluate.even_clips import clip_starts, names_in
+from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.evaluate.search import hits, nearest
 from eruv_dali.files import write_aside, write_csv, write_text
 
@@ -133,6 +134,13 @@ def main() -> None:
     splits, dataset = prepared_splits(args, start)
     if args.queries == "clip" and args.clips == 1:
         raise EruvError("--queries clip with --clips 1: each video is one clip; leave out --queries")
+    retrieve_splits(args, start, splits, dataset)
+
+
+def retrieve_splits(
+    args: argparse.Namespace, start: Pretrained, splits: list[tuple[str, ActionSplit]], dataset: Dataset
+) -> None:
+    """Retrieve on each split and write the results into `args.out`; `args` as this program takes them."""
     features = SplitFeatures(start, [split for _, split in splits], dataset, layer="pool5", clips=args.clips,
                              average_clips=args.queries == "video", batch_size=2 * args.batch_size, device=args.device)
     settings = {

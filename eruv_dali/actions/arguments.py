@@ -16,10 +16,10 @@ from eruv_dali.evaluate.pretrained import Pretrained, load_pretrained
 from eruv_dali.models import BACKBONES
 
 
-def add_split_arguments(parser: argparse.ArgumentParser) -> None:
-    """--dataset, --root, --splits, --split, and for folders --groups, --test-groups, --leave-one-out, …"""
+def add_split_arguments(parser: argparse.ArgumentParser, kind: str = "--dataset") -> None:
+    """`kind` (as `dataset`), --root, --splits, --split, and for folders --groups, --test-groups, --leave-one-out, …"""
     data = parser.add_argument_group("labelled videos")
-    data.add_argument("--dataset", required=True, choices=DATASETS, help="folder: one folder per class")
+    data.add_argument(kind, dest="dataset", required=True, choices=DATASETS, help="folder: one folder per class")
     data.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of class folders")
     data.add_argument("--splits", type=Path, metavar="DIR", help="official split files (default: in DIR or next to it)")
     data.add_argument("--split", type=int, nargs="+", default=[1], metavar="N",

@@ -23,6 +23,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -46,16 +47,17 @@ from eruv_dali.files import write_text
 from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
 from eruv_dali.finetune.task import Recipe
 from eruv_dali.train.loop import refuse_run
-from eruv_dali.train.processes import Processes, first_alone, from_environment
+from eruv_dali.train.processes import ALONE, Processes, first_alone, from_environment
 from eruv_dali.train.stop import Stopped
 from eruv_dali.visualize.confusion import draw_confusion
 
 WORST = 3  # classes listed at the end
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the program with these words, by default those of the command line."""
     logging.basicConfig(format="%(message)s")
-    args = build_parser().parse_args()
+    args = build_parser().parse_args(words)
 
     processes = from_environment()
     args.resume = args.resume or processes.restarts > 0
@@ -70,7 +72,7 @@ def main() -> None:
         first_alone(processes, lambda: str(prepared_splits(args, start)[1].folder))  # the others find it prepared
     splits, dataset = prepared_splits(args, start)
     try:
-        _run(args, start, splits, dataset, processes)
+        recognise(args, lambda: chosen_network(args), splits, dataset, processes)
     except Stopped as stopped:
         if processes.first:
             console.print(str(stopped), highlight=False, markup=False, soft_wrap=True)
@@ -96,11 +98,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(
-    args: argparse.Namespace, start: Pretrained, splits: list[tuple[str, ActionSplit]], dataset: Dataset,
-    processes: Processes,
+def recognise(
+    args: argparse.Namespace, load: Callable[[], Pretrained], splits: list[tuple[str, ActionSplit]], dataset: Dataset,
+    processes: Processes = ALONE,
 ) -> None:
-    """Train and test on each split, write the results."""
+    """Train and test on each split, write the results into `args.out`.
+
+    `args` as from `build_parser`; `load` loads the network to start from: each split starts from the same weights, but
+    the one before has trained them.
+    """
+    start = load()
     settings = {
         "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
         "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width, "init": start.init,
@@ -133,8 +140,7 @@ def _run(
         else:
             if processes.first:
                 _write_config(folder, start, args.seed)
-            # Each split starts from the same weights, but the split before has trained them.
-            figures = finetune_split(chosen_network(args), split, dataset, folder, recipe, clips=args.clips,
+            figures = finetune_split(load(), split, dataset, folder, recipe, clips=args.clips,
                                      groups=args.groups, val_fraction=args.val_fraction, device=args.device,
                                      resume=args.resume, processes=processes)
         per_split[name] = figures

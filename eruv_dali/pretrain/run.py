@@ -12,7 +12,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 from eruv_dali.pretext import find_pretext
 from eruv_dali.pretext.loader import PretextLoader, part_of
-from eruv_dali.pretext.pretext import Setting
+from eruv_dali.pretext.pretext import Pretext, Setting
 from eruv_dali.pretrain.task import PretrainTask
 from eruv_dali.train.config import Config, dump_config
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
@@ -87,8 +87,9 @@ def check_start(config: Config, out: Path, *, resume: bool, processes: Processes
     return device
 
 
-def check_run(config: Config, dataset: Dataset) -> None:
-    """Find what would stop `pretrain` on this DATASET at its beginning, without making loaders or networks.
+def check_run(config: Config, dataset: Dataset) -> Pretext:
+    """Find what would stop `pretrain` on this DATASET at its beginning, without making loaders or networks; returns the
+    pretext of the training videos.
 
     Raises:
         EruvError: the videos or the pack are not what prepare left, the crop does not fit into the DATASET's frames, a
@@ -98,11 +99,10 @@ def check_run(config: Config, dataset: Dataset) -> None:
     data, kind = config.data, find_pretext(config.pretext.name)
     setting = Setting(data.clip_length, data.crop, (dataset.frame_height, dataset.frame_width), config.seed,
                       data.trimmed)
-    for split in ("train", "val"):
-        pretext = kind(part_of(dataset, split, data.val_fraction, kind, setting, config.pretext), setting,
-                       config.pretext)
-        if split == "train":
-            _refuse_large_batch(data.batch_size, data.pairs_per_epoch or len(pretext), ALONE)
+    train, _ = (kind(part_of(dataset, split, data.val_fraction, kind, setting, config.pretext), setting, config.pretext)
+                for split in ("train", "val"))
+    _refuse_large_batch(data.batch_size, data.pairs_per_epoch or len(train), ALONE)
+    return train
 
 
 def _refuse_large_batch(batch_size: int, items: int, processes: Processes) -> None:

@@ -6,6 +6,7 @@ build, or are our choice; the comments say which.
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -132,17 +133,53 @@ def load_config(file: str | Path | None = None, overrides: typing.Sequence[str] 
         EruvError: the file cannot be read, a key is unknown (the nearest valid one is named), or a value is of the
             wrong type or out of range.
     """
-    tree: dict[str, Any] = {}
-    if file is not None:
+    tree = {} if file is None else _read(file)
+    if "rows" in tree:
+        raise EruvError(f"{file}: holds several configurations, its rows; run them with python -m eruv_dali.ablations")
+    return _resolved(dict(_flatten(tree)), overrides, known)
+
+
+def load_rows(file: str | Path, overrides: typing.Sequence[str] = (), **known: Any) -> dict[str, Config]:
+    """The configurations of a YAML file, by name: one for each of its `rows`, a mapping from names to what differs from
+    the rest of the file; without rows, the file itself, by its own name. `overrides` and `known` are for all.
+
+    Raises:
+        EruvError: see `load_config`; rows that are not such a mapping.
+    """
+    tree = _read(file)
+    if "rows" not in tree:
+        return {Path(file).stem: _resolved(dict(_flatten(tree)), overrides, known)}
+    rows = tree.pop("rows")
+    if not isinstance(rows, dict) or not rows:
+        raise EruvError(f"{file}: rows = {rows!r} must map names to what differs, as in configs/table2.yaml")
+    found = {}
+    for name, row in rows.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[\w+-][\w.+-]*", name):
+            raise EruvError(f"{file}: a row is called {name!r}; use letters, digits and _, as it names a folder")
+        if not isinstance(row, dict):
+            raise EruvError(f"{file}: row {name} = {row!r} must map keys to values, such as {{model.width: 32}}")
         try:
-            tree = yaml.safe_load(Path(file).read_text()) or {}
-        except OSError as error:
-            raise EruvError(f"{file}: cannot be read ({error.strerror})") from None
-        except yaml.YAMLError as error:
-            raise EruvError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
-        if not isinstance(tree, dict):
-            raise EruvError(f"{file}: a configuration must be a mapping of keys to values, not {tree!r}")
-    flat = dict(_flatten(tree))
+            found[name] = _resolved({**dict(_flatten(tree)), **dict(_flatten(row))}, overrides, known)
+        except EruvError as error:
+            raise EruvError(f"{file}: row {name}: {error}") from None
+    return found
+
+
+def _read(file: str | Path) -> dict[str, Any]:
+    """The content of a YAML file."""
+    try:
+        tree = yaml.safe_load(Path(file).read_text()) or {}
+    except OSError as error:
+        raise EruvError(f"{file}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise EruvError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(tree, dict):
+        raise EruvError(f"{file}: a configuration must be a mapping of keys to values, not {tree!r}")
+    return tree
+
+
+def _resolved(flat: dict[str, Any], overrides: typing.Sequence[str], known: dict[str, Any]) -> Config:
+    """The Config of a file's values by dotted key, then `overrides`, then `known`."""
     for word in overrides:
         key, equals, value = word.partition("=")
         if not equals:

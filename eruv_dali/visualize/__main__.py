@@ -2,9 +2,9 @@
 
     python -m eruv_dali.visualize shots my_dataset --out shots.html
     python -m eruv_dali.visualize shots my_dataset --video a.mp4 --out a.png --rule robust --threshold 0.08
-    python -m eruv_dali.visualize embedding --init runs/c3d none --dataset ucf101 --root UCF-101 \\
+    python -m eruv_dali.visualize embedding --init none runs/vcop runs/eruv --dataset ucf101 --root UCF-101 \\
         --classes Basketball,YoYo,Diving --samples 300 --out embedding.png
-    python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d none --out attention.png
+    python -m eruv_dali.visualize attention my_video.mp4 --init none runs/vcop runs/eruv --out attention.png
     python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d --start 300 --frames 120 --out attention.mp4
     python -m eruv_dali.visualize neighbours runs/c3d_ucf101_retrieval --queries 20 --k 5 --out neighbours.html
 

@@ -1,16 +1,18 @@
-"""Ablations: one command, a run for each configuration, one table; stopped, it goes on."""
+"""Ablations: one command, a run for each row, one table; stopped, it goes on."""
 
 import csv
-import importlib
 import json
-import sys
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
-from running import outcome
+import yaml
+from running import lasting, outcome
 
 from eruv_dali import ablations
+from eruv_dali.native import data_dir
+from eruv_dali.pretext.eruv import RELATIONS
+from eruv_dali.tables.paper import ABLATIONS
+from eruv_dali.train.config import load_config, load_rows
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=6", "data.pairs_per_epoch=4",
          "model.width=4", "model.backbone=r3d", "optim.epochs=1", "log.tensorboard=false"]
@@ -22,26 +24,32 @@ def run(monkeypatch, capfd):
     return partial(outcome, monkeypatch, capfd, ablations.main)
 
 
-@pytest.mark.slow
-def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monkeypatch):
-    def run_here(command):
-        python, option, module, *words = command
-        assert (python, option) == (sys.executable, "-m")
-        monkeypatch.setattr(sys, "argv", [module, *words])
-        importlib.import_module(module + ".__main__" * (module == "eruv_dali.pretrain")).main()
-        return SimpleNamespace(returncode=0)
+def test_table_2_is_the_papers_and_differs_from_its_experiment_in_nothing_but_relations():
+    rows = load_rows(data_dir("configs") / ablations.TABLE_2)
+    subsets = [tuple(config.pretext.relations) for config in rows.values()]
+    assert subsets == [relations for relations in ABLATIONS if relations]  # as printed, in its order
+    assert list(rows) == ["_".join(subset) for subset in subsets[:-1]] + ["all"]
+    whole = load_config(data_dir("configs") / "thumos14_c3d.yaml")
+    for config in rows.values():
+        config.pretext.relations = list(RELATIONS)
+        assert config == whole
 
-    monkeypatch.setattr(ablations, "subprocess", SimpleNamespace(run=run_here))
-    for name, relations in (("rotation", "CS, CR"), ("order", "PI, PD")):
-        (tmp_path / f"{name}.yaml").write_text(f"relations: [{relations}]\n")
-    files = [tmp_path / "rotation.yaml", tmp_path / "order.yaml"]
-    command = [*files, "--data", datasets["raw"], "--out", tmp_path / "out", *SMALL]
-    first = run(files[0], *command[2:])
+
+@pytest.mark.slow
+def test_a_run_for_each_row_and_a_table(run, datasets, tmp_path):
+    (tmp_path / "rows.yaml").write_text(yaml.safe_dump({
+        "model": {"width": 4, "backbone": "c3d"}, "relations": ["CS"],
+        "rows": {"rotation": {"relations": ["CS", "CR"]}, "order": {"relations": ["PI", "PD"], "model": {"width": 2},
+                                                                    "optim.lr": 0.5}}}, sort_keys=False))
+    (tmp_path / "rotation.yaml").write_text("relations: [CS, CR]\nmodel: {width: 4, backbone: c3d}\n")
+    small = [word for word in SMALL if not word.startswith("model.width")]
+    rest = ["--data", datasets["raw"], "--out", tmp_path / "out", *small]
+    first = run(tmp_path / "rotation.yaml", *rest)
     assert first.returncode == 0, first.stderr
-    stamp = (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns
-    both = run(*command)
+    before = lasting(tmp_path / "out/rotation")
+    both = run(tmp_path / "rows.yaml", *rest)
     assert both.returncode == 0, both.stderr
-    assert (tmp_path / "out/rotation/last.pt").stat().st_mtime_ns == stamp  # not made again
+    assert lasting(tmp_path / "out/rotation") == before  # not made again
     rows = list(csv.DictReader((tmp_path / "out/table_2.csv").open()))
     assert [(row["relations"], row["chance"]) for row in rows] == [("CS CR", "50.0"), ("PI PD", "50.0")]
     for row, name in zip(rows, ("rotation", "order"), strict=True):
@@ -51,23 +59,33 @@ def test_a_run_for_each_configuration_and_a_table(run, datasets, tmp_path, monke
             value = result["per_relation"].get(relation)
             assert row[relation] == ("" if value is None else str(value))
     assert "Table II" in both.stdout and (tmp_path / "out/tables.md").exists()
+    other = load_config(tmp_path / "out/order/config.yaml")
+    assert (other.model.width, other.optim.lr, other.model.backbone) == (2, 0.5, "r3d")  # row, row, command line
+    done = run(tmp_path / "rows.yaml", *rest, "optim.lr=0.1")  # finished, but not this
+    assert done.returncode == 2
+    assert "out/rotation: holds a pre-training with optim.lr = 0.01, not 0.1" in done.stderr
 
 
 @pytest.mark.slow
 def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
     (tmp_path / "good.yaml").write_text("relations: [CS]\n")
     (tmp_path / "bad.yaml").write_text("relation: [CS]\n")
+    for name, rows in (("no_rows", "[]"), ("key", "{a: {relation: [CS]}}"), ("name", "{yes: {}}"), ("row", "{a: [1]}")):
+        (tmp_path / f"{name}.yaml").write_text(f"rows: {rows}\n")
     rest = ("--data", datasets["raw"], "--out", tmp_path / "out")
     for files, said in ((["good.yaml", "bad.yaml"], "did you mean 'relations'"),
                         (["good.yaml", "good.yaml"], "two configurations are called good"),
+                        (["no_rows.yaml"], "no_rows.yaml: rows = [] must map names to what differs"),
+                        (["key.yaml"], "key.yaml: row a: unknown configuration key 'relation'"),
+                        (["name.yaml"], "a row is called True"), (["row.yaml"], "row a = [1] must map keys"),
                         (["good.yaml", "--fast"], "--fast: unknown argument")):
         done = run(*(tmp_path / name if name.endswith("yaml") else name for name in files), *rest)
         assert done.returncode == 2 and said in done.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "large.yaml").write_text("data: {batch_size: 900}\n")
     (tmp_path / "crop.yaml").write_text("data: {crop: 200}\n")
-    for file, said in (("large.yaml", "large.yaml: data.batch_size = 900 can never be filled"),
-                       ("crop.yaml", "crop.yaml: crop 200 does not fit into frames of 128x171")):
+    for file, said in (("large.yaml", "large: data.batch_size = 900 can never be filled"),
+                       ("crop.yaml", "crop: crop 200 does not fit into frames of 128x171")):
         done = run(tmp_path / "good.yaml", tmp_path / file, *rest)
         assert done.returncode == 2 and said in done.stderr
     done = run(tmp_path / "good.yaml", *rest, "--finetune", f"--dataset folder --root {tmp_path / 'absent'}")

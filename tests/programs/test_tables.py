@@ -10,7 +10,8 @@ import yaml
 
 from eruv_dali import RELATIONS, EruvError
 from eruv_dali.errors import run_program
-from eruv_dali.tables import main, markdown, mean_and_deviation, paper_tables, read_run
+from eruv_dali.tables.__main__ import main, markdown, mean_and_deviation, paper_tables
+from eruv_dali.tables.runs import read_run
 
 
 def write(folder, result, config=None):
@@ -21,14 +22,21 @@ def write(folder, result, config=None):
     return folder
 
 
-def pretrain(folder, accuracy, *, relations=RELATIONS, seed=0, lr=0.01, backbone="c3d", width=64):
+def pretrain(folder, accuracy, *, relations=RELATIONS, seed=0, lr=0.01, backbone="c3d", width=64, trimmed=False):
     result = {"program": "pretrain", "pretext": "eruv", "backbone": backbone, "width": width,
               "relations": list(relations),
               "accuracy": accuracy, "per_relation": dict.fromkeys(relations, accuracy), "seed": seed}
     config = {"pretext": {"name": "eruv"}, "relations": list(relations),
-              "model": {"backbone": backbone, "width": width}, "optim": {"lr": lr},
+              "model": {"backbone": backbone, "width": width}, "optim": {"lr": lr}, "data": {"trimmed": trimmed},
               "seed": seed, "log": {"every_steps": seed}}
     return write(folder, result, config)
+
+
+def other(folder, pretext, *, trimmed=False, figures=None):
+    """A pre-training with another pretext; it need not have an accuracy."""
+    return write(folder, {"program": "pretrain", "pretext": pretext, "backbone": "c3d", "width": 64, **(figures or {})},
+                 {"pretext": {"name": pretext}, "model": {"backbone": "c3d", "width": 64}, "optim": {},
+                  "data": {"trimmed": trimmed}})
 
 
 def finetune(folder, top1, *, init="none", dataset="ucf101", backbone="c3d", width=64, mode="finetune", seed=0):
@@ -63,15 +71,18 @@ def test_every_program_has_its_table_and_the_papers_figure(tmp_path):
     one = cells(found["table_1"])
     assert [row[1] for row in one] == [*RELATIONS, "overall"]
     assert one[0] == ["C3D", "CS", "14.3", "50.0", "71.2", "1"] and one[-1][3:5] == ["50.0", "66.7"]
-    assert cells(found["table_2"]) == [["CS CV CD CR PI PD PS", "C3D", "14.3", "UCF101", *["50.0"] * 8, "70.0", "69.6",
-                                        "1 + 1"]]
+    assert cells(found["table_2"]) == [
+        ["random weights", "C3D", "–", "UCF101", *["–"] * 8, "60.0", "62.1", "1"],
+        ["random weights", "R3D", "–", "HMDB51", *["–"] * 8, "30.0", "–", "1"],
+        ["CS CV CD CR PI PD PS", "C3D", "14.3", "UCF101", *["50.0"] * 8, "70.0", "70.4", "1 + 1"]]
     assert cells(found["table_4"]) == [
         ["HMDB51", "1, 2, 3", "R3D", "random", "fine-tuned", "30.0", "23.4", "–", "1"],
         ["UCF101", "1, 2, 3", "C3D", "random", "fine-tuned", "60.0", "61.8", "–", "1"],
         ["UCF101", "1, 2, 3", "C3D", "ERUV", "fine-tuned", "70.0", "69.6", "–", "1"]]
     assert cells(found["fixed_features"])[0][4:6] == ["5 nearest", "20.0"]
-    assert cells(found["table_5"]) == [["1", "C3D", "ERUV", "video", "25.0", "25.2", "50.0", "–", "–", "–", "1"]]
-    assert cells(found["table_6"])[0][4:6] == ["10.0", "–"]  # DESIGN has no figure of the paper for it
+    assert cells(found["table_5"]) == [
+        ["1", "C3D", "ERUV", "video", "25.0", "25.2", "50.0", "40.5", "–", "48.3", "–", "57.6", "–", "70.4", "1"]]
+    assert cells(found["table_6"])[0][4:6] == ["10.0", "7.4"]
     assert "paper" not in markdown(found["retrieval_folder"])
 
 
@@ -93,15 +104,63 @@ def test_seeds_share_a_row_and_nothing_else_does(tmp_path):
 
 
 def test_ablations_and_small_networks_have_no_figure_of_the_paper(tmp_path):
-    some = pretrain(tmp_path / "some", 0.6, relations=("CS", "CR"))
+    some = pretrain(tmp_path / "some", 0.6, relations=("CS", "PI"))
     small = pretrain(tmp_path / "small", 0.6, width=8)
     found = tables(some, small, finetune(tmp_path / "f", 0.7, init=some / "last.pt"),
                    finetune(tmp_path / "g", 0.7, width=8))
     assert {row[4] for row in cells(found["table_1"])} == {"–"}
-    assert cells(found["table_2"])[0] == ["CS CR", "C3D", "50.0", "UCF101", "60.0", "60.0", "–", "–", "60.0", "–", "–",
+    assert cells(found["table_2"])[1] == ["CS PI", "C3D", "50.0", "UCF101", "60.0", "60.0", "–", "–", "–", "60.0", "–",
                                           "–", "70.0", "–", "1 + 1"]
     assert {tuple(row[2:7]) for row in cells(found["table_4"])} == {
-        ("C3D", "CS CR", "fine-tuned", "70.0", "–"), ("C3D, width 8", "random", "fine-tuned", "70.0", "–")}
+        ("C3D", "CS PI", "fine-tuned", "70.0", "–"), ("C3D, width 8", "random", "fine-tuned", "70.0", "–")}
+
+
+def test_table_2_has_the_papers_nine_subsets(tmp_path):
+    words = {"CS CD": "65.0", "CS CR": "66.3", "CS CV": "67.9", "CS CV CD CR": "68.8", "PD PS": "66.0",
+             "PI PS": "65.0", "PI PD": "65.4", "PI PD PS": "66.4", "CS CV CD CR PI PD PS": "70.4"}
+    runs = []
+    for number, subset in enumerate(words):
+        run = pretrain(tmp_path / f"p{number}", 0.5, relations=subset.split()[::-1])  # in any order
+        runs += [run, finetune(tmp_path / f"f{number}", 0.6, init=run / "backbone.pt")]
+    found = cells(tables(*runs)["table_2"])
+    assert {" ".join(name for name in RELATIONS if name in row[0]): row[13] for row in found} == {
+        " ".join(name for name in RELATIONS if name in key): value for key, value in words.items()}
+
+
+def test_table_3_sets_trimmed_beside_untrimmed_videos(tmp_path):
+    runs = []
+    for trimmed in (True, False):
+        for name in ("vcop", "pace"):
+            run = other(tmp_path / f"{name}{trimmed}", name, trimmed=trimmed)
+            runs += [run, finetune(tmp_path / f"{name}{trimmed}_f", 0.6 if trimmed else 0.5, init=run / "backbone.pt")]
+    relations = [name for name in RELATIONS if name not in ("CV", "CD")]
+    run = pretrain(tmp_path / "eruv", 0.4, relations=relations, trimmed=True)
+    runs += [run, finetune(tmp_path / "eruv_f", 0.7, init=run / "backbone.pt")]
+    found = tables(*runs)
+    assert cells(found["table_3"]) == [
+        ["VCOP", "C3D", "UCF101", "1, 2, 3", "60.0", "66.7", "50.0", "64.9", "1 + 1"],
+        ["pace", "C3D", "UCF101", "1, 2, 3", "60.0", "–", "50.0", "–", "1 + 1"],
+        ["ERUV", "C3D", "UCF101", "1, 2, 3", "70.0", "71.2", "–", "70.4", "1 + 0"]]
+    assert [(row[3], row[6]) for row in cells(found["table_4"])] == [
+        ("VCOP", "65.6"), ("ERUV, trimmed", "–"), ("VCOP, trimmed", "65.6"), ("pace", "–"), ("pace, trimmed", "–")]
+    assert "table_3" not in tables(*runs[4:8])  # nothing trimmed
+
+
+def test_all_rows_of_the_paper(tmp_path):
+    """As many as printed, each once, ours among them; figures of the paper taken from its print."""
+    run = other(tmp_path / "vcop", "vcop")
+    runs = [finetune(tmp_path / "f", 0.5, init=run / "backbone.pt"),
+            retrieve(tmp_path / "r", 0.1, init=run / "backbone.pt", dataset="hmdb51", backbone="c3d")]
+    found = {table.file: cells(table) for table in paper_tables([read_run(folder) for folder in runs], whole=True)}
+    assert {name: len(rows) for name, rows in found.items()} == {
+        "table_1": 8, "table_2": 10, "table_3": 3, "table_4": 34, "table_5": 15, "table_6": 12}
+    four = {(row[0], row[2], row[3]): row[5:7] for row in found["table_4"]}
+    assert len(four) == 34 and four["UCF101", "C3D", "VCOP"] == ["50.0", "65.6"]
+    assert four["HMDB51", "R(2+1)D", "VCP"] == ["–", "32.2"] and four["UCF101", "C3D", "MAS"] == ["–", "58.8"]
+    six = {(row[1], row[2]): row[4:] for row in found["table_6"]}
+    assert six["C3D", "VCOP"][:4] == ["10.0", "7.4", "50.0", "22.6"]
+    assert six["R(2+1)D", "ERUV"] == ["–", "9.3", "–", "26.4", "–", "38.5", "–", "51.8", "–", "73.9", "0"]
+    assert [row[-2] for row in found["table_3"]] == ["64.9", "68.7", "70.4"]
 
 
 def test_mean_and_deviation():
@@ -129,7 +188,7 @@ def test_program_writes_markdown_and_csv(tmp_path, monkeypatch, capsys):
     ('{"program": "pretrain", "backbone": "c3d"}', "without 'width'"),
     ('{"program": "pretrain", "pretext": "eruv", "backbone": "x", "width": 1, "relations": [], "accuracy": 0, '
      '"per_relation": {}}',
-     "backbone 'x' is unknown"),
+     "backbone 'x' is not one of c3d"),
     ('{"program": "pretrain", "pretext": "eruv", "backbone": "c3d", "width": 1, "relations": ["CS"], "accuracy": 66.7, '
      '"per_relation": {}}',
      "accuracy is 66.7, not a fraction of 1"),

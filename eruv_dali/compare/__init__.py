@@ -1,0 +1,1 @@
+"""Pretexts against each other, on the same data and protocol; see `python -m eruv_dali.compare`."""
