@@ -54,8 +54,8 @@ def main() -> None:
         pack = dataset.pack
     eruv = statistics.median(found["eruv"])
     rows: list[dict[str, Any]] = [{
-        "pretext": name, "form": PIECES.get(name, {}), "clips_per_second": statistics.median(rates), "least": min(rates),
-        "most": max(rates), "time": eruv / statistics.median(rates),
+        "pretext": name, "form": PIECES.get(name, {}), "clips_per_second": statistics.median(rates),
+        "least": min(rates), "most": max(rates), "time": eruv / statistics.median(rates),
     } for name, rates in found.items()]
     table = Table("pretext", "clips/s", "least to most", "time over eruv's", title=f"{pack} pack, {device}")
     for row in rows:
