@@ -218,19 +218,27 @@ class Pretext(ABC):
         self, place: int, random: np.random.Generator, *, start: int | None = None, speed: int = 1, rotation: int = 0,
         order: Callable[[np.random.Generator], np.ndarray] | None = None, flip: bool = False,
         tiles: tuple[int, int, int, int] | None = None, color: tuple[float, ...] | None = None,
+        crop: tuple[int, int] | None = None,
     ) -> ClipRequest:
-        """A clip of the segment at this position, at a random crop, and at a random start unless `start` is given; all
-        its frames share the crop. `order` draws the order in which its frames are shown."""
+        """A clip of the segment at this position, at a random crop and a random start unless `crop` (top, left) and
+        `start` are given; all its frames share the crop. `order` draws the order in which its frames are shown."""
         number, video, shot, begin, end = self.segments[place].item()
         if start is None:
             start = int(random.integers(begin, end - self.span(speed) + 1))
         frames = np.arange(start, start + speed * self.setting.clip_length, speed)
         if order is not None:
             frames = frames[order(random)]
-        height, width = self.setting.frame_size
-        top = int(random.integers(height - self.setting.crop + 1))
-        left = int(random.integers(width - self.setting.crop + 1))
-        return ClipRequest(video, shot, number, frames, rotation, (top, left), speed, flip, tiles, color)
+        if crop is None:
+            height, width = self.setting.frame_size
+            top = int(random.integers(height - self.setting.crop + 1))
+            left = int(random.integers(width - self.setting.crop + 1))
+            crop = (top, left)
+        return ClipRequest(video, shot, number, frames, rotation, crop, speed, flip, tiles, color)
+
+    def still(self, place: int, random: np.random.Generator, frame: int, **changes: Any) -> ClipRequest:
+        """One source frame as a clip, repeated where clips have more frames than one; `changes`: those of `clip`."""
+        return self.clip(place, random, start=frame, order=lambda _: np.zeros(self.setting.clip_length, np.int64),
+                         **changes)
 
 
 def check_speeds(name: str, speeds: Any) -> None:

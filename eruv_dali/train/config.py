@@ -7,6 +7,7 @@ build, or are our choice; the comments say which.
 import dataclasses
 import difflib
 import re
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class DataConfig:
 class ModelConfig:
     """The network."""
 
-    backbone: str = "c3d"  # c3d, r3d, r2plus1d
+    backbone: str = "c3d"  # c3d, r3d, r2plus1d, caffenet
     width: int = 64  # channels after the first convolution; all others scale with it
     head: str = "mlp"  # mlp, or the paper's literal linear
     hidden: int = 512  # of the mlp head
@@ -111,8 +112,8 @@ class Config:
         if self.model.head not in pretext.heads:
             raise EruvError(f"model.head = {self.model.head!r} is not supported by pretext {pretext.name}; choose "
                             f"one of {', '.join(pretext.heads)}")
-        # A DATASET has its own frame size; whether the crop fits is then checked when it is opened.
-        frame_size = (data.crop, data.crop) if data.dataset else data.height_and_width
+        # A DATASET has its own frame size; whether crops fit into it is checked when it is opened.
+        frame_size = (sys.maxsize, sys.maxsize) if data.dataset else data.height_and_width
         pretext.check(Setting(data.clip_length, data.crop, frame_size, self.seed, data.trimmed), self.pretext)
         if data.pairs_per_epoch is not None and data.batch_size > data.pairs_per_epoch:
             raise EruvError(f"data.batch_size = {data.batch_size} can never be filled: data.pairs_per_epoch is "

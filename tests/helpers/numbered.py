@@ -5,6 +5,7 @@ crop of the 128x171 frame shows it. The rest is a texture, another one for each 
 """
 
 import functools
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,10 @@ def write_video(
     path: Path, *, frames: int = 120, codec: str = "libx264", size: tuple[int, int] = (240, 320), rate: int = 25,
     options: dict[str, str] | None = None, gop: int = 30, b_frames: int = 0, shots: int = 1,
     pts: list[int] | None = None, pix_fmt: str | None = None, start_pts: int = 0, first: int = 0,
+    picture: Callable[[int, int, int, int], np.ndarray] = numbered_picture,
 ) -> Path:
-    """Write a numbered video, counted from `first`; `shots` equal parts differ in texture: there are cuts between."""
+    """Write a numbered video, counted from `first`; `shots` equal parts differ in texture: there are cuts between.
+    `picture` draws a frame from its number, height, width and shot."""
     height, width = size
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -99,8 +102,8 @@ def write_video(
             stream.bit_rate = 4_000_000
         stream.options = options or {}
         for n in range(frames):
-            picture = numbered_picture(first + n, height, width, n * shots // frames)
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            drawn = picture(first + n, height, width, n * shots // frames)
+            frame = av.VideoFrame.from_ndarray(drawn, "rgb24")
             frame.pts = start_pts + (n if pts is None else pts[n])
             frame.time_base = Fraction(1, rate)
             container.mux(stream.encode(frame))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numbered import read_number, write_video
+from perceptron import accuracy_of_a_perceptron
 
 from eruv_dali import EruvError, PretextLoader
 from eruv_dali.dataset import SEGMENT
@@ -119,21 +120,6 @@ def statistics(name, pretext, number):
     crops = [number for clip in clips for number in clip.crop]
     return [*np.array(ends) / 100, *np.array(crops) / 30, (segment["end"] - segment["start"]) / 100,
             *(segment["video"] == np.arange(3)), *(number % 8 == np.arange(8)), clips[0].flip]
-
-
-def accuracy_of_a_perceptron(x, y, kinds):
-    """On the last third of the samples, after learning from the others."""
-    torch.manual_seed(0)
-    x, y = torch.tensor(np.array(x), dtype=torch.float32), torch.tensor(y)
-    split = len(x) * 2 // 3
-    net = torch.nn.Sequential(torch.nn.Linear(x.shape[1], 32), torch.nn.ReLU(), torch.nn.Linear(32, kinds))
-    optimizer = torch.optim.AdamW(net.parameters(), 0.01, weight_decay=0.1)
-    for _ in range(200):
-        loss = torch.nn.functional.cross_entropy(net(x[:split]), y[:split])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return float((net(x[split:]).argmax(1) == y[split:]).float().mean())
 
 
 @pytest.mark.parametrize("name", NAMES)
