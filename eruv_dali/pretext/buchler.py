@@ -8,14 +8,14 @@ What is simplified:
 
 - There is no reinforcement learning. In the paper a policy chooses each batch's permutations; its state is how well
   the network does on groups of permutations, its reward the gain in validation. Here a sample depends on the seed and
-  its number alone, so that runs resume exactly: permutations are drawn uniformly from the set, the random sampling that
-  the paper's policy is to replace. The paper's figures are those with the policy.
+  its number alone, so that runs resume exactly: permutations are drawn uniformly from the set, the random sampling
+  that the paper's policy is to replace. The paper's figures are those with the policy.
 - One classifier tells all permutations apart, of space and of time; the paper has one for each. Which of the two it is
   is plain to see.
 - Both have nine pieces of one size, because all samples of a loader have one number of clips and one crop.
 
-Against shortcuts, as in Jigsaw and OPN: each piece is at a random place in its cell, and shows one random colour channel
-in the place of all three.
+Against shortcuts, as in Jigsaw and OPN: each piece is at a random place in its cell, and shows one random colour
+channel in the place of all three.
 
 The paper's network sees single frames: clip_length 1 and a 2D backbone. A longer clip repeats the frame, for 3D ones.
 """

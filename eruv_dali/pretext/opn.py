@@ -2,9 +2,9 @@
 
 Lee, Huang, Singh, Yang, "Unsupervised Representation Learning by Sorting Sequences", ICCV 2017.
 Four frames, 80 × 80 pixels of each, in one of 4! / 2 = 12 orders: an order and its reverse are the same, as many
-actions look alike backwards. As in the public code (HsinYingLee/OPN) the four are mirrored together or not, each is shifted by
-up to 5 pixels (against edges that stay in place) and shows one random colour channel in the place of all three (against
-colours by which frames could be matched). The head compares the frames pairwise.
+actions look alike backwards. As in the public code (HsinYingLee/OPN) the four are mirrored together or not, each is
+shifted by up to 5 pixels (against edges that stay in place) and shows one random colour channel in the place of all
+three (against colours by which frames could be matched). The head compares the frames pairwise.
 
 The paper draws frames and the place of the crop where the optical flow is large. A sample here is drawn before any
 pixel is seen, so frames are `interval` apart at a random place in the segment, and the crop is anywhere in the frame.

@@ -2,8 +2,9 @@
 
 Kim, Cho, Kweon, "Self-Supervised Video Representation Learning with Space-Time Cubic Puzzles", AAAI 2019.
 A piece of video is cut into 2 × 2 cells in space, and those into 4 in time. A puzzle is the four cells of one time, or
-the four times of one cell; of each a cuboid is shown, at a random place in its cell (jitter, also in time), one random
-colour channel in the place of all three (in the paper, 80 of 112 pixels across and down). The four share the network, their features are concatenated.
+the four times of one cell; of each a cuboid is shown, at a random place in its cell (80 of 112 pixels in the paper,
+and a random time), one random colour channel in the place of all three. The four share the network, their features are
+concatenated.
 
 The paper counts 4! = 24 orders; here puzzles in space and in time are told apart, which makes 2 · 24 = 48 kinds.
 No code is public. How far cuboids vary in time, `time_jitter`, is our choice, and the second task of the paper, whether
