@@ -19,6 +19,7 @@ __all__ = [
     "RelationNet",
     "build_backbone",
     "load_backbone",
+    "load_vcop",
     "save_backbone",
 ]
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not run `__getattr_
     from eruv_dali.dataset import Dataset
     from eruv_dali.errors import EruvError
     from eruv_dali.loader import ClipLoader
-    from eruv_dali.models import PretextNet, RelationNet, build_backbone, load_backbone, save_backbone
+    from eruv_dali.models import PretextNet, RelationNet, build_backbone, load_backbone, load_vcop, save_backbone
     from eruv_dali.pretext.eruv import RELATIONS
     from eruv_dali.pretext.loader import PretextLoader
     from eruv_dali.pretext.relation_loader import RelationLoader
@@ -40,6 +41,7 @@ else:
         "RelationNet": "eruv_dali.models",
         "build_backbone": "eruv_dali.models",
         "load_backbone": "eruv_dali.models",
+        "load_vcop": "eruv_dali.models",
         "save_backbone": "eruv_dali.models",
         "Dataset": "eruv_dali.dataset",
         "EruvError": "eruv_dali.errors",

@@ -31,7 +31,7 @@ from eruv_dali.finetune.__main__ import build_parser
 from eruv_dali.finetune.__main__ import main as finetune
 from eruv_dali.native import data_dir
 from eruv_dali.pretrain.once import check_same_run, pretrain_once, release
-from eruv_dali.pretrain.run import check_run
+from eruv_dali.pretrain.run import check_run, for_dataset
 from eruv_dali.tables.__main__ import main as tables
 from eruv_dali.train.config import load_rows
 from eruv_dali.train.stop import Stopped
@@ -61,11 +61,13 @@ def main() -> None:
         words = build_parser().parse_args([*shlex.split(args.finetune), "--init", "none", "--out", str(args.out)])
         chosen_splits(words)
     with contextlib.closing(Dataset(args.data)) as dataset:
-        for name, config in rows:
+        for place, (name, config) in enumerate(rows):
             try:
+                config = for_dataset(config, dataset)
                 check_run(config, dataset)
             except EruvError as error:
                 raise EruvError(f"{name}: {error}") from None
+            rows[place] = name, config
             check_same_run(config, args.out / name)
         runs = []
         try:

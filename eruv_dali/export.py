@@ -84,7 +84,8 @@ def export_onnx(backbone: Backbone, path: Path, *, clip_length: int = 16, crop: 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m eruv_dali.export", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backbone", metavar="BACKBONE.PT", help="written by pretrain or finetune")
+    parser.add_argument("backbone", metavar="BACKBONE.PT", help="written by pretrain or finetune, "
+                        "or by VCOP's or PRP's public code")
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.onnx")
     parser.add_argument("--clip-length", type=int, default=16, help="frames (default: 16)")
     parser.add_argument("--crop", type=int, default=112, help="pixels (default: 112)")

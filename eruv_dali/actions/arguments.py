@@ -41,8 +41,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """--init, --backbone, --width, --crop, --frame-size, --clips, --batch-size, --seed, --device, --out."""
     net = parser.add_argument_group("network and clips")
     net.add_argument("--init", required=True, metavar="CKPT", help="a RUN of pretrain, its backbone.pt, best.pt or "
-                     "last.pt; none: random weights, with --backbone, --width, --crop and --frame-size "
-                     "as in the run to compare with")
+                     "last.pt; a file of VCOP's or PRP's public code; none: random weights, with --backbone, --width, "
+                     "--crop and --frame-size as in the run to compare with")
     net.add_argument("--backbone", choices=BACKBONES, help="with --init none (default c3d); a checkpoint knows its own")
     net.add_argument("--width", type=int, help="with --init none: channels of the first convolution (default 64)")
     net.add_argument("--crop", type=int, help="pixels (default: as in the checkpoint's RUN, else 112)")

@@ -1,6 +1,7 @@
 """A pre-training run, from its configuration and a prepared DATASET to a RUN folder."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from eruv_dali.train.config import Config, dump_config
 from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
 from eruv_dali.train.processes import ALONE, Processes, join, take_device
 from eruv_dali.train.step import choose_precision
+from eruv_dali.video.frames import FRAME_SIZE
 from eruv_dali.visualize.confusion import draw_confusion
 from eruv_dali.visualize.curves import draw_curves
 
@@ -48,6 +50,7 @@ def pretrain(
         Stopped: SIGINT or SIGTERM was received, and the run was saved.
     """
     device = check_start(config, out, resume=resume, processes=processes)
+    config = for_dataset(config, dataset)
     take_device(processes, device)
     precision = choose_precision(config.optim.precision, device)
     torch.manual_seed(config.seed)
@@ -72,6 +75,19 @@ def pretrain(
                 draw_confusion(result["confusion"], train.pretext.kinds, out / "confusion.png",
                                title=f"{result['samples']} samples of held-out videos, epoch {result['epoch']}")
         return result
+
+
+def for_dataset(config: Config, dataset: Dataset) -> Config:
+    """`config` with the DATASET's own `data.frame_size`, which evaluation has to prepare its videos with too.
+
+    Raises:
+        EruvError: the configuration asks for another one.
+    """
+    frames = [dataset.frame_height, dataset.frame_width]
+    if config.data.frame_size not in (frames, list(FRAME_SIZE)):
+        raise EruvError(f"data.frame_size = {config.data.frame_size}, but the frames of {dataset.folder} are {frames}; "
+                        "leave it out, or prepare the videos again with that --frame-size")
+    return replace(config, data=replace(config.data, frame_size=frames))
 
 
 def check_start(config: Config, out: Path, *, resume: bool, processes: Processes) -> torch.device:

@@ -112,6 +112,21 @@ def test_the_program_prints_accuracy_beside_chance(program_here, datasets, tmp_p
     assert "14.3%" in done.stderr and "overall" in done.stderr and "same shot" in done.stderr
 
 
+def test_a_run_knows_the_frame_size_of_its_dataset(program_here, tmp_path):
+    """Evaluation prepares its videos with what config.yaml says."""
+    for name in "abcd":
+        write_video(tmp_path / "films" / f"{name}.mp4", frames=60, size=(64, 96))
+    prepare([tmp_path / "films"], tmp_path / "data", device="cpu", pack="raw", frame_size=(40, 48), workers=1)
+    arguments = ["--data", tmp_path / "data", *SMALL, "data.crop=32", "optim.max_steps=1", "relations=PI,PD"]
+    done = program_here(*arguments, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert load_config(tmp_path / "run" / "config.yaml").data.frame_size == [40, 48]
+    assert program_here("--out", tmp_path / "run", "--resume", "optim.max_steps=2").returncode == 0
+    done = program_here(*arguments, "data.frame_size=[64,86]", "--out", tmp_path / "other")
+    assert done.returncode == 2 and "data.frame_size = [64, 86], but the frames of" in done.stderr
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.slow
 def test_a_video_that_vanished_is_the_users_to_decide_on(program_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
