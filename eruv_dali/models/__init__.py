@@ -1,4 +1,4 @@
-"""The networks: three backbones, the file format for their weights, the heads, and the networks that combine both."""
+"""The networks: four backbones, the file format for their weights, the heads, and the networks that combine both."""
 
 from eruv_dali.models.backbone import Backbone
 from eruv_dali.models.backbone_file import BACKBONES, build_backbone, load_backbone, save_backbone
