@@ -41,7 +41,7 @@ from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import DEVICES
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.evaluate.pretrained import NONE, load_pretrained
+from eruv_dali.evaluate.pretrained import NONE, Pretrained, load_pretrained
 from eruv_dali.files import write_text
 from eruv_dali.finetune.task import Recipe
 from eruv_dali.pretrain.once import check_same_run, pretrain_once
@@ -60,8 +60,8 @@ def main() -> None:
     if unknown := [name for name in measures if name not in MEASURES] or [args.evaluate] * (not measures):
         raise EruvError(f"--evaluate {unknown[0]}: not one of {', '.join(MEASURES)}")
     measures = [name for name in MEASURES if name in measures]
-    for name in ("clips", "test_clips", "batch_size", "finetune_epochs", "finetune_lr"):
-        if getattr(args, name) <= 0:
+    for name in ("clips", "test_clips", "test_crop", "batch_size", "finetune_epochs", "finetune_lr"):
+        if getattr(args, name) is not None and getattr(args, name) <= 0:
             raise EruvError(f"--{name.replace('_', '-')} {getattr(args, name)} must be greater than 0")
     seeds = list(dict.fromkeys(args.seeds))
     if min(seeds) < 0:
@@ -69,7 +69,7 @@ def main() -> None:
     values = [*args.values, *([f"device={args.device}"] if args.device else [])]
     splits = chosen_splits(args)
     with contextlib.closing(Dataset(args.data)) as dataset:
-        field = entrants(names, dataset, args.clips, values)
+        field = entrants(names, dataset, args.clips, values, args.test_crop)
         settings = _settings(args, dataset, splits)
         _check_folder(args.out, settings)
         for entrant in field:
@@ -113,6 +113,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_split_arguments(parser, "--labelled")
     how = parser.add_argument_group("evaluation")
     how.add_argument("--test-clips", type=int, default=10, help="clips per video (default %(default)s)")
+    how.add_argument("--test-crop", type=int, metavar="PIXELS", help="of the clips in evaluation (default: data.crop, "
+                     "which for puzzles is the side of a piece)")
     how.add_argument("--batch-size", type=int, default=8, help="clips (default %(default)s)")
     how.add_argument("--knn", type=int, default=5, metavar="K", help="neighbours that vote (default %(default)s)")
     how.add_argument("--val-fraction", type=float, default=0.1, help="of the training videos, held out to choose "
@@ -131,9 +133,13 @@ def _take_part(
     if entrant.name != NONE:
         run = folder(out, entrant, seed)
         pretrain_once(entrant.seeded(seed), dataset, run)
-        load = partial(load_pretrained, run)
+        load = partial(_pretrained, run, entrant.crop)
     for name in measures:
         measure(name, load, labelled, folder(out, entrant, seed, name), seed)
+
+
+def _pretrained(run: Path, crop: int) -> Pretrained:
+    return load_pretrained(run)._replace(crop=crop)
 
 
 def _check_folder(out: Path, settings: dict[str, object]) -> None:
@@ -163,8 +169,8 @@ def _settings(args: argparse.Namespace, dataset: Dataset, splits: list) -> dict[
     """What all pieces of a comparison have in common: written to compare.json, and compared when it continues."""
     digest = hashlib.sha256("\n".join(video.name for video in dataset.videos).encode() + dataset.segments.tobytes())
     videos = [[name, sorted(map(str, split.train)), sorted(map(str, split.test))] for name, split in splits]
-    evaluation = ("test_clips", "knn", "val_fraction", "finetune_epochs", "finetune_lr", "finetune_weight_decay",
-                  "batch_size")
+    evaluation = ("test_clips", "test_crop", "knn", "val_fraction", "finetune_epochs", "finetune_lr",
+                  "finetune_weight_decay", "batch_size")
     return {"data": str(dataset.folder.resolve()), "digest of the segments": digest.hexdigest(), "clips": args.clips,
             "labelled": args.dataset, "root": str(args.root.resolve()), "groups": args.groups,
             "splits": [name for name, _ in splits],

@@ -8,6 +8,7 @@ import torch
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import torch_device
 from eruv_dali.errors import EruvError
+from eruv_dali.evaluate.features import pool5
 from eruv_dali.evaluate.pretrained import NONE, Pretrained, load_pretrained
 from eruv_dali.models import HeadOptions, build_backbone
 from eruv_dali.native import data_dir
@@ -31,18 +32,20 @@ class Entrant:
         config: of its pre-training, but for the seed; of NONE: of the pre-training whose network it is compared with.
         clips: that it sees in pre-training; 0 for NONE.
         folder: name of its folders, the seed is added.
+        crop: of the clips in evaluation, pixels.
     """
 
     name: str
     config: Config
     clips: int
     folder: str
+    crop: int
 
     @property
     def network(self) -> tuple:
-        """What decides its random network and the format of its clips."""
+        """What decides its random network and the format of its clips in evaluation."""
         model, data = self.config.model, self.config.data
-        return (model.backbone, model.width, data.clip_length, data.crop, tuple(data.mean), tuple(data.std))
+        return (model.backbone, model.width, data.clip_length, self.crop, tuple(data.mean), tuple(data.std))
 
     def seeded(self, seed: int) -> Config:
         return replace(self.config, seed=seed)
@@ -51,11 +54,13 @@ class Entrant:
         """The random network of this seed: the same weights that a pre-training of this seed begins with."""
         model, data = self.config.model, self.config.data
         net = load_pretrained(NONE, backbone=model.backbone, width=model.width, seed=seed)
-        return net._replace(clip_length=data.clip_length, crop=data.crop, frame_size=data.height_and_width,
+        return net._replace(clip_length=data.clip_length, crop=self.crop, frame_size=data.height_and_width,
                             mean=tuple(data.mean), std=tuple(data.std))
 
 
-def entrants(names: Sequence[str], dataset: Dataset, clips: int, values: Sequence[str]) -> list[Entrant]:
+def entrants(
+    names: Sequence[str], dataset: Dataset, clips: int, values: Sequence[str], test_crop: int | None = None
+) -> list[Entrant]:
     """The entrants of these names, with everything that can be found out about them before they are trained.
 
     A pretext's configuration is configs/NAME_c3d.yaml, or, if there is none, its default options in the default
@@ -67,10 +72,11 @@ def entrants(names: Sequence[str], dataset: Dataset, clips: int, values: Sequenc
         dataset: that all are pre-trained on.
         clips: that each is to see; the last batch may exceed it.
         values: of the configuration.
+        test_crop: of the clips in evaluation, pixels; by default each one's `data.crop`.
 
     Raises:
         EruvError: an unknown or repeated name, a bad value, or one that is not for the user to set; a pretext that this
-            DATASET cannot serve, a network or head that cannot be built.
+            DATASET cannot serve, a network or head that cannot be built, clips too small or large to be evaluated.
     """
     for name in names:
         if name != NONE and name not in PRETEXTS:
@@ -86,23 +92,24 @@ def entrants(names: Sequence[str], dataset: Dataset, clips: int, values: Sequenc
         of = _for_one(word.partition("=")[0])[0]
         if of is not None and of not in chosen:
             raise EruvError(f"{word}: {of} is not among --pretexts {','.join(names)}")
-    found = [_entrant(name, dataset, clips, values) for name in chosen]
+    found = [_entrant(name, dataset, clips, values, test_crop) for name in chosen]
     if NONE not in names:
         return found
-    networks = {entrant.network: entrant.config for entrant in found}
+    networks = {entrant.network: (entrant.config, entrant.crop) for entrant in found}
     if not found:
-        networks[()] = config = load_config(None, list(values), **_given(dataset))
-        if config.data.crop > min(config.data.frame_size):
-            raise EruvError(f"data.crop={config.data.crop} does not fit into the DATASET's frames of "
-                            f"{dataset.frame_height}x{dataset.frame_width}")
+        config = load_config(None, list(values), **_given(dataset))
+        networks[()] = config, test_crop or config.data.crop
+        _check_evaluated(*networks[()])
     several = len(networks) > 1
-    random = [Entrant(NONE, config, 0, f"{NONE}{number}" if several else NONE)
-              for number, config in enumerate(networks.values(), 1)]
+    random = [Entrant(NONE, config, 0, f"{NONE}{number}" if several else NONE, crop)
+              for number, (config, crop) in enumerate(networks.values(), 1)]
     place = list(names).index(NONE)
     return [*found[:place], *random, *found[place:]]
 
 
-def _entrant(name: str, dataset: Dataset, clips: int, values: Sequence[str]) -> Entrant:
+def _entrant(
+    name: str, dataset: Dataset, clips: int, values: Sequence[str], test_crop: int | None
+) -> Entrant:
     words = []
     for word in values:
         key, _, value = word.partition("=")
@@ -119,6 +126,7 @@ def _entrant(name: str, dataset: Dataset, clips: int, values: Sequence[str]) -> 
         with torch.device("meta"):  # neither memory nor time: only whether it can be built
             backbone = build_backbone(model.backbone, width=model.width)
             pretext.head(backbone.feature_dim, HeadOptions(model.head, model.hidden, model.dropout))
+        _check_evaluated(config, test_crop or config.data.crop)
         torch_device(config.device, 0)
     except EruvError as error:
         raise EruvError(f"{name}: {error}") from None
@@ -126,7 +134,21 @@ def _entrant(name: str, dataset: Dataset, clips: int, values: Sequence[str]) -> 
     steps = -(-clips // batch)
     epoch_steps = -(-(config.data.pairs_per_epoch or len(pretext)) // config.data.batch_size)
     optim = replace(config.optim, epochs=-(-steps // epoch_steps), max_steps=steps)
-    return Entrant(name, replace(config, optim=optim), steps * batch, name)
+    return Entrant(name, replace(config, optim=optim), steps * batch, name, test_crop or config.data.crop)
+
+
+def _check_evaluated(config: Config, crop: int) -> None:
+    """Make sure that clips of this crop fit into the frames, and leave the network something to pool."""
+    height, width = config.data.frame_size
+    if crop > min(height, width):
+        raise EruvError(f"clips of {crop}x{crop} pixels do not fit into the DATASET's frames of {height}x{width}; set "
+                        "data.crop or --test-crop")
+    with torch.device("meta"):
+        backbone = build_backbone(config.model.backbone, width=config.model.width).eval()
+        try:
+            pool5(backbone, torch.empty(1, 3, config.data.clip_length, crop, crop))
+        except EruvError as error:
+            raise EruvError(f"evaluation, --test-crop {crop}: {error}") from None
 
 
 def _given(dataset: Dataset) -> dict[str, object]:

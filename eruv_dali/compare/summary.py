@@ -107,10 +107,10 @@ def called(entrant: Entrant) -> str:
 
 
 def network(entrant: Entrant) -> str:
-    """Its network in table and chart."""
+    """Its network and the clips of evaluation, in table and chart."""
     model, data = entrant.config.model, entrant.config.data
     name = NAMES.get(model.backbone, model.backbone)
-    return f"{name}, width {model.width}, {data.clip_length}x{data.crop}x{data.crop}"
+    return f"{name}, width {model.width}, {data.clip_length}x{entrant.crop}x{entrant.crop}"
 
 
 def markdown(found: Sequence[Row], introduction: str) -> str:
@@ -173,7 +173,7 @@ def write_table(found: Sequence[Row], out: Path, file: Path) -> None:
     table = []
     for row in found:
         config, found_row = row.entrant.config, estimate(list(row.values.values()))
-        cells: list[object] = [row.entrant.name, config.model.backbone, config.model.width, config.data.crop,
+        cells: list[object] = [row.entrant.name, config.model.backbone, config.model.width, row.entrant.crop,
                                row.entrant.clips, row.measure, " ".join(map(str, row.values))]
         for part, least in ((found_row, 0), (row.gain, -1)):
             cells.append(part.mean if part else "")

@@ -74,6 +74,20 @@ def test_each_kind_of_network_has_its_own_random_weights(datasets):
         assert (net.clip_length, net.crop, net.frame_size) == (8, 40, (128, 171))
 
 
+def test_pieces_of_frames_are_evaluated_on_whole_crops(datasets):
+    """Pieces as small as a puzzle's leave nothing to pool, which is told before anything runs."""
+    values = ["model.width=2", "puzzle3d.data.crop=24", "puzzle3d.pretext.jitter=8", "data.crop=40"]
+    with closing(Dataset(datasets["raw"])) as dataset:
+        field = entrants(["vcop", "puzzle3d", "none"], dataset, 8, [*values, "vcop.pretext.gap=0"], test_crop=48)
+        assert [(entrant.folder, entrant.crop, entrant.config.data.crop) for entrant in field] == [
+            ("vcop", 48, 40), ("puzzle3d", 48, 24), ("none", 48, 40)]
+        assert field[2].random_network(0).crop == 48
+        with pytest.raises(EruvError, match="puzzle3d: evaluation, --test-crop 24: .* too small to pool"):
+            entrants(["puzzle3d"], dataset, 8, values)
+        with pytest.raises(EruvError, match="clips of 200x200 pixels do not fit into the DATASET's frames of 128x171"):
+            entrants(["puzzle3d"], dataset, 8, values, test_crop=200)
+
+
 def test_a_pretext_of_the_registry_takes_part_without_more(datasets, monkeypatch):
     class Other(PRETEXTS["vcop"]):
         name = "other"
@@ -94,7 +108,7 @@ def put(out, measure, seed, top1, entrant):
 def test_figures_intervals_gains_and_the_papers(tmp_path):
     """The numbers by hand; an interval covers what it must; seeds are paired with their own random weights."""
     config = load_config(None)
-    field = [Entrant("eruv", config, 64, "eruv"), Entrant("none", config, 0, "none")]
+    field = [Entrant("eruv", config, 64, "eruv", 112), Entrant("none", config, 0, "none", 112)]
     for seed, (mine, random) in enumerate(((0.5, 0.4), (0.7, 0.5), (0.6, 0.6))):
         put(tmp_path, "retrieval", seed, mine, field[0])
         put(tmp_path, "retrieval", seed, random, field[1])
