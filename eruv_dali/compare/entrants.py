@@ -110,14 +110,18 @@ def entrants(
 def _entrant(
     name: str, dataset: Dataset, clips: int, values: Sequence[str], test_crop: int | None
 ) -> Entrant:
-    words = []
+    words, own = [], []
     for word in values:
-        key, _, value = word.partition("=")
+        key, separator, value = word.partition("=")
         of, key = _for_one(key)
-        words += [f"{key}={value}"] if of in (None, name) and "=" in word else [word] if of is None else []
+        if of is None:
+            words.append(word)
+        elif of == name:
+            own.append(f"{key}{separator}{value}")
     file = data_dir("configs") / f"{name}_c3d.yaml"
     given = _given(dataset)
     try:
+        words += own  # after those for all, whatever the order in which they were given
         if not any(word.startswith("data.trimmed=") for word in words):
             words = ["data.trimmed=false", *words]
         config = load_config(file if file.exists() else None, [f"pretext={name}", *words], **given)
