@@ -79,8 +79,8 @@ def test_pieces_of_frames_are_evaluated_on_whole_crops(datasets):
     values = ["model.width=2", "puzzle3d.data.crop=24", "puzzle3d.pretext.jitter=8", "data.crop=40"]
     with closing(Dataset(datasets["raw"])) as dataset:
         field = entrants(["vcop", "puzzle3d", "none"], dataset, 8, [*values, "vcop.pretext.gap=0"], test_crop=48)
-        assert [(entrant.folder, entrant.crop, entrant.config.data.crop) for entrant in field] == [
-            ("vcop", 48, 40), ("puzzle3d", 48, 24), ("none", 48, 40)]
+        assert [(entrant.folder, entrant.crop) for entrant in field] == [("vcop", 48), ("puzzle3d", 48), ("none", 48)]
+        assert [entrant.config.data.crop for entrant in field[:2]] == [40, 24]  # the value for one, in any order
         assert field[2].random_network(0).crop == 48
         with pytest.raises(EruvError, match="puzzle3d: evaluation, --test-crop 24: .* too small to pool"):
             entrants(["puzzle3d"], dataset, 8, values)
@@ -169,7 +169,7 @@ def test_estimates():
     (["vcop.pretext.clips=1"], "vcop: pretext.clips 1 must be at least 2"),
     (["vcop.pretext.gap=400"], "vcop: "),
     (["--pretexts", "none,eruv", "vcop.pretext.gap=4"], "vcop is not among --pretexts none,eruv"),
-    (["--pretexts", "none", "data.crop=300"], "data.crop=300 does not fit into the DATASET's frames of 128x171"),
+    (["--pretexts", "none", "data.crop=300"], "clips of 300x300 pixels do not fit into the DATASET's frames of 128x171"),
     (["data.crop=300"], "eruv: crop 300 does not fit"),
     (["--data", "absent"], "absent"),
     (["--test-groups", "nobody"], "test group 'nobody' is not one of"),
