@@ -241,12 +241,14 @@ class Pretext(ABC):
                          **changes)
 
 
-def check_speeds(name: str, speeds: Any) -> None:
+def check_speeds(name: str, speeds: Any, setting: Setting) -> None:
     """Check a list of speeds that are to be told apart.
 
     Raises:
-        EruvError: they are not a list of two or more different whole numbers, each at least 1.
+        EruvError: they are not a list of two or more different whole numbers, each at least 1; clips of one frame.
     """
+    if setting.clip_length < 2:
+        raise EruvError(f"clip_length {setting.clip_length} is too short to have a speed; it must be at least 2")
     if not isinstance(speeds, list | tuple) or len(speeds) < 2:
         raise EruvError(f"{name} {speeds!r} must be a list of two or more speeds, such as [1, 2, 4]")
     for speed in speeds:

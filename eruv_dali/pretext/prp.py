@@ -49,7 +49,7 @@ class Prp(Pretext):
     @classmethod
     def check(cls, setting: Setting, options: PrpOptions) -> None:
         super().check(setting, options)
-        check_speeds("pretext.dilations", options.dilations)
+        check_speeds("pretext.dilations", options.dilations, setting)
 
     @classmethod
     def frames_needed(cls, setting: Setting, options: PrpOptions) -> int:
