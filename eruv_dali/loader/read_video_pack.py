@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Hashable, Sequence
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import nvidia.dali as dali
@@ -52,53 +53,59 @@ class VideoPackReader(ClipReader):
 
     def slice(self, request: ClipRequest) -> Slice | None:
         shown = np.unique(request.frames)
-        first, run, offsets = self._run(request.video, shown)
+        needed, run, offsets = self._run(request.video, shown)
         packets = [run[begin:end] for begin, end in zip(offsets, offsets[1:], strict=False)]
         height, width = coded_size(*self.clip.frame_size)
         starts = [packet.startswith(STARTS_GROUP) for packet in packets]
         data = matroska("h264", b"", width, height, packets, starts, range(len(packets)))
-        return Slice(np.frombuffer(data, np.uint8), (shown - first).astype(np.int32))
+        return Slice(np.frombuffer(data, np.uint8), np.searchsorted(needed, shown).astype(np.int32))
 
     def read(self, requests: Sequence[ClipRequest], places: Sequence[np.ndarray]) -> None:
         shown = np.unique(np.concatenate([request.frames for request in requests]))
-        first, data, offsets = self._run(requests[0].video, shown)
+        needed, data, offsets = self._run(requests[0].video, shown)
         uses = Uses()
         for request, place in zip(requests, places, strict=True):
-            uses.add((request.frames - first).tolist(), place, *request.crop)
+            uses.add(np.searchsorted(needed, request.frames).tolist(), place, *request.crop)
         done = self._decoder.decode(data, offsets, uses)
-        if done < len(offsets) - 1:
-            path = self.dataset.videos[requests[0].video].path
-            raise UnreadableFrames(f"{path}: frame {first + done} cannot be decoded from the pack",
-                                   _lost(shown, first + done))
+        if done < len(needed):
+            path, number = self.dataset.videos[requests[0].video].path, int(needed[done])
+            raise UnreadableFrames(f"{path}: frame {number} cannot be decoded from the pack", _lost(shown, number))
 
-    def _run(self, video: int, shown: np.ndarray) -> tuple[int, bytes, list[int]]:
-        """What frames `shown` need: the number of the first frame of the run, its packets end to end, and where each
-        begins, and the last one ends.
+    def _run(self, video: int, shown: np.ndarray) -> tuple[np.ndarray, bytes, list[int]]:
+        """What frames `shown` need: the numbers of those to decode, their packets end to end, and where each begins,
+        and the last one ends.
         """
         row = self.dataset.videos[video]
-        first, end = int(shown[0]) // GROUP * GROUP, int(shown[-1]) + 1
-        records = self.dataset.frames_of(video)[first:end].tolist()
+        needed = _needed(shown)
+        first = int(needed[0])
+        records = self.dataset.frames_of(video)[first:int(needed[-1]) + 1][needed - first].tolist()
         begin = records[0][1]
         try:
             data = self.dataset.packed.read(row.pack_file, begin, records[-1][1] + records[-1][2] - begin)
         except CutShort as error:
             whole = sum(record[1] + record[2] <= error.end for record in records)
-            raise UnreadableFrames(f"{row.path}: {error}", shown[shown >= first + whole]) from None
-        offsets = [record[1] - begin for record in records] + [len(data)]
-        view = memoryview(data)
-        for number, (_, _, _, crc, _), at, until in zip(range(first, end), records, offsets, offsets[1:], strict=False):
+            raise UnreadableFrames(f"{row.path}: {error}", shown[shown >= needed[whole]]) from None
+        self.bytes += len(data)
+        packets = [data[record[1] - begin:record[1] - begin + record[2]] for record in records]
+        for number, packet, (_, _, _, crc, _) in zip(needed.tolist(), packets, records, strict=True):
             # The decoder conceals damage: it would show wrong pictures, without an error.
-            if zlib.crc32(view[at:until]) != crc:
+            if zlib.crc32(packet) != crc:
                 raise UnreadableFrames(f"{row.path}: frame {number} cannot be decoded (wrong checksum in "
                                        f"pack/{row.pack_file})", _lost(shown, number))
         if not data.startswith(STARTS_GROUP):
             raise EruvError(f"{self.dataset.folder}/pack/{row.pack_file}: no group of pictures begins at frame {first} "
                             f"of {row.name}; run prepare on this DATASET again")
-        self.bytes += len(data)
-        return first, data, offsets
+        return needed, b"".join(packets), [0, *accumulate(map(len, packets))]
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
         return 0, 0
+
+
+def _needed(shown: np.ndarray) -> np.ndarray:
+    """The frames that must be decoded to show those, (N,) ascending: of each group that has some, from its first frame
+    to the last that is shown."""
+    last = shown[np.append(np.diff(shown // GROUP) > 0, True)]
+    return np.concatenate([np.arange(end // GROUP * GROUP, end + 1) for end in last.tolist()])
 
 
 def _lost(shown: np.ndarray, number: int) -> np.ndarray:

@@ -23,6 +23,14 @@ class Backbone(nn.Module, ABC):
     feature_dim: int
     averages_frames: bool = False
 
+    @classmethod
+    def check_clip(cls, frames: int, height: int, width: int) -> None:
+        """Check that it can take clips of this size.
+
+        Raises:
+            EruvError: they are too small.
+        """
+
     @abstractmethod
     def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         """The last convolution's output (B, C, T', H', W'); C is D in the 3D networks."""

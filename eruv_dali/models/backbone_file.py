@@ -10,7 +10,6 @@ reads it without this package:
     state_dict   parameter and buffer names → tensors, as in `build_backbone(backbone, width=width)`
 """
 
-from collections.abc import Callable
 from difflib import get_close_matches
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +29,7 @@ from eruv_dali.models.weights_file import WANTED, read_weights
 BACKBONES = ("c3d", "r3d", "r2plus1d", "caffenet")
 FORMAT, VERSION = "eruv_dali.backbone", 1
 
-_CLASSES: dict[str, Callable[..., Backbone]] = {
+_CLASSES: dict[str, type[C3D] | type[R3D] | type[R2Plus1D] | type[CaffeNet]] = {
     "c3d": C3D, "r3d": R3D, "r2plus1d": R2Plus1D, "caffenet": CaffeNet}
 
 
@@ -50,6 +49,15 @@ def build_backbone(name: str, *, width: int = 64) -> Backbone:
     if not isinstance(width, int) or isinstance(width, bool) or width < 1:
         raise EruvError(f"backbone width {width!r} is not a whole number of 1 or more: the paper's networks have 64")
     return _CLASSES[name](width=width)
+
+
+def check_clip(backbone: str, frames: int, height: int, width: int) -> None:
+    """Check that the backbone of this name, one of `BACKBONES`, can take clips of this size.
+
+    Raises:
+        EruvError: they are too small.
+    """
+    _CLASSES[backbone].check_clip(frames, height, width)
 
 
 def save_backbone(backbone: Backbone, path: str | Path) -> None:

@@ -49,17 +49,20 @@ class C3D(Backbone):
         self.pool4 = nn.MaxPool3d(2)
         self.conv5 = nn.Sequential(conv_bn_relu(8 * w, 8 * w), conv_bn_relu(8 * w, 8 * w))
 
-    def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
-        """The last convolution's output (B, 8·width, T/8, H/16, W/16), rounded down: 2×7×7 for a 16×112×112 clip.
-
-        Raises `EruvError` for a clip too small for the four pools.
-        """
-        frames, height, width = x_BCTHW.shape[-3:]
+    @classmethod
+    def check_clip(cls, frames: int, height: int, width: int) -> None:
         if frames < MIN_FRAMES or min(height, width) < MIN_SIDE:
             raise EruvError(
                 f"c3d cannot take a clip of {frames} frames of {height}x{width}: "
                 f"it needs at least {MIN_FRAMES} frames of {MIN_SIDE}x{MIN_SIDE}; enlarge the clip or use r3d"
             )
+
+    def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
+        """The last convolution's output (B, 8·width, T/8, H/16, W/16), rounded down: 2×7×7 for a 16×112×112 clip.
+
+        Raises `EruvError` for a clip too small for the four pools.
+        """
+        self.check_clip(*x_BCTHW.shape[-3:])
         x_BCTHW = self.pool1(self.conv1(x_BCTHW))
         x_BCTHW = self.pool2(self.conv2(x_BCTHW))
         x_BCTHW = self.pool3(self.conv3(x_BCTHW))

@@ -71,15 +71,18 @@ class CaffeNet(Backbone):
             nn.Conv3d(4 * w, self.feature_dim, (1, 2, 2)), nn.BatchNorm3d(self.feature_dim), nn.ReLU(inplace=True)
         )
 
+    @classmethod
+    def check_clip(cls, frames: int, height: int, width: int) -> None:
+        if min(height, width) < MIN_SIDE:
+            raise EruvError(f"caffenet cannot take frames of {height}x{width}: it needs at least "
+                            f"{MIN_SIDE}x{MIN_SIDE}; enlarge the clip")
+
     def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         """conv5's output (B, 4·width, T, H', W') for every frame: 4×4 for a frame of 80×80, 6×6 for one of 112×112.
 
         Raises `EruvError` for frames too small for conv1.
         """
-        height, width = x_BCTHW.shape[-2:]
-        if min(height, width) < MIN_SIDE:
-            raise EruvError(f"caffenet cannot take frames of {height}x{width}: it needs at least "
-                            f"{MIN_SIDE}x{MIN_SIDE}; enlarge the clip")
+        self.check_clip(*x_BCTHW.shape[-3:])
         x_BCTHW = pool3(self.conv1(x_BCTHW))
         x_BCTHW = pool3(self.conv2(x_BCTHW))
         return self.conv5(self.conv4(self.conv3(x_BCTHW)))

@@ -26,6 +26,6 @@ def find_pretext(name: str) -> type[Pretext]:
     Raises:
         EruvError: there is no such pretext.
     """
-    if name not in PRETEXTS:
+    if not isinstance(name, str) or name not in PRETEXTS:  # a file may hold anything
         raise EruvError(f"pretext {name!r} is not one of {', '.join(PRETEXTS)}")
     return PRETEXTS[name]

@@ -57,11 +57,14 @@ class Pace(Pretext):
     @classmethod
     def check(cls, setting: Setting, options: PaceOptions) -> None:
         super().check(setting, options)
-        check_speeds("pretext.paces", options.paces)
+        check_speeds("pretext.paces", options.paces, setting)
         if not isinstance(options.jitter, list | tuple) or len(options.jitter) != len(JITTERED):
             raise EruvError(f"pretext.jitter {options.jitter!r} must be four numbers: {', '.join(JITTERED)}")
         for name, amount in zip(JITTERED, options.jitter, strict=True):
-            jitter_bounds(name, amount)
+            try:
+                jitter_bounds(name, amount)
+            except EruvError as error:
+                raise EruvError(f"pretext.jitter: {error}") from None
         if not isinstance(options.jittered, int | float) or not 0 <= options.jittered <= 1:
             raise EruvError(f"pretext.jittered {options.jittered!r} must lie between 0 and 1")
 

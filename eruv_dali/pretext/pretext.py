@@ -21,7 +21,9 @@ from eruv_dali.checks import whole_number
 from eruv_dali.dataset.columns import SEGMENT
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.models.backbone import Backbone
 from eruv_dali.models.heads import HeadOptions
+from eruv_dali.models.pretext_net import PretextNet
 from eruv_dali.streams import stream
 from eruv_dali.video.frames import FRAME_SIZE
 
@@ -147,6 +149,16 @@ class Pretext(ABC):
     def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
         """The head: features (B, K, D) → output."""
 
+    def net(self, backbone: Backbone, options: HeadOptions) -> PretextNet:
+        """The network that is trained: samples (B, K, 3, T, H, W) → output. Unless a subclass says otherwise: the
+        backbone sees all clips, the head their features. Where there are kinds, the output's first columns are the
+        kinds' logits, by which it is scored.
+
+        Raises:
+            EruvError: this pretext cannot train this backbone.
+        """
+        return PretextNet(backbone, self.head(backbone.feature_dim, options), clips=self.clips_per_sample)
+
     def target(self, label_B: torch.Tensor, clips: torch.Tensor) -> torch.Tensor:
         """The target of the loss, (B, …) on the device of the labels or of the clips, from labels and delivered clips
         (B, K, 3, T, H, W)."""
@@ -241,12 +253,14 @@ class Pretext(ABC):
                          **changes)
 
 
-def check_speeds(name: str, speeds: Any) -> None:
+def check_speeds(name: str, speeds: Any, setting: Setting) -> None:
     """Check a list of speeds that are to be told apart.
 
     Raises:
-        EruvError: they are not a list of two or more different whole numbers, each at least 1.
+        EruvError: they are not a list of two or more different whole numbers, each at least 1; clips of one frame.
     """
+    if setting.clip_length < 2:
+        raise EruvError(f"clip_length {setting.clip_length} is too short to have a speed; it must be at least 2")
     if not isinstance(speeds, list | tuple) or len(speeds) < 2:
         raise EruvError(f"{name} {speeds!r} must be a list of two or more speeds, such as [1, 2, 4]")
     for speed in speeds:

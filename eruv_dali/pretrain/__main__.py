@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--out", metavar="RUN", help="folder to write (default: runs/001, runs/002, …)")
     parser.add_argument("--resume", action="store_true", help="continue from RUN/last.pt")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, such as optim.epochs=3")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     # In `--videos a b optim.lr=0.1` argparse takes the overrides for videos.
     videos = [word for word in args.videos or () if "=" not in word or Path(word).exists()]
     overrides = args.overrides + [word for word in args.videos or () if word not in videos]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eruv_dali.models import HeadOptions, PretextNet, build_backbone, save_backbone
+from eruv_dali.models import HeadOptions, build_backbone, save_backbone
 from eruv_dali.pretext.loader import PretextBatch, PretextLoader
 from eruv_dali.train.checkpoint import save_checkpoint
 from eruv_dali.train.config import Config, flatten
@@ -42,8 +42,7 @@ class PretrainTask:
         model = config.model
         self.head = HeadOptions(model.head, model.hidden, model.dropout)
         backbone = build_backbone(model.backbone, width=model.width)
-        self.net = PretextNet(backbone, self.pretext.head(backbone.feature_dim, self.head),
-                              clips=self.pretext.clips_per_sample)
+        self.net = self.pretext.net(backbone, self.head)
         self.fingerprint = {**flatten(config), "digest of the segments": _digest(loader, val_loader)}
 
     def headline(self) -> str:

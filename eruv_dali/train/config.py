@@ -20,6 +20,7 @@ from eruv_dali.dataset.pack import PACK_KINDS
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.errors import EruvError
 from eruv_dali.models import BACKBONES, HEADS
+from eruv_dali.models.backbone_file import check_clip
 from eruv_dali.pretext import PRETEXTS, find_pretext
 from eruv_dali.pretext.eruv import Eruv
 from eruv_dali.pretext.pretext import PretextOptions, Setting
@@ -115,6 +116,7 @@ class Config:
         # A DATASET has its own frame size; whether crops fit into it is checked when it is opened.
         frame_size = (sys.maxsize, sys.maxsize) if data.dataset else data.height_and_width
         pretext.check(Setting(data.clip_length, data.crop, frame_size, self.seed, data.trimmed), self.pretext)
+        check_clip(self.model.backbone, data.clip_length, data.crop, data.crop)
         if data.pairs_per_epoch is not None and data.batch_size > data.pairs_per_epoch:
             raise EruvError(f"data.batch_size = {data.batch_size} can never be filled: data.pairs_per_epoch is "
                             f"{data.pairs_per_epoch}; lower the former or raise the latter")
@@ -160,7 +162,7 @@ def load_rows(file: str | Path, overrides: typing.Sequence[str] = (), **known: A
         if not isinstance(row, dict):
             raise EruvError(f"{file}: row {name} = {row!r} must map keys to values, such as {{model.width: 32}}")
         try:
-            found[name] = _resolved({**dict(_flatten(tree)), **dict(_flatten(row))}, overrides, known)
+            found[name] = _resolved(_changed(dict(_flatten(tree)), dict(_flatten(row))), overrides, known)
         except EruvError as error:
             raise EruvError(f"{file}: row {name}: {error}") from None
     return found
@@ -185,11 +187,18 @@ def _resolved(flat: dict[str, Any], overrides: typing.Sequence[str], known: dict
         key, equals, value = word.partition("=")
         if not equals:
             raise EruvError(f"{word!r} is not of the form key=value, such as optim.epochs=3")
-        flat[key] = _parse(value)
-    flat.update(known)
-    if "pretext" in flat:  # `pretext: vcop` is short for `pretext: {name: vcop}`
-        flat["pretext.name"] = flat.pop("pretext")
-    return _build(flat)
+        flat = _changed(flat, dict(_flatten({key: _parse(value)})))
+    return _build(_changed(flat, known))
+
+
+def _changed(flat: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Values by dotted key after some have been changed. A change to another pretext drops the options of the old one.
+    """
+    flat, changes = ({"pretext.name" if key == "pretext" else key: value for key, value in some.items()}
+                     for some in (flat, changes))  # `pretext: vcop` is short for `pretext: {name: vcop}`
+    if changes.get("pretext.name", name := flat.get("pretext.name", Eruv.name)) != name:
+        flat = {key: value for key, value in flat.items() if not ALIASES.get(key, key).startswith("pretext.")}
+    return {**flat, **changes}
 
 
 def dump_config(config: Config) -> str:

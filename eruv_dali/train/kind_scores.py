@@ -23,8 +23,8 @@ class KindScores:
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
 
     def add(self, output_BR: torch.Tensor, target_B: torch.Tensor, loss: torch.Tensor) -> None:
-        """Count a batch; `loss` is its mean."""
-        cell = target_B * len(self.kinds) + output_BR.argmax(1)
+        """Count a batch; `loss` is its mean. Columns of the output beyond the kinds are no predictions of them."""
+        cell = target_B * len(self.kinds) + output_BR[:, :len(self.kinds)].argmax(1)
         self.confusion.view(-1).index_add_(0, cell, torch.ones_like(cell))  # bincount would wait for the GPU
         self.loss_sum += loss.double() * len(target_B)
 

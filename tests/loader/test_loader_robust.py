@@ -17,6 +17,8 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.loader import clip_transform as operator
 from eruv_dali.loader import read_originals
 from eruv_dali.prepare import prepare
+from eruv_dali.pretext.loader import PretextLoader
+from eruv_dali.video.closed_groups import GROUP
 
 
 @pytest.fixture
@@ -106,11 +108,32 @@ def test_a_pack_that_rots_meanwhile(prepared, caplog, pack, at, spoilt):
     assert not any(clip.video == "a.mp4" and {*spoilt} & {*clip.frames} for info in found for clip in info.clips)
 
 
+def test_damage_in_frames_that_a_sped_up_clip_skips_costs_nothing(prepared):
+    """Such frames were read too, and their damage blamed on no frame that is shown: the same clip was tried forever."""
+    folder = prepared("video")
+    dataset = Dataset(folder)
+    damaged = (7, 37, 110)  # none at the start of its group
+    options = dict(options={"dilations": [3, 5]}, device="cpu", crop=32, samples_per_epoch=60, seed=1)
+    with PretextLoader(folder, "prp", **options) as loader:
+        before = [info for batch in loader for info in batch.info]
+    for number in damaged:
+        record = dataset.frames_of(0)[number]
+        overwrite(folder / "pack" / dataset.videos[0].pack_file, int(record["offset"]) + 9, b"rot")
+    with PretextLoader(folder, "prp", **options) as loader:
+        after = [info for batch in loader for info in batch.info]
+    needing = [number for number, info in enumerate(before) for clip in info.clips if clip.video == "a.mp4" and any(
+        frame >= lost and frame // GROUP == lost // GROUP for lost in damaged for frame in clip.frames)]
+    skipping = [info for info in before for clip in info.clips if clip.video == "a.mp4" and any(
+        clip.frames[0] < lost < clip.frames[-1] and lost not in clip.frames for lost in damaged)]
+    assert needing and skipping
+    assert [number for number in range(60) if after[number] != before[number]] == needing
+
+
 @pytest.mark.parametrize("pack", ["video", "jpeg", "raw"])
 def test_a_pack_that_is_cut_short_meanwhile(prepared, pack, caplog):
-    """A file that was mapped would end the process (SIGBUS)."""
+    """A file that was mapped would end the process (SIGBUS). The epoch is longer than what is read ahead."""
     folder = prepared(pack)
-    with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=40, seed=2, threads=2) as loader:
+    with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=100, seed=2, threads=2) as loader:
         batches = iter(loader)
         found = verified(next(batches))
         (file,) = (folder / "pack").iterdir()
@@ -118,7 +141,7 @@ def test_a_pack_that_is_cut_short_meanwhile(prepared, pack, caplog):
         os.truncate(file, end)
         for batch in batches:
             found += verified(batch)
-        assert len(found) == 40 and loader.stats()["replaced"] > 0
+        assert len(found) == 100 and loader.stats()["replaced"] > 0
         # Only frames that are gone: a clip that can still be read is never avoided.
         beyond = sum(int((row["offset"] + row["size"] > end).sum()) for row in map(loader.videos.frames_of, range(3)))
         assert 0 < loader.stats()["quarantined"] <= beyond

@@ -2,7 +2,9 @@
 
 import dataclasses
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -20,7 +22,7 @@ TEXT = (ROOT / "docs/pretexts.md").read_text()
 
 
 def test_the_example(tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     (tmp_path / "arrow.py").write_text(code)
     spec = importlib.util.spec_from_file_location("arrow", tmp_path / "arrow.py")
     arrow = importlib.util.module_from_spec(spec)
@@ -44,6 +46,15 @@ def test_the_example(tmp_path, monkeypatch):
     assert load_config(None, ["pretext=arrow", "pretext.speed=4"]).pretext.speed == 4
     with pytest.raises(EruvError, match="pretext.speed 0 must be at least 1"):
         load_config(None, ["pretext=arrow", "pretext.speed=0"])
+
+
+def test_the_script(tmp_path):
+    """What it prints shows that the option of the example, in the folder of the script, is known."""
+    for name, text in zip(("arrow.py", "train.py"), re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL), strict=True):
+        (tmp_path / name).write_text(text)
+    done = subprocess.run([sys.executable, tmp_path / "train.py", "pretext=arrow", "pretext.speed=0"],
+                          capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2 and done.stderr == "error: pretext.speed 0 must be at least 1\n"
 
 
 def test_the_table_has_every_pretext_and_option():

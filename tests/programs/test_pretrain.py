@@ -157,7 +157,9 @@ def test_a_video_that_vanished_is_the_users_to_decide_on(program_here, tmp_path,
     (["--data", "{none}"], "no DATASET here"),
     (["--videos", "{none}/absent"], "no such file or folder"),
     (["--data", "{data}", "optim.epoch=1"], "unknown configuration key 'optim.epoch'; did you mean 'optim.epochs'"),
+    (["optim.lr=0.1", "--data", "{data}", "optim.epoch=1"], "unknown configuration key 'optim.epoch'"),
     (["--data", "{data}", "device=gpu"], "device 'gpu'"),
+    (["--data", "{data}", "data.clip_length=4"], "c3d cannot take a clip of 4 frames"),
     (["--device", "gpu"], "device 'gpu'"),
     (["--resume"], "--resume needs --out"),
     (["--out", "{none}", "--resume"], "no run to resume here"),
@@ -321,6 +323,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_its_batch_is_kept(datasets, 
     ("model.backbone=c3d", "model.backbone = c3d was r3d when this run began"),
     ("data.batch_size=4", "batches of 4 on 1 process.es. are 4 samples a step, and were 2"),
     ("data.val_fraction=0.4", "data.val_fraction = 0.4 was 0.1"),
+    ("pretext=rotnet3d", "pretext.name = rotnet3d was eruv when this run began"),
 ])
 def test_another_configuration_is_not_resumed(program_here, datasets, never_stopped, changed, message):
     before = (never_stopped / "last.pt").read_bytes()

@@ -52,6 +52,8 @@ def test_a_dumped_configuration_loads_as_itself(tmp_path):
     ("relations=CS,CS", "name one twice"),
     ("data.crop=200", "crop 200 does not fit into frames of 128x171"),
     ("data.clip_length=2", "clip_length 2 is too short"),
+    ("data.clip_length=4", "c3d cannot take a clip of 4 frames of 112x112: it needs at least 8"),
+    ("pretext=[vcop]", "pretext ['vcop'] is not one of eruv, vcop"),
 ])
 def test_mistakes_are_named(word, message):
     with pytest.raises(EruvError, match="^.*" + re.escape(message)):
@@ -62,6 +64,8 @@ def test_mistakes_are_named(word, message):
     (["pretext=vcop", "relations=CS"], "unknown configuration key 'relations' with pretext vcop"),
     (["pretext=vcop", "pretext.clips=1"], "pretext.clips 1 must be at least 2"),
     (["pretext=vcop", "model.head=linear"], "'linear' is not supported by pretext vcop; choose one of mlp"),
+    (["pretext=pace", "data.clip_length=1", "model.backbone=r3d"], "clip_length 1 is too short to have a speed"),
+    (["pretext=pace", "pretext.jitter=[0,0,0,1]"], "pretext.jitter: hue 1.0 must be a number from 0 to 0.5"),
     (["data.pairs_per_epoch=4", "data.batch_size=8"], "data.batch_size = 8 can never be filled"),
     (["data.trimmed=true", "relations=CV"], "leave nothing to learn"),
 ])
@@ -77,6 +81,18 @@ def test_a_pretext_is_chosen_by_its_name_with_options_of_its_own(tmp_path):
     assert (config.pretext.name, config.pretext.clips, config.pretext.gap) == ("vcop", 3, 4)
     file.write_text(dump_config(config))
     assert load_config(file) == config
+    assert load_config(None, ["pretext={name: vcop, gap: 4}"]) == config
+
+
+def test_another_pretext_drops_the_options_of_the_one_before(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("pretext: {name: vcp, gap: 4, distance: 9}\nmodel: {width: 8}\n")
+    assert load_config(file, ["pretext.gap=5", "pretext=vcp"]).pretext.gap == 5
+    config = load_config(file, ["pretext=vcop", "pretext.clips=2"])
+    assert (config.pretext.clips, config.pretext.gap, config.model.width) == (2, 8, 8)
+    assert load_config(file, pretext="eruv").pretext.relations == list(RELATIONS)
+    file.write_text("relations: [CS]\n")
+    assert load_config(file, ["pretext=vcop"]).pretext.gap == 8
 
 
 def test_bad_files(tmp_path):
