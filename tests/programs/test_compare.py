@@ -169,7 +169,7 @@ def test_estimates():
     (["vcop.pretext.clips=1"], "vcop: pretext.clips 1 must be at least 2"),
     (["vcop.pretext.gap=400"], "vcop: "),
     (["--pretexts", "none,eruv", "vcop.pretext.gap=4"], "vcop is not among --pretexts none,eruv"),
-    (["--pretexts", "none", "data.crop=300"], "clips of 300x300 pixels do not fit into the DATASET's frames of 128x171"),
+    (["--pretexts", "none", "data.crop=300"], "clips of 300x300 pixels do not fit into the DATASET's frames of 128x"),
     (["data.crop=300"], "eruv: crop 300 does not fit"),
     (["--data", "absent"], "absent"),
     (["--test-groups", "nobody"], "test group 'nobody' is not one of"),
