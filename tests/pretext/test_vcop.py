@@ -93,5 +93,5 @@ def test_the_loader_names_wrong_options(datasets):
     for options, message in ((dict(gapp=3), "gapp"), (7, "not those of this pretext")):
         with pytest.raises(EruvError, match=message):
             PretextLoader(datasets["raw"], "vcop", options=options, device="cpu")
-    with pytest.raises(EruvError, match="pretext 'opn' is not one of eruv, vcop"):
-        PretextLoader(datasets["raw"], "opn", device="cpu")
+    with pytest.raises(EruvError, match="pretext 'colourise' is not one of eruv, vcop"):
+        PretextLoader(datasets["raw"], "colourise", device="cpu")

@@ -108,9 +108,9 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
             super().__init__(net, *args, **options)
             self.seen = seen[len(seen)] = [net.head.weight.detach().clone()]
 
-        def __call__(self, clips, target, number):
+        def __call__(self, clips, target, number, **how):
             self.seen.append((clips.clone(), target.tolist(), number))
-            return super().__call__(clips, target, number)
+            return super().__call__(clips, target, number, **how)
 
     def recording_target(self, batch):
         places.extend((info.video, info.frames[0], info.crop) for info in batch.info)
