@@ -13,19 +13,20 @@ from eruv_dali.models import build_backbone, load_backbone
 dependencies = ["torch"]
 
 
-def c3d(weights=None, *, width=64):
-    """C3D. weights: a backbone.pt, or None for random ones; width: channels of a random network's first convolution."""
-    return _backbone("c3d", weights, width)
+def c3d(weights=None, *, width=64, input="rgb"):
+    """C3D. weights: a backbone.pt, or None for random ones; width: channels of a random network's first convolution;
+    input: "rgb" or "difference", what a random network sees of a clip."""
+    return _backbone("c3d", weights, width, input)
 
 
-def r3d(weights=None, *, width=64):
-    """R3D. weights: a backbone.pt, or None for random ones; width: channels of a random network's first convolution."""
-    return _backbone("r3d", weights, width)
+def r3d(weights=None, *, width=64, input="rgb"):
+    """R3D. weights, width, input: as in `c3d`."""
+    return _backbone("r3d", weights, width, input)
 
 
-def r2plus1d(weights=None, *, width=64):
-    """R(2+1)D. weights: a backbone.pt, or None for random ones; width: as in `c3d`."""
-    return _backbone("r2plus1d", weights, width)
+def r2plus1d(weights=None, *, width=64, input="rgb"):
+    """R(2+1)D. weights, width, input: as in `c3d`."""
+    return _backbone("r2plus1d", weights, width, input)
 
 
 def caffenet(weights=None, *, width=64):
@@ -33,9 +34,9 @@ def caffenet(weights=None, *, width=64):
     return _backbone("caffenet", weights, width)
 
 
-def _backbone(name, weights, width):
+def _backbone(name, weights, width, input="rgb"):
     if weights is None:
-        return build_backbone(name, width=width)
+        return build_backbone(name, width=width, input=input)
     backbone = load_backbone(weights)
     if backbone.name != name:
         raise EruvError(f"{weights}: holds a {backbone.name}, not a {name}; load it by that name")

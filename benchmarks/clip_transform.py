@@ -22,7 +22,9 @@ from nvidia.dali import fn, pipeline_def
 from rich.console import Console
 from rich.table import Table
 
+from eruv_dali.errors import run_program
 from eruv_dali.loader.clip_transform import DALI_DTYPES, clip_transform, load_operator
+from eruv_dali.options import Parser
 
 LENGTH, HEIGHT, WIDTH, CROP = 16, 128, 171, 112
 BATCH = {"cpu": 16, "gpu": 256}
@@ -86,16 +88,16 @@ def measure(case: str, args: argparse.Namespace) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--dtype", choices=tuple(DALI_DTYPES), default="float32")
-    parser.add_argument("--layout", choices=("THWC", "TCHW"), default="THWC")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of DALI's graph")
+    parser.add_argument("--dtype", choices=tuple(DALI_DTYPES), default="float32", help="of the clips")
+    parser.add_argument("--layout", choices=("THWC", "TCHW"), default="THWC", help="of the clips")
     parser.add_argument("--batch", type=int,
-                        help=f"clips in a batch (default: {BATCH['cpu']}; on a GPU {BATCH['gpu']})")
+                        help=f"clips in a batch (default {BATCH['cpu']}, on a GPU {BATCH['gpu']})")
     parser.add_argument("--threads", type=int, default=2, help="DALI threads")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="in which both take turns")
     parser.add_argument("--runs", type=int, default=20, help="batches in a round")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
     args.batch = args.batch or BATCH[args.device]
     if not load_operator(args.device):
@@ -116,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -1,21 +1,20 @@
 """Puts together what a GPU machine without a network needs for gpu_proof.sh, and checks that it fits.
 
-    python benchmarks/gpu_carry.py --out .gpu --videos FOLDER [FOLDER ...]      the sample, made from these videos
+    python benchmarks/gpu_carry.py --out .gpu --videos DIR [DIR ...]            the sample, made from these videos
     python benchmarks/gpu_carry.py --out .gpu                                   drawn, where no videos are at hand
-    python benchmarks/gpu_carry.py --out .gpu --packages PARTS                  and the calls to make, in order
+    python benchmarks/gpu_carry.py --out .gpu --packages DIR                    and the calls to make, in order
 
 OUT/videos gets SAMPLES, of one codec, size and peculiarity each: about 14 videos of at most LARGEST in all. They are
 cut from the videos named (the longest first, SECONDS of each, scaled and coded again, every frame, at the
 demonstration's rate) or from our demonstration's films.
 
-PARTS holds site.tar.xz in pieces, part-00, part-01, …: the packages that the machine lacks. A call carries the working
-tree, that is all files that git tracks or does not ignore, and some of OUT, which git should therefore ignore
-(.git/info/exclude). The commands write to $OUT, a folder on that machine that is brought back.
+--packages names a folder of site.tar.xz in pieces, part-00, part-01, …: the packages that the machine lacks. A call
+carries the working tree, that is all files that git tracks or does not ignore, and some of OUT, which git should
+therefore ignore (.git/info/exclude). The commands write to $OUT, a folder on that machine that is brought back.
 
 Printed are each part's size beside its limit, and the command of each call. Exit code 1 if something does not fit.
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from eruv_dali.demo.corpus import draw_shot
 from eruv_dali.demo.films import FPS, plan_film
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.options import Parser
 from eruv_dali.video.find import find_videos
 from eruv_dali.video.open import UnusableVideo, open_video
 
@@ -177,12 +177,13 @@ def calls(out: str, parts: list[str]) -> list[tuple[list[str], str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="inside the repository, ignored by git")
-    parser.add_argument("--videos", nargs="+", metavar="FOLDER", help="videos to cut the samples from")
-    parser.add_argument("--packages", metavar="PARTS", help="folder of part-00, part-01, …")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"of each sample (default: {SECONDS})")
-    parser.add_argument("--limit-mib", type=float, default=64, help="of one call, working tree included (default: 64)")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--out", required=True, metavar="DIR", help="inside the repository, ignored by git")
+    parser.add_argument("--videos", nargs="+", metavar="DIR", help="videos to cut the samples from")
+    parser.add_argument("--packages", metavar="DIR", help="folder of part-00, part-01, …")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of each sample (default %(default)g)")
+    parser.add_argument("--limit-mib", type=float, default=64, help="of one call, working tree included (default "
+                        "%(default)g)")
     args = parser.parse_args()
     out, limit = Path(args.out), args.limit_mib * MIB
     sources = usable(args.videos, args.seconds) if args.videos else []

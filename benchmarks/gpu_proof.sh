@@ -91,7 +91,7 @@ packs() {  # SECONDS PACK...
 }
 
 gpu_tests() {  # the files with tests of the GPU, cheap ones first
-    local cheap=(tests/shots/test_hog.py tests/loader/test_clip_transform.py tests/shots/test_shots.py
+    local cheap=(tests/shots/test_hog.py tests/loader/test_clip_transform.py tests/shots/test_difference_curves.py
                  tests/evaluate/test_search.py tests/video/test_decode.py)
     { printf '%s\n' "${cheap[@]}"; grep -rlE 'mark\.gpu' tests --include='test_*.py' | sort; } | awk '!seen[$0]++'
 }

@@ -20,11 +20,12 @@ from pathlib import Path
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.demo.corpus import render_corpus
-from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.device import resolve_device
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_text
 from eruv_dali.models import HEADS
 from eruv_dali.native import data_dir
+from eruv_dali.options import Parser, add_device
 from eruv_dali.prepare import prepare
 from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.config import load_config
@@ -34,11 +35,12 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="for the videos, the DATASET, the runs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--device", default="auto", choices=DEVICES)
-    parser.add_argument("--json", type=Path, default=RESULTS / "head.json", metavar="FILE")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the runs of each head")
+    add_device(parser)
+    parser.add_argument("--json", type=Path, default=RESULTS / "head.json", metavar="FILE",
+                        help="write the figures to this file (default benchmarks/results/head.json)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="configuration, such as optim.epochs=1")
     args = parser.parse_args()
     device = resolve_device(args.device)

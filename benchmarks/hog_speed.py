@@ -5,7 +5,6 @@
 96 x 128 frames of noise, as many at a time as a chunk of `prepare` may have; the median of some rounds.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -14,19 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.device import resolve_device
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_text
+from eruv_dali.options import Parser, add_device
 from eruv_dali.prepare.scan import HOG_SIZE
 from eruv_dali.shots import ShotStatistics
 from eruv_dali.shots.hog import hog
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--frames", type=int, help="at a time (default: 4096 on a GPU, 64 on a CPU)")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = Parser(description=__doc__)
+    add_device(parser)
+    parser.add_argument("--frames", type=int, help="at a time (default 4096 on a GPU, 64 on a CPU)")
+    parser.add_argument("--rounds", type=int, default=9, help="the median is reported")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
     device = resolve_device(args.device)

@@ -10,7 +10,6 @@ headers could be used, the ways in turn, median of the rounds; and the bytes tha
 clock seconds of one round, the files dropped from the system's cache before. The decoding is timed once.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -22,6 +21,7 @@ from unittest import mock
 import numpy as np
 
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.options import Parser
 from eruv_dali.video import index as indexing
 from eruv_dali.video.find import find_videos
 from eruv_dali.video.index import FrameIndex, index_by_decoding, index_video
@@ -30,10 +30,10 @@ from eruv_dali.video.open import UnusableVideo, open_video
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=Path, required=True, nargs="+", help="folders of videos")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--videos", type=Path, required=True, nargs="+", metavar="DIR", help="folders of videos")
+    parser.add_argument("--rounds", type=int, default=5, help="the median is reported")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
     figures = {folder.name: measure_folder(folder, args.rounds) for folder in args.videos}
     print(json.dumps(figures, indent=1))

@@ -26,9 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from eruv_dali import RelationLoader
-from eruv_dali.device import DEVICES, cores, resolve_device
+from eruv_dali.device import cores, resolve_device
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_text
+from eruv_dali.options import Parser, add_device
 
 SKIPPED = 5  # batches: what was loaded ahead while the others had their turn
 EVERY = 0.1  # seconds from one reading of NVML to the next
@@ -107,13 +108,13 @@ class Turns:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--data", required=True, nargs="+", metavar="DATASET", help="written by eruv_dali.prepare")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--batch-size", type=int, default=64, help="pairs (default: 64)")
-    parser.add_argument("--crop", type=int, default=112)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each turn (default: 15)")
-    parser.add_argument("--rounds", type=int, default=2)
+    add_device(parser)
+    parser.add_argument("--batch-size", type=int, default=64, help="pairs")
+    parser.add_argument("--crop", type=int, default=112, help="side of the clips, pixels")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each turn (default %(default)g)")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each DATASET; the median is reported")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file, after each turn")
     args = parser.parse_args()
     device = resolve_device(args.device)

@@ -71,7 +71,7 @@ def pytorch() -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--json", metavar="FILE", help="write what was found to this file")
     args = parser.parse_args()
     found: dict = {}
     for name, look in (("nvidia-smi", lambda: output(*SMI)), ("libraries", libraries),

@@ -8,7 +8,6 @@ mean of the worst video. Milliseconds are of one thread's own time, conversion f
 busy machine are only good beside one another. The index adds 25 bytes a frame, prepare's own records about 60.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -25,6 +24,7 @@ from eruv_dali.dataset.pack import QUALITY, PackWriter
 from eruv_dali.dataset.pack_reader import PackReader
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.errors import run_program
+from eruv_dali.options import Parser
 from eruv_dali.prepare import prepare
 from eruv_dali.video import closed_groups
 from eruv_dali.video.frames import FRAME_SIZE
@@ -41,9 +41,9 @@ CHANGES: list[tuple[str, int, list[tuple[str, str]]]] = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", required=True, metavar="DIR")
-    parser.add_argument("--json", metavar="FILE")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--videos", required=True, metavar="DIR", help="folder of videos")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         dataset = prepare([args.videos], Path(scratch) / "raw", pack="raw", min_length=1, frame_size=FRAME_SIZE)

@@ -12,7 +12,6 @@ decoding alone in one process, to the size that shots are found on. Exit code 1 
 of the cuts differ.
 """
 
-import argparse
 import csv
 import json
 import sys
@@ -23,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.device import resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_text
+from eruv_dali.options import Parser, add_device
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.scan import HOG_SIZE
 from eruv_dali.video.decode import decode_pictures
@@ -108,10 +108,10 @@ def speed(videos: list[Video], copies: int, device: str, scratch: Path) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", required=True, nargs="+", metavar="DIR")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--copies", type=int, default=6, help="of each video, to measure speed with (default: 6)")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--videos", required=True, nargs="+", metavar="DIR", help="folders of videos")
+    add_device(parser)
+    parser.add_argument("--copies", type=int, default=6, help="of each video, to measure speed with")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
     if args.copies < 2:

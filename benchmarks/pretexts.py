@@ -7,7 +7,6 @@ so that a noisy machine affects them equally. The first round warms up, uncounte
 ERUV's, from medians. Clips of pretexts of pieces (see PIECES) are smaller, or single frames.
 """
 
-import argparse
 import contextlib
 import json
 import statistics
@@ -20,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import DEVICES, cores, resolve_device
+from eruv_dali.device import cores, resolve_device
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.options import Parser, add_device
 from eruv_dali.pretext import PRETEXTS
 from eruv_dali.pretext.loader import PretextLoader
 
@@ -34,12 +34,12 @@ PIECES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, metavar="DATASET")
-    parser.add_argument("--clips", type=int, default=640, help="in a round (default 640)")
-    parser.add_argument("--rounds", type=int, default=5, help="counted (default 5)")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--json", metavar="FILE")
+    parser = Parser(description=__doc__)
+    parser.add_argument("--data", required=True, metavar="DATASET", help="written by eruv_dali.prepare")
+    parser.add_argument("--clips", type=int, default=640, help="in a round")
+    parser.add_argument("--rounds", type=int, default=5, help="counted; the median is reported")
+    add_device(parser)
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
     args = parser.parse_args()
     if args.clips < BATCH or args.rounds < 1:
         raise EruvError(f"--clips {args.clips} and --rounds {args.rounds}: at least {BATCH} and 1")

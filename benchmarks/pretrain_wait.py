@@ -16,9 +16,10 @@ import time
 from pathlib import Path
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.device import resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_text
+from eruv_dali.options import Parser, add_device
 
 SKIPPED = 20
 
@@ -55,17 +56,17 @@ def run(data: str, args: argparse.Namespace, device: str, out: Path) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, nargs="+", metavar="DATASET")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--backbone", default="c3d")
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--crop", type=int, default=112)
-    parser.add_argument("--batch-size", type=int, default=32, help="pairs (default: 32)")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--skipped", type=int, default=SKIPPED, help=f"steps (default: {SKIPPED})")
-    parser.add_argument("--every", type=int, default=20, help="steps to a line of the log (default: 20)")
-    parser.add_argument("--val-pairs", type=int, default=70)
+    parser = Parser(description=__doc__)
+    parser.add_argument("--data", required=True, nargs="+", metavar="DATASET", help="written by eruv_dali.prepare")
+    add_device(parser)
+    parser.add_argument("--backbone", default="c3d", metavar="NAME", help="the network that is trained")
+    parser.add_argument("--width", type=int, default=64, help="channels of the first convolution")
+    parser.add_argument("--crop", type=int, default=112, help="side of the clips, pixels")
+    parser.add_argument("--batch-size", type=int, default=32, help="pairs")
+    parser.add_argument("--steps", type=int, default=400, help="of the epoch")
+    parser.add_argument("--skipped", type=int, default=SKIPPED, help="steps at the start that are not counted")
+    parser.add_argument("--every", type=int, default=20, help="steps to a line of the log")
+    parser.add_argument("--val-pairs", type=int, default=70, help="pairs of the validation after the epoch")
     parser.add_argument("--cached", metavar="FILE", help="figures of train_step.py")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file, after each DATASET")
     args = parser.parse_args()

@@ -1,10 +1,11 @@
 """The tables of gpu_proof.sh: how each part ended, and each figure beside its limit and its goal.
 
-    python benchmarks/proof_table.py FILES
+    python benchmarks/proof_table.py DIR
 
-FILES is the folder of what the parts wrote. Writes FILES/proof.md and prints it. Exit code 1 if a part failed.
+DIR is the folder of what the parts wrote. Writes DIR/proof.md and prints it. Exit code 1 if a part failed.
 """
 
+import argparse
 import json
 import re
 import sys
@@ -124,7 +125,9 @@ def prepared(read: dict) -> Iterator[Figure]:
 
 
 def main() -> int:
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="what gpu_proof.sh wrote; proof.md is written into it")
+    folder = parser.parse_args().folder
     ended = list(parts(folder))
     lines = ["| part | result | seconds of limit | last line |", "|---|---|---|---|"]
     lines += [f"| {part['part']} | {part['ended']} | {part['seconds']:.0f} of {part['limit']} | "

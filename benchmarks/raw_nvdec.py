@@ -29,7 +29,7 @@ from av.bitstream import BitStreamFilterContext
 
 from eruv_dali import RelationLoader, native
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.device import resolve_device
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.files import write_text
 from eruv_dali.loader.clip_reader import ClipReader
@@ -37,6 +37,7 @@ from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.read_originals import OriginalsReader
 from eruv_dali.loader.read_video_pack import VideoPackReader
 from eruv_dali.loader.requests import ClipRequest
+from eruv_dali.options import Parser, add_device
 
 CODECS = {"mpeg4": 2, "h264": 4, "hevc": 8, "vp8": 9, "vp9": 10}  # NVDEC's numbers
 FILTERS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}  # NVDEC takes start codes
@@ -167,12 +168,12 @@ def measure(dataset: Dataset, args: argparse.Namespace, loaded: ctypes.CDLL | No
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--data", required=True, nargs="+", metavar="DATASET", help="of pack none or video")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--clips", type=int, default=256)
-    parser.add_argument("--decoders", type=int, nargs="+", default=[7, 14, 28], help="default: 7 14 28")
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each number of decoders (default: 4)")
+    add_device(parser)
+    parser.add_argument("--clips", type=int, default=256, help="drawn from each DATASET")
+    parser.add_argument("--decoders", type=int, nargs="+", default=[7, 14, 28], help="how many at a time, in turn")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each number of decoders (default %(default)g)")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file, after each DATASET")
     args = parser.parse_args()
     device = resolve_device(args.device)

@@ -62,8 +62,9 @@ from race.usable import long_enough, working
 from rich.console import Console
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import DEVICES, cores, resolve_device
+from eruv_dali.device import cores, resolve_device
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.options import Parser, add_device
 from eruv_dali.prepare import prepare
 from eruv_dali.video.closed_groups import GROUP
 
@@ -186,30 +187,30 @@ def versions() -> dict[str, str]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--videos", metavar="DIR", nargs="+", help="folders of videos, prepared here")
     source.add_argument("--data", metavar="DATASET", nargs="+", help="prepared DATASETs of the same videos")
     parser.add_argument("--groups", nargs="+", choices=list(GROUPS),
-                        help="default: all; with --data, those of the DATASETs")
-    parser.add_argument("--device", default="auto", choices=DEVICES)
+                        help="that race (default all; with --data, those of the DATASETs)")
+    add_device(parser)
     parser.add_argument("--peers", nargs="*", default=NAMES, choices=NAMES, metavar="PEER",
-                        help=f"of {', '.join(NAMES)} (default: all)")
+                        help=f"of {', '.join(NAMES)} (default all)")
     parser.add_argument("--codecs", nargs="*", default=[], metavar="CODEC", help="only videos in these, such as h264")
-    parser.add_argument("--order", nargs="+", choices=ORDERS, help="of clips from video (default: both)")
+    parser.add_argument("--order", nargs="+", choices=ORDERS, help="of clips from video (default both)")
     parser.add_argument("--gop", type=int, default=GROUP, help="frames in a group of pictures of the peers' copies")
     parser.add_argument("--clips", type=int, default=128,
                         help="per run of a contender that decodes originals (copies and jpeg: 8x, raw: 16x)")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="counted runs of each; the median is reported")
     parser.add_argument("--profile", action="store_true", help="measure where our time goes, instead of the race")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--plot", metavar="PNG", help="bar chart of the race (needs matplotlib)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--plot", metavar="FILE", help="bar chart of the race, as PNG (needs matplotlib)")
     args = parser.parse_args()
     for name in ("clips", "repeats", "gop"):
         if getattr(args, name) < 1:
             raise EruvError(f"--{name} {getattr(args, name)} must be at least 1")
-    if args.profile and (args.plot or args.clips < 2 * BATCH):
-        raise EruvError(f"--profile draws no chart and needs --clips {2 * BATCH} or more")
+    if args.profile and (args.plot or args.clips < 3 * BATCH):
+        raise EruvError(f"--profile draws no chart and needs --clips {3 * BATCH} or more")
     return args
 
 

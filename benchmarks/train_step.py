@@ -23,7 +23,6 @@ PyTorch's FlopCounterMode; a multiplication and an addition count as two) next t
 matrix product of that precision, measured here. "loader ÷ cached" is the first way's clips/s by the second's.
 """
 
-import argparse
 import json
 import platform
 import statistics
@@ -38,10 +37,11 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from eruv_dali import RelationLoader
-from eruv_dali.device import DEVICES, resolve_device
+from eruv_dali.device import resolve_device
 from eruv_dali.errors import run_program
 from eruv_dali.files import write_text
 from eruv_dali.models import BACKBONES, RelationNet, build_backbone
+from eruv_dali.options import Parser, add_device
 from eruv_dali.train.clock import StepClock
 from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
@@ -130,19 +130,20 @@ class Loaded:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--data", required=True, metavar="DATASET", help="written by eruv_dali.prepare")
-    parser.add_argument("--device", choices=DEVICES, default="auto")
-    parser.add_argument("--backbone", choices=BACKBONES, default="c3d")
-    parser.add_argument("--width", type=int, default=64, help="channels of the first convolution (default: 64)")
-    parser.add_argument("--crop", type=int, default=112, help="side of the clips, pixels (default: 112)")
-    parser.add_argument("--batch-size", type=int, default=8, help="pairs (default: 8)")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto")
-    parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
+    add_device(parser)
+    parser.add_argument("--backbone", choices=BACKBONES, default="c3d", help="the network that is trained")
+    parser.add_argument("--width", type=int, default=64, help="channels of the first convolution")
+    parser.add_argument("--crop", type=int, default=112, help="side of the clips, pixels")
+    parser.add_argument("--batch-size", type=int, default=8, help="pairs")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto",
+                        help="of the ways but the reference")
+    parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto", help="auto: on a GPU")
     parser.add_argument("--steps", type=int,
-                        help=f"with the loader, per round (default: {STEPS['cuda']}, on a CPU {STEPS['cpu']}); "
+                        help=f"with the loader, per round (default {STEPS['cuda']}, on a CPU {STEPS['cpu']}); "
                              f"on a cached batch {ALONE} times fewer")
-    parser.add_argument("--rounds", type=int, default=3, help="the median is reported (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="the median is reported")
     parser.add_argument("--json", metavar="FILE", help="write the figures to this file, after each round")
     args = parser.parse_args()
 

@@ -4,7 +4,10 @@
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
+
+from eruv_dali.errors import one_line_while_importing
 
 __version__ = "0.1.0"  # setup.cfg takes it from here
 
@@ -51,7 +54,20 @@ else:
         """Import public names when first asked for: DALI and PyTorch take seconds, and not every use needs both."""
         if name not in _HOMES:
             raise AttributeError(f"module 'eruv_dali' has no attribute {name!r}")
-        return getattr(importlib.import_module(_HOMES[name]), name)
+        try:
+            home = importlib.import_module(_HOMES[name])
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] not in ("nvidia", "cupy"):
+                raise
+            raise ImportError(f"{name} needs NVIDIA DALI and CuPy, which are not installed ({error.name} is missing); "
+                              "pip install eruv_dali brings them; the networks (build_backbone, load_backbone) work "
+                              "without", name=error.name) from None
+        return getattr(home, name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})
+
+
+# `python -m eruv_dali.PROGRAM`, before the program is found: what it imports takes seconds.
+if sys.argv[:1] == ["-m"] and any(word.startswith("eruv_dali") for word in sys.orig_argv):
+    one_line_while_importing()

@@ -12,14 +12,15 @@ from eruv_dali.errors import EruvError, run_program
 # Module of each program, and what it is for, in the order of use.
 COMMANDS = {
     "doctor": ("eruv_dali.doctor.__main__", "check the machine, your videos, a labelled data set, before hours go by"),
+    "demo": ("eruv_dali.demo.__main__", "write four small drawn videos into a folder, to try the rest on"),
     "prepare": ("eruv_dali.prepare.__main__", "decode raw videos once, find their shots, write a DATASET to train on"),
     "pretrain": ("eruv_dali.pretrain.__main__", "train a network on a DATASET, or on videos, without labels: a RUN"),
     "finetune": ("eruv_dali.finetune.__main__", "recognise actions in labelled videos with the network of a RUN"),
     "retrieve": ("eruv_dali.retrieve", "find the videos most alike a video, by the network of a RUN"),
-    "visualize": ("eruv_dali.visualize.__main__", "pictures: shots, embedding, attention, neighbours"),
+    "visualize": ("eruv_dali.visualize.__main__", "pages and pictures: shots, neighbours, pairs, training, …"),
     "tables": ("eruv_dali.tables.__main__", "the paper's tables, filled with the results of RUNs"),
     "compare": ("eruv_dali.compare.__main__", "pretrain with several pretexts, and compare the networks they give"),
-    "ablations": ("eruv_dali.ablations", "pretrain with several configurations, and compare them in a table"),
+    "ablations": ("eruv_dali.ablations.__main__", "pretrain with several configurations, and compare them in a table"),
     "export": ("eruv_dali.export", "write a trained backbone as ONNX, for programs without PyTorch"),
 }
 

@@ -1,11 +1,29 @@
-"""Shared by all command-line programs: the console, progress bars, argument types."""
-
-import argparse
+"""Shared by all command-line programs: the console, warnings, progress bars."""
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-console = Console(stderr=True)
+from eruv_dali.errors import one_line
+
+console = Console(stderr=True)  # `console.quiet = True` leaves only what `warn` says
+
+
+class TimeLeft(TimeRemainingColumn):
+    """The time left, "0:01:23 left"; nothing while that is unknown, or when there is none."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text("")
+        left = super().render(task)
+        return Text(f"{left.plain} left", left.style) if left.plain.strip("-:") else Text("")
+
+
+def warn(text: str, style: str = "") -> None:
+    """Print one line that even a quiet program says."""
+    quiet, console.quiet = console.quiet, False
+    console.print(one_line(text), style=style or None, markup=False, highlight=False, soft_wrap=True)
+    console.quiet = quiet
 
 
 def progress(*columns: str | ProgressColumn, transient: bool = False, disable: bool = False) -> Progress:
@@ -15,12 +33,4 @@ def progress(*columns: str | ProgressColumn, transient: bool = False, disable: b
     """
     more = [TextColumn(column) if isinstance(column, str) else column for column in columns]
     return Progress(TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), *more,
-                    TimeRemainingColumn(), console=console, transient=transient, disable=disable)
-
-
-def height_by_width(text: str) -> tuple[int, int]:
-    """(128, 171) of "128x171", for argparse."""
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 128x171")
-    return int(height), int(width)
+                    TimeLeft(), console=console, transient=transient, disable=disable)

@@ -1,6 +1,6 @@
 """Write a backbone as ONNX, for programs without PyTorch.
 
-    python -m eruv_dali.export runs/first/backbone.pt --out backbone.onnx
+    python -m eruv_dali.export runs/first --out backbone.onnx
     python -m eruv_dali.export runs/first/backbone.pt --out backbone.onnx --clip-length 16 --crop 112
 
 Input "clips" (B, 3, T, H, W) float32, values as in training (0 to 1 by default); outputs "features" (B, D) and "maps"
@@ -9,93 +9,59 @@ onnxruntime and compared with PyTorch. Needs the extra `export`: pip install 'er
 """
 
 import argparse
-import logging
-import warnings
-from io import BytesIO
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.files import write_aside
-from eruv_dali.models import Backbone, load_backbone
-
-TOLERANCE = 1e-3  # of the largest feature: a different order of additions may change this much
+from eruv_dali.options import program
+from eruv_dali.yaml_file import read_yaml
 
 
-class FeaturesAndMaps(nn.Module):
-    """A backbone that returns its features and its feature maps."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        maps = self.backbone.feature_maps(clips)
-        return self.backbone.features(maps), maps
-
-
-def export_onnx(backbone: Backbone, path: Path, *, clip_length: int = 16, crop: int = 112) -> float:
-    """Write `backbone`, in evaluation mode, to `path`, and compare onnxruntime's output with PyTorch's.
-
-    Args:
-        backbone: from `build_backbone` or `load_backbone`, on the CPU.
-        path: the file to write.
-        clip_length, crop: T, and H = W, of its input clips.
-
-    Returns:
-        The largest difference between the two, relative to the largest feature.
-
-    Raises:
-        EruvError: onnx or onnxruntime is not installed, or the outputs do not agree; then nothing is written.
-    """
+def _trained_on(config: Path) -> dict[str, int]:
+    """Clip length and crop of a RUN's configuration; without one, the paper's. Not by `load_config`: exporting needs no
+    DALI, which that imports."""
+    known = {"clip_length": 16, "crop": 112}
     try:
-        import onnxruntime
-        import onnxscript  # noqa: F401  used by torch.onnx
-    except ImportError as error:
-        raise EruvError(f"{error.name} is not installed; pip install 'eruv_dali[export]'") from None
-    net = FeaturesAndMaps(backbone).eval()
-    clips = torch.rand(2, 3, clip_length, crop, crop, generator=torch.Generator().manual_seed(0))
-    content = BytesIO()
-    batch = torch.export.Dim("batch", min=1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, not needed here, is missing
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # from torch's own code
-        program = torch.onnx.export(net, (clips,), input_names=["clips"], output_names=["features", "maps"],
-                                    dynamic_shapes={"clips": {0: batch}}, dynamo=True, verbose=False)
-    assert program is not None  # as always with `dynamo`
-    program.save(content)  # type: ignore[arg-type]  # it writes into open files too, which its annotation leaves out
-    session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
-    worst = 0.0
-    for some in (clips, clips[:1]):  # the number of clips is free
-        with torch.no_grad():
-            wanted = net(some)
-        for ours, theirs in zip(wanted, session.run(None, {"clips": some.numpy()}), strict=True):
-            difference = (ours - torch.from_numpy(theirs)).abs().max() / ours.abs().max()
-            worst = max(worst, float(difference))
-    if not worst <= TOLERANCE:
-        raise EruvError(f"{path}: onnxruntime and PyTorch differ by {worst:.2g} of the largest value (more than "
-                        f"{TOLERANCE}); nothing was written")
-    write_aside(path, lambda file: file.write(content.getbuffer()))
-    return worst
+        tree = read_yaml(config) if config.exists() else None
+    except EruvError as error:
+        raise EruvError(f"{error}, so the clips that the network was trained on are unknown; move it away, and give "
+                        "--clip-length and --crop") from None
+    data = tree.get("data") if isinstance(tree, dict) else None
+    if isinstance(data, dict):
+        known |= {key: value for key, value in data.items() if key in known and type(value) is int and value > 0}
+    return known
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eruv_dali.export", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backbone", metavar="BACKBONE.PT", help="written by pretrain or finetune, "
-                        "or by VCOP's or PRP's public code")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.onnx")
-    parser.add_argument("--clip-length", type=int, default=16, help="frames (default: 16)")
-    parser.add_argument("--crop", type=int, default=112, help="pixels (default: 112)")
+    parser = program("export", __doc__)
+    parser.add_argument("init", type=Path, metavar="CKPT", help="a RUN of pretrain or finetune, or its backbone.pt; a "
+                        "file of VCOP's or PRP's public code")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="file to write: .onnx")
+    parser.add_argument("--clip-length", type=int, help="frames (default as in the checkpoint's RUN, else 16)")
+    parser.add_argument("--crop", type=int, help="pixels (default as in the checkpoint's RUN, else 112)")
+    parser.add_argument("--rescale", action=argparse.BooleanOptionalAction, default=False, help="write convolutions "
+                        "as large as a fresh network's, BatchNorm with them, for further training: the same function "
+                        "(default --no-rescale)")
     args = parser.parse_args()
+    for name, value in (("clip-length", args.clip_length), ("crop", args.crop)):
+        if value is not None and value < 1:
+            raise EruvError(f"--{name} {value} must be at least 1")
     if not args.out.parent.is_dir():
         raise EruvError(f"{args.out.parent}: no such folder")
-    backbone = load_backbone(args.backbone)
-    worst = export_onnx(backbone, args.out, clip_length=args.clip_length, crop=args.crop)
-    print(f"{args.out}: {backbone.name}, {args.out.stat().st_size / 1e6:.1f} MB; onnxruntime and PyTorch differ by at "
-          f"most {worst:.1e} of the largest value")
+    # PyTorch takes seconds, and --help need not wait for it.
+    from eruv_dali.models import load_backbone
+    from eruv_dali.models.onnx_file import export_onnx
+    from eruv_dali.models.rescale import rescale_convolutions
+
+    file = args.init / "backbone.pt" if args.init.is_dir() else args.init
+    backbone = load_backbone(file)
+    trained_on = _trained_on(file.parent / "config.yaml")
+    if args.rescale:
+        rescale_convolutions(backbone)
+    clip_length, crop = args.clip_length or trained_on["clip_length"], args.crop or trained_on["crop"]
+    worst = export_onnx(backbone, args.out, clip_length=clip_length, crop=crop)
+    size = args.out.stat().st_size / 1e6
+    print(f"{args.out}: {backbone.name}, clips of {clip_length}x{crop}x{crop}, {size:.1f} MB; onnxruntime and PyTorch "
+          f"differ by at most {worst:.1e} of the largest value")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 // CPU backend of fn.eruv.clip_transform, and the operator's schema.
 //
 // The squares of the batch, regardless of their samples, are distributed evenly over DALI's thread pool. A square is
-// processed row by row: an upright row is read in place, a mirrored or rotated one is first gathered; colours are
-// changed where that is asked for; then one vectorised loop converts the row.
+// processed row by row. An upright row whose colours stay as they are is read in place: one vectorised loop converts it.
+// The pixels of any other row are first collected, one in each word of 32 bits, whatever way they lie in the frame: from
+// there on the same vectorised loops serve every rotation, and a channel is a shift away.
 
 #include <algorithm>
 
@@ -38,64 +39,77 @@ class ClipTransformCPU : public ClipTransformOp<dali::CPUBackend> {
     const int64_t squares = tasks_.size(), shares = std::min<int64_t>(squares, 4 * pool.NumThreads());
     for (int64_t share = 0; share < shares; share++)
       pool.AddWork([=, this](int) {
-        std::vector<uint8_t> collected(row_length);
-        std::vector<float> colored(row_length);
+        std::vector<uint32_t> pixels(format_.side);
         for (int64_t k = squares * share / shares; k < squares * (share + 1) / shares; k++)
-          write_square<Out>(tasks_[k], collected.data(), colored.data());
+          write_square<Out>(tasks_[k], pixels.data());
       });
     pool.RunAll();
   }
 
   template <typename Out>
-  void write_square(const Task &task, uint8_t *collected, float *colored) const {
-    const int side = format_.side;
-    for (int i = 0; i < side; i++) {
+  void write_square(const Task &task, uint32_t *pixels) const {
+    const bool interleaved = format_.channel_stride == 1, in_place = task.right == kChannels && !task.color;
+    for (int i = 0; i < format_.side; i++) {
       const uint8_t *row = task.source + i * task.down;
-      if (task.right != kChannels) {
-        collect(row, task.right, side, collected);
-        row = collected;
-      }
       Out *out = static_cast<Out *>(task.output) + i * format_.row_stride;
-      if (task.color) {
-        color(row, task.color, side, colored);
-        write_row(colored, out);
-      } else {
-        write_row(row, out);
+      if (in_place && interleaved) {
+        write_bytes(row, out);
+        continue;
       }
+      collect(row, task.right, format_.side, task.down > 0, pixels);
+      if (interleaved)
+        task.color ? write_interleaved<true>(pixels, task.color, out) : write_interleaved<false>(pixels, nullptr, out);
+      else
+        task.color ? write_planes<true>(pixels, task.color, out) : write_planes<false>(pixels, nullptr, out);
     }
   }
 
-  template <typename In, typename Out>
-  void write_row(const In *row, Out *out) const {
-    if (format_.channel_stride == 1)
-      write_interleaved(row, out);
+  // `count` pixels, `step` bytes apart, each into a word whose low three bytes are red, green and blue (DALI runs on
+  // little-endian machines alone); the fourth is whatever follows the pixel. Nothing need follow the pixel at the
+  // highest address, which may be the last one of the frames: it is copied by itself. A mirrored row is read forwards
+  // where the next row lies further on (`ascending`): memory that is not in the cache is fetched ahead in one direction.
+  static void collect(const uint8_t *__restrict pixel, int64_t step, int count, bool ascending,
+                      uint32_t *__restrict pixels) {
+    const int highest = step < 0 ? 0 : count - 1, first = step < 0 ? 1 : 0, end = first + count - 1;
+    pixels[highest] = 0;
+    memcpy(pixels + highest, pixel + highest * step, kChannels);
+    if ((step > 0) == ascending)
+      for (int j = first; j < end; j++) memcpy(pixels + j, pixel + j * step, sizeof *pixels);
     else
-      write_planes(row, out);
+      for (int j = end - 1; j >= first; j--) memcpy(pixels + j, pixel + j * step, sizeof *pixels);
   }
 
-  static void collect(const uint8_t *__restrict pixel, int64_t step, int count, uint8_t *__restrict row) {
-    for (int j = 0; j < count; j++, pixel += step, row += kChannels) memcpy(row, pixel, kChannels);
+  static float channel(uint32_t pixel, int c) { return static_cast<int>(pixel >> 8 * c & 255); }
+
+  template <bool colored>
+  static float shown(uint32_t pixel, const float *matrix, int c) {
+    if constexpr (!colored) return channel(pixel, c);
+    return recolor(channel(pixel, 0), channel(pixel, 1), channel(pixel, 2), matrix + 4 * c);
   }
 
-  static void color(const uint8_t *__restrict pixel, const float *__restrict matrix, int count, float *__restrict row) {
-    for (int j = 0; j < count; j++, pixel += kChannels, row += kChannels)
-      for (int c = 0; c < kChannels; c++) row[c] = recolor(pixel, matrix, c);
-  }
-
-  template <typename In, typename Out>
-  void write_interleaved(const In *__restrict row, Out *__restrict out) const {
+  template <typename Out>
+  void write_bytes(const uint8_t *__restrict row, Out *__restrict out) const {
     const float *__restrict scale = scale_row_.data(), *__restrict shift = shift_row_.data();
     const int row_length = format_.side * kChannels;
     for (int x = 0; x < row_length; x++) encode(normalise(row[x], scale[x], shift[x]), out[x]);
   }
 
-  template <typename In, typename Out>
-  void write_planes(const In *__restrict row, Out *__restrict out) const {
+  template <bool colored, typename Out>
+  void write_interleaved(const uint32_t *__restrict pixels, const float *__restrict matrix, Out *__restrict out) const {
+    const Format format = format_;  // a copy, which `out` cannot overlap
+    for (int j = 0; j < format.side; j++)
+      for (int c = 0; c < kChannels; c++)
+        encode(normalise(shown<colored>(pixels[j], matrix, c), format.scale[c], format.shift[c]),
+               out[j * kChannels + c]);
+  }
+
+  template <bool colored, typename Out>
+  void write_planes(const uint32_t *__restrict pixels, const float *__restrict matrix, Out *__restrict out) const {
     const int side = format_.side;
     for (int c = 0; c < kChannels; c++) {
       const float scale = format_.scale[c], shift = format_.shift[c];
       Out *__restrict plane = out + c * format_.channel_stride;
-      for (int j = 0; j < side; j++) encode(normalise(row[j * kChannels + c], scale, shift), plane[j]);
+      for (int j = 0; j < side; j++) encode(normalise(shown<colored>(pixels[j], matrix, c), scale, shift), plane[j]);
     }
   }
 

@@ -67,11 +67,10 @@ ERUV_HOST_DEVICE int turned_quarter(int quarter, int turns) {
   return quarter;
 }
 
-// Channel c of matrix · (R, G, B, 1), clipped to 0..255; the matrix's last column is on that scale too. Without
-// rounding where the matrix only copies a channel. Never NaN: that is clipped to 0.
-ERUV_HOST_DEVICE float recolor(const uint8_t *pixel, const float *matrix, int c) {
-  const float *row = matrix + 4 * c;
-  const float x = fmaf(row[0], pixel[0], fmaf(row[1], pixel[1], fmaf(row[2], pixel[2], row[3])));
+// One channel of matrix · (R, G, B, 1), clipped to 0..255, from the matrix's row for it; the row's last number is on that
+// scale too. Without rounding where the matrix only copies a channel. Never NaN: that is clipped to 0.
+ERUV_HOST_DEVICE float recolor(float red, float green, float blue, const float *row) {
+  const float x = fmaf(row[0], red, fmaf(row[1], green, fmaf(row[2], blue, row[3])));
   const float positive = x > 0 ? x : 0;
   return positive < 255 ? positive : 255;
 }
@@ -132,7 +131,8 @@ ERUV_HOST_DEVICE void store_tile(const Task &task, const Format &format, int top
     const int i = pixel / kTile, j = pixel % kTile;
     if (top + i < format.side && left + j < format.side) {
       const uint8_t *pixel_in = tile + i * kTilePitch + j * kChannels;
-      const float x = task.color ? recolor(pixel_in, task.color, c) : pixel_in[c];
+      const float x =
+          task.color ? recolor(pixel_in[0], pixel_in[1], pixel_in[2], task.color + 4 * c) : pixel_in[c];
       encode(normalise(x, format.scale[c], format.shift[c]),
              output[(top + i) * format.row_stride + (left + j) * format.column_stride + c * format.channel_stride]);
     }

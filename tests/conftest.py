@@ -2,6 +2,7 @@
 
     ERUV_REQUIRE_GPU=1     a test that is skipped for lack of a GPU fails instead
     ERUV_REQUIRE_DATA=1    a test that is skipped for lack of real videos fails instead
+    ERUV_REQUIRE_BROWSER=1 a test that is skipped for lack of a browser fails instead
     ERUV_TEST_DATA=FOLDER  where the real videos are; ../shared/data beside the repository unless said
 """
 
@@ -16,16 +17,19 @@ from pathlib import Path
 # The tests' networks are tiny: threads would only wait for one another, all the more on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import editing
 import layouts
 import numbered
 import pytest
+import trained
+from browser import NO_BROWSER
 from places import DATA
 
 from eruv_dali.device import gpu_problem
 from eruv_dali.prepare import prepare
 
 NO_GPU, NO_DATA = "no GPU", "no real videos"
-SWITCHES = {NO_GPU: "ERUV_REQUIRE_GPU", NO_DATA: "ERUV_REQUIRE_DATA"}
+SWITCHES = {NO_GPU: "ERUV_REQUIRE_GPU", NO_DATA: "ERUV_REQUIRE_DATA", NO_BROWSER: "ERUV_REQUIRE_BROWSER"}
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -124,3 +128,32 @@ def datasets(videos, made_once) -> dict[str, Path]:
 def persons(made_once) -> Path:
     """Three actions of four persons, one folder an action."""
     return made_once("persons", lambda folder: layouts.make_persons(folder / "persons")) / "persons"
+
+
+@pytest.fixture(scope="session")
+def films(made_once) -> Path:
+    """Three videos of one length, for tests that edit and damage what is made of them."""
+    return made_once("films_to_edit", editing.draw_films)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(films, made_once) -> dict[str, Path]:
+    """A DATASET of these films with each kind of pack, as prepare left it."""
+    folder = made_once("datasets_to_edit", lambda folder: editing.prepare_films(films, folder))
+    return {pack: folder / pack for pack in numbered.PACKS}
+
+
+@pytest.fixture(scope="session")
+def pretrained(made_once) -> Path:
+    """A folder with four numbered videos in `videos`, prepared in `dataset`, and a small pre-training run in `run`."""
+    def make(folder: Path) -> None:
+        trained.make_videos(folder)
+        trained.train(folder / "dataset", folder / "run")
+
+    return made_once("pretrained", make)
+
+
+@pytest.fixture
+def copy_of(undisturbed, tmp_path) -> Callable[..., Path]:
+    """Makes a test's own copy of one of these DATASETs."""
+    return lambda pack="raw": shutil.copytree(undisturbed[pack], tmp_path / "dataset")

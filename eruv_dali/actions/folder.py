@@ -55,7 +55,12 @@ def list_classes(root: Path) -> dict[str, list[str]]:
     names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
         raise EruvError(f"{root}: no class folders here; 'folder' needs one folder per class, with videos in it")
-    return {name: [f"{name}/{video.name}" for video in find_videos([root / name])] for name in names}
+    found = {name: [f"{name}/{video.name}" for video in find_videos([root / name]) if isinstance(video.path, Path)]
+             for name in names}
+    for name, videos in found.items():
+        if not videos:
+            raise EruvError(f"{root / name}: holds videos in tars alone; labelled videos must be files of their own")
+    return found
 
 
 def group_names(root: Path, paths: Sequence[str], groups: str) -> dict[str, str]:

@@ -46,7 +46,10 @@ def _as_it_is(folder: Path, root: Path) -> Dataset | None:
     except EruvError as error:
         log.warning("%s", error)
         return None
-    if {video.name for video in dataset.videos} == {video.name for video in find_videos([root])}:
+    # The pack serves without its originals, so the DATASET does not look at them; here they are what was asked for.
+    known = {video.name: (video.size, video.mtime_ns) for video in dataset.videos}
+    found = {video.name: video.path.stat() for video in find_videos([root])}
+    if known == {name: (status.st_size, status.st_mtime_ns) for name, status in found.items()}:
         return dataset
     dataset.close()
     return None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from eruv_dali.compare.measures import MEASURES
+from eruv_dali.choices import MEASURES
 from eruv_dali.compare.summary import Row, called, estimate, interval, network
 from eruv_dali.evaluate.pretrained import NONE
 from eruv_dali.tables.runs import NAMES

@@ -45,7 +45,8 @@ class Entrant:
     def network(self) -> tuple:
         """What decides its random network and the format of its clips in evaluation."""
         model, data = self.config.model, self.config.data
-        return (model.backbone, model.width, data.clip_length, self.crop, tuple(data.mean), tuple(data.std))
+        return (model.backbone, model.width, model.input, data.clip_length, self.crop, tuple(data.mean),
+                tuple(data.std))
 
     def seeded(self, seed: int) -> Config:
         return replace(self.config, seed=seed)
@@ -53,7 +54,7 @@ class Entrant:
     def random_network(self, seed: int) -> Pretrained:
         """The random network of this seed: the same weights that a pre-training of this seed begins with."""
         model, data = self.config.model, self.config.data
-        net = load_pretrained(NONE, backbone=model.backbone, width=model.width, seed=seed)
+        net = load_pretrained(NONE, backbone=model.backbone, width=model.width, input=model.input, seed=seed)
         return net._replace(clip_length=data.clip_length, crop=self.crop, frame_size=data.height_and_width,
                             mean=tuple(data.mean), std=tuple(data.std))
 
@@ -128,7 +129,7 @@ def _entrant(
         pretext = check_run(config, dataset)
         model = config.model
         with torch.device("meta"):  # neither memory nor time: only whether it can be built
-            backbone = build_backbone(model.backbone, width=model.width)
+            backbone = build_backbone(model.backbone, width=model.width, input=model.input)
             pretext.head(backbone.feature_dim, HeadOptions(model.head, model.hidden, model.dropout))
         _check_evaluated(config, test_crop or config.data.crop)
         torch_device(config.device, 0)
@@ -148,7 +149,7 @@ def _check_evaluated(config: Config, crop: int) -> None:
         raise EruvError(f"clips of {crop}x{crop} pixels do not fit into the DATASET's frames of {height}x{width}; set "
                         "data.crop or --test-crop")
     with torch.device("meta"):
-        backbone = build_backbone(config.model.backbone, width=config.model.width).eval()
+        backbone = build_backbone(config.model.backbone, width=config.model.width, input=config.model.input).eval()
         try:
             pool5(backbone, torch.empty(1, 3, config.data.clip_length, crop, crop))
         except EruvError as error:

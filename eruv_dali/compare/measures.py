@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eruv_dali.actions import ActionSplit
+from eruv_dali.actions.retrieval import retrieve_splits
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.pretrained import Pretrained
-from eruv_dali.finetune.__main__ import recognise
 from eruv_dali.finetune.held_out import hold_out
+from eruv_dali.finetune.program import recognise
+from eruv_dali.finetune.recipe import Recipe
 from eruv_dali.pretrain.once import release
-from eruv_dali.retrieve import retrieve_splits
-
-MEASURES = {"retrieval": "retrieval, top-1", "knn": "nearest neighbours, top-1", "probe": "linear probe, top-1",
-            "finetune": "fine-tuning, top-1"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ def measure(name: str, load: Callable[[], Pretrained], labelled: Labelled, out: 
         dataset=words.dataset, groups=words.groups, device=words.device, clips=words.test_clips,
         batch_size=words.batch_size, val_fraction=words.val_fraction, epochs=words.finetune_epochs,
         lr=words.finetune_lr, weight_decay=words.finetune_weight_decay, seed=seed, out=out, resume=True,
-        freeze=name == "probe", knn=words.knn if name == "knn" else None, queries="video")
+        layer_rate=Recipe.layer_rate, rescale=Recipe.rescale, freeze=name == "probe",
+        knn=words.knn if name == "knn" else None, queries="video")
     if name == "retrieval":
         retrieve_splits(args, load(), labelled.splits, labelled.dataset)
     else:

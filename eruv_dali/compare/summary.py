@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eruv_dali.choices import MEASURES
 from eruv_dali.compare.entrants import Entrant
-from eruv_dali.compare.measures import MEASURES, read_figure
+from eruv_dali.compare.measures import read_figure
 from eruv_dali.evaluate.pretrained import NONE
 from eruv_dali.files import write_csv
 from eruv_dali.tables.paper import METHODS, PAPER_WIDTH, RECOGNITION, RETRIEVAL
@@ -110,7 +111,9 @@ def network(entrant: Entrant) -> str:
     """Its network and the clips of evaluation, in table and chart."""
     model, data = entrant.config.model, entrant.config.data
     name = NAMES.get(model.backbone, model.backbone)
-    return f"{name}, width {model.width}, {data.clip_length}x{entrant.crop}x{entrant.crop}"
+    other = "" if (data.mean, data.std) == ([0.0] * 3, [1.0] * 3) else ", colours normalised"
+    seen = ", frame differences" if model.input == "difference" else ""
+    return f"{name}, width {model.width}, {data.clip_length}x{entrant.crop}x{entrant.crop}{seen}{other}"
 
 
 def markdown(found: Sequence[Row], introduction: str) -> str:
@@ -129,7 +132,7 @@ def markdown(found: Sequence[Row], introduction: str) -> str:
         first = mine[0].entrant
         cells = [called(first), network(first), str(first.clips)]
         for row in mine:
-            cells.append(_cell(estimate(list(row.values.values()))))
+            cells.append(cell(estimate(list(row.values.values()))))
             if row.measure in papers:
                 cells.append("–" if row.paper is None else f"{100 * row.paper:.1f}")
         counts = [len(row.values) for row in mine]
@@ -141,11 +144,11 @@ def markdown(found: Sequence[Row], introduction: str) -> str:
         for mine in each.values():
             if any(row.gain for row in mine):
                 first = mine[0].entrant
-                lines.append(_line([called(first), network(first), *(_cell(row.gain, sign=True) for row in mine)]))
+                lines.append(_line([called(first), network(first), *(cell(row.gain, sign=True) for row in mine)]))
     return "\n".join(lines) + "\n"
 
 
-def _cell(found: Estimate | None, *, sign: bool = False) -> str:
+def cell(found: Estimate | None, *, sign: bool = False) -> str:
     """Mean ± deviation (confidence interval), percent."""
     if found is None:
         return "–"

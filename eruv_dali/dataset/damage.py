@@ -9,9 +9,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from eruv_dali.errors import EruvError
+from eruv_dali.errors import OUT_OF_RESOURCES, EruvError
+from eruv_dali.video.place import Location
 
 # What json, csv, zipfile and numpy (without pickle) raise on damaged content, and what the
 # code that first uses that content raises. RuntimeError: nested too deep, or a zip member that claims to be encrypted.
@@ -21,11 +21,11 @@ MALFORMED = (OSError, EOFError, ValueError, TypeError, AttributeError, LookupErr
              zipfile.BadZipFile)
 
 
-NO_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the file itself may be intact
+NO_DAMAGE = (errno.EACCES, errno.EPERM, *OUT_OF_RESOURCES)  # the file itself may be intact
 
 
 @contextmanager
-def reading(file: Path, failure: type[EruvError] = EruvError) -> Iterator[None]:
+def reading(file: Location, failure: type[EruvError] = EruvError) -> Iterator[None]:
     """Context for reading one file: any problem with its content becomes a `failure` that names the file.
 
     Raises:

@@ -15,11 +15,14 @@ import numpy as np
 
 from eruv_dali.dataset.columns import SEGMENT, SEGMENT_COLUMNS, VideoRow
 from eruv_dali.dataset.damage import reading
+from eruv_dali.dataset.video_table import frames_and_first
 from eruv_dali.errors import EruvError
+from eruv_dali.files import printable
 
 FACTS = ("path", "frames", "codec", "rotation", "size", "mtime_ns")  # what loaders rely on; the rest is informational
 ROUNDED_FROM = 10**11  # a spreadsheet rounds larger numbers: 1.75360E+18
 MOST = np.iinfo(np.int32).max
+AT_A_TIME = 1 << 20  # segments: there may be more than memory takes
 SHOWN = 40  # characters shown of a wrong value, so that the message stays one line
 
 
@@ -91,12 +94,14 @@ def read_edited_segments(file: Path, videos: Sequence[VideoRow], kept: set[str])
 
 def first_outside(segments: np.ndarray, videos: Sequence[VideoRow]) -> int | None:
     """The position of the first of these SEGMENTs that does not lie within its video, or None."""
-    frames = np.array([video.frames for video in videos], np.int64)
-    known = (segments["video"] >= 0) & (segments["video"] < len(frames))
-    length = np.zeros(len(segments), np.int64)
-    length[known] = frames[segments["video"][known]]
-    good = (segments["start"] >= 0) & (segments["start"] < segments["end"]) & (segments["end"] <= length)
-    return None if good.all() else int(np.argmin(good))
+    frames = np.append(frames_and_first(videos)[0], 0)  # 0: of no video
+    for first in range(0, len(segments), AT_A_TIME):
+        _, video, _, start, end = (segments[name][first : first + AT_A_TIME] for name in SEGMENT_COLUMNS)
+        known = np.where((video >= 0) & (video < len(videos)), video, len(videos))
+        good = (start >= 0) & (start < end) & (end <= frames[known])
+        if not good.all():
+            return first + int(np.argmin(good))
+    return None
 
 
 def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -123,7 +128,7 @@ def _rows(file: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, 
 def _says(cell: str, value: object) -> bool:
     """Whether a cell still has the written value; a spreadsheet may have rounded a large number to 5 or more digits."""
     if not isinstance(value, int):
-        return cell == str(value)
+        return cell == printable(str(value))
     try:
         number = Decimal(cell.strip())
     except InvalidOperation:

@@ -4,7 +4,6 @@ import itertools
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from eruv_dali.dataset.columns import VideoRow
 from eruv_dali.errors import EruvError
@@ -12,6 +11,7 @@ from eruv_dali.video.find import Video
 from eruv_dali.video.frames import VideoFacts
 from eruv_dali.video.index import FrameIndex, index_video
 from eruv_dali.video.open import UnusableVideo
+from eruv_dali.video.place import Location
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class IndexedVideos:
 
     Attributes:
         frame_height, frame_width: size to which frames are resized.
-        pack: "none".
+        pack: "none"; in_store: False.
         videos: list of VideoRow.
         skipped: paths of unusable files, left out with `skip_unreadable`; otherwise they are an error.
 
@@ -30,6 +30,7 @@ class IndexedVideos:
     """
 
     pack = "none"
+    in_store = False
 
     def __init__(
         self, videos: Sequence[Video], frame_size: tuple[int, int], threads: int, *, skip_unreadable: bool = False
@@ -37,7 +38,7 @@ class IndexedVideos:
         self.frame_height, self.frame_width = frame_size
         with ThreadPoolExecutor(threads) as pool:
             found = list(pool.map(_index_or_reason, videos))
-        self.skipped: list[Path] = []
+        self.skipped: list[Location] = []
         for video, index_or_reason in zip(videos, found, strict=True):
             if isinstance(index_or_reason, str):
                 if not skip_unreadable:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from eruv_dali.checks import whole_number
 from eruv_dali.errors import EruvError
 from eruv_dali.video import closed_groups
 
@@ -46,7 +47,7 @@ def check_quality(kind: str, quality: int | None) -> int:
     if kind not in QUALITIES:
         raise EruvError(f"quality {quality} is for a video or jpeg pack; pack {kind} has none, leave it out")
     low, high = QUALITIES[kind]
-    if not low <= quality <= high:
+    if not low <= whole_number("quality", quality, least=0) <= high:
         raise EruvError(f"quality {quality} of a {kind} pack must lie between {low} and {high}")
     return quality
 
@@ -65,10 +66,11 @@ class PackWriter:
 
     Args:
         kind: "video", "jpeg" or "raw"; `quality` as in QUALITY.
+        first_file: the number in the name of the first new file; the next free one if it is taken.
     """
 
-    def __init__(self, folder: Path, kind: str, quality: int) -> None:
-        self.folder, self.kind, self.quality = folder, kind, quality
+    def __init__(self, folder: Path, kind: str, quality: int, first_file: int = 0) -> None:
+        self.folder, self.kind, self.quality, self.first_file = folder, kind, quality, first_file
         self._file: io.BufferedWriter | None = None
         self._encoder: closed_groups.GroupEncoder | None = None  # of the video that was begun
 
@@ -128,7 +130,7 @@ class PackWriter:
 
     def _new_file(self) -> io.BufferedWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
-        number = 0
+        number = self.first_file
         while True:
             try:
                 return open(self.folder / f"frames-{number:05d}.bin", "xb")

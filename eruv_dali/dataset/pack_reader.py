@@ -1,4 +1,4 @@
-"""Read a pack's files. They are read, not mapped: where a file was cut short, a mapping would kill the process."""
+"""Read a pack's files; pixels that need no decoding may also be copied from the mapped file (`crop_mapped.py`)."""
 
 import io
 import os
@@ -8,26 +8,37 @@ from pathlib import Path
 
 import numpy as np
 
+from eruv_dali.dataset.crop_mapped import MappedFile, map_file
 from eruv_dali.dataset.damage import reading
 from eruv_dali.errors import EruvError
+from eruv_dali.video.place import Location
 
+MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # bytes, of this machine
 MOST_PARTS = 64  # of one read: the system allows 1,024, and 2 GiB
 
 
 class CutShort(EruvError):
-    """A pack file ends, at byte `end`, before the bytes that were wanted."""
+    """A pack file ends, at byte `end`, before the bytes that were wanted; or it cannot be had, and `end` is 0."""
 
     def __init__(self, message: str, end: int) -> None:
         super().__init__(message)
         self.end = end
 
 
+class _Held(io.FileIO):
+    """An open file that closes when nobody holds it any more; that is no mistake to be warned of."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class PackReader:
     """Keeps a pack's files open: they stay readable even if `prepare` deletes or replaces them. Any thread may read."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder: Location = folder
         self._files: dict[str, tuple[io.FileIO, int]] = {}  # the file, and its size when it was opened
+        self._mapped: dict[str, MappedFile | None] = {}
 
     def read(self, file: str, offset: int, size: int) -> bytes:
         """`size` bytes from `offset` on.
@@ -67,6 +78,22 @@ class PackReader:
                 parts.append(places[order[0]][: frames[order.pop(0)][1]])
             self.read_into(file, parts, begin)
 
+    def mapped(self, file: str) -> MappedFile | None:
+        """The file, mapped; None where the system does not do that, or if it is to be read.
+
+        No more is mapped than the machine has memory. A mapping spares the copying of whole frames from the page cache;
+        of a larger pack most frames come from the disk, and the tables of a mapping take 1/500 of what they map.
+
+        Raises:
+            EruvError: the file cannot be opened.
+        """
+        if file in (known := self._mapped):
+            return known[file]
+        with reading(self.folder / file):
+            opened, size = self._opened(file)
+        fits = size + sum(other.size for other in list(known.values()) if other) <= MEMORY
+        return known.setdefault(file, map_file(opened, size) if fits else None)
+
     def size(self, file: str) -> int:
         """Bytes in the file when it was opened."""
         with reading(self.folder / file):
@@ -82,10 +109,11 @@ class PackReader:
         """Let go of the files. Each closes when the last thread that reads it has done: its number could otherwise be
         another file's by then."""
         self._files.clear()
+        self._mapped = {}
 
     def _opened(self, file: str) -> tuple[io.FileIO, int]:
         if file not in self._files:
-            opened = io.FileIO(self.folder / file)
+            opened = _Held(str(self.folder / file))
             # Clips are drawn at random: read-ahead would waste the disk's bandwidth.
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             return self._files.setdefault(file, (opened, os.fstat(opened.fileno()).st_size))

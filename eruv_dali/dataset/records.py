@@ -7,6 +7,7 @@ rule, threshold or segment length needs only the records.
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,13 +21,22 @@ from eruv_dali.dataset.pack import PACK_FILE, QUALITY
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 from eruv_dali.shots import ShotCurves
-from eruv_dali.shots.curves import LAGS
+from eruv_dali.shots.curves import LAGS, PARTS, SPANS
 from eruv_dali.video.coding import Coding, checked_coding
+from eruv_dali.video.content import content_of
 from eruv_dali.video.find import Video
 from eruv_dali.video.frames import VideoFacts
 from eruv_dali.video.open import NO_PTS
 
-VERSION = 2  # of a record's content; a record of another version is remade
+VERSION = 4  # of a record's content; a record of another version is remade
+
+
+CURVE_ROWS = {"hog": (), "luminance": (), "lags": (len(LAGS),), "low": (len(LAGS),), "window": (),
+              "window_low": (len(SPANS),), "colour": (len(SPANS),), "grey": (PARTS[0] * PARTS[1],)}
+
+
+def _dtype(curve: str) -> type:
+    return np.uint8 if curve == "grey" else np.float32
 
 
 class BadRecord(EruvError):
@@ -65,7 +75,8 @@ class Note:
         video: its name in the DATASET.
         identity: the file that was scanned; `scan`: how.
         facts: the file's own properties; None if the video cannot be used.
-        coding: how it is coded; None where it is not known, as in records of earlier versions.
+        coding: how it is coded; `content`: see `content_of`. None and "" where they are not known, as in records of
+            earlier versions.
         pack: name of the pack file with its frames, "" if there is no pack; `pack_end`: where they end in it.
         remark: what is wrong with the video although it is used.
         reason: why it cannot be used, "" if it can.
@@ -82,6 +93,7 @@ class Note:
     reason: str = ""
     provisional: bool = False
     coding: Coding | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +132,7 @@ class Record:
 
 def record_path(dataset: Path, video: str) -> Path:
     """The path of a video's record. It is not made from the video's name, which may contain any character."""
-    return dataset / "records" / f"{hashlib.sha256(video.encode()).hexdigest()[:32]}.npz"
+    return dataset / "records" / f"{hashlib.sha256(os.fsencode(video)).hexdigest()[:32]}.npz"
 
 
 def identity(video: Video) -> Identity:
@@ -146,7 +158,8 @@ def write_record(
 def carry_record(source: Path, dataset: Path, video: Video) -> None:
     """Write the record at `source` as that of `video`: the same file, under another name or path."""
     record = read_record(source)
-    note = replace(record.note, video=video.name, identity=identity(video))
+    note = replace(record.note, video=video.name, identity=identity(video),
+                   content=record.note.content or content_of(video.path))
     write_record(dataset, note, None if note.reason else record.frames, None if note.reason else record.curves)
 
 
@@ -163,14 +176,13 @@ def read_record(path: Path) -> Record:
             held = {name: arrays[name] for name in arrays.files}
         note = _from_json(json.loads(str(held["note"])))
         if note.reason:
-            nothing = np.zeros(0, np.float32)
-            return Record(note, np.zeros(0, FRAME), ShotCurves(nothing, nothing, np.zeros((3, 0), np.float32), nothing))
+            return Record(note, np.zeros(0, FRAME), ShotCurves(**{
+                name: np.zeros((*rows, 0), _dtype(name)) for name, rows in CURVE_ROWS.items()}))
         frames, curves = held["frames"], {field.name: held[f"curve_{field.name}"] for field in fields(ShotCurves)}
         N = len(frames)
         _expect(N > 0 and frames.dtype == FRAME and frames.shape == (N,), "frames")
         for name, curve in curves.items():
-            shape = (len(LAGS), N) if name == "lags" else (N,)
-            _expect(curve.dtype == np.float32 and curve.shape == shape, f"curve_{name}")
+            _expect(curve.dtype == _dtype(name) and curve.shape == (*CURVE_ROWS[name], N), f"curve_{name}")
             _expect(np.isfinite(curve).all(), f"curve_{name}")
         if note.scan.pack != "none":
             offset, size = frames["offset"], frames["size"].astype(np.int64)
@@ -186,7 +198,8 @@ def _to_json(note: Note) -> dict[str, Any]:
             **(asdict(note.facts) if note.facts else {})}
     return flat | {key: value for key, value in (
         ("pack", note.pack), ("pack_end", note.pack_end), ("note", note.remark), ("reason", note.reason),
-        ("provisional", note.provisional), ("coding", note.coding and asdict(note.coding))) if value}
+        ("provisional", note.provisional), ("coding", note.coding and asdict(note.coding)),
+        ("content", note.content)) if value}
 
 
 def _from_json(flat: dict[str, Any]) -> Note:
@@ -196,15 +209,15 @@ def _from_json(flat: dict[str, Any]) -> Note:
     where = Identity(*flat["identity"])
     _expect(isinstance(flat["video"], str) and isinstance(flat["scan"], dict), "note")
     _expect(isinstance(where.path, str) and type(where.size) is type(where.mtime_ns) is int, "identity")
-    reason, remark = flat.get("reason", ""), flat.get("note", "")
-    _expect(isinstance(reason, str) and isinstance(remark, str), "reason")
+    reason, remark, content = (flat.get(key, "") for key in ("reason", "note", "content"))
+    _expect(isinstance(reason, str) and isinstance(remark, str) and isinstance(content, str), "reason")
     facts = None
     if not reason:
         facts = VideoFacts(**{field.name: flat[field.name] for field in fields(VideoFacts)})
         _expect_facts(facts)
     scan = Scan(**{"quality": QUALITY[flat["scan"]["pack"]], **flat["scan"]})  # early records do not name it
     return Note(flat["video"], where, scan, facts, flat.get("pack", ""), flat.get("pack_end", 0),
-                remark, reason, bool(flat.get("provisional")), checked_coding(flat.get("coding")))
+                remark, reason, bool(flat.get("provisional")), checked_coding(flat.get("coding")), content)
 
 
 def _expect_facts(facts: VideoFacts) -> None:

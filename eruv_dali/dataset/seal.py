@@ -2,11 +2,12 @@
 
 `seal.json` holds for each file:
 
-    dataset.json, videos.json, segments.npy    a CRC-32. They are read in full, and checked, at every opening.
-    frames.npy, pack/*, videos.csv, segments.csv    size and modification time (`mark`), and a CRC-32 (for the pack, the
-        checksums of its frames are in frames.npy). If size and time are unchanged, the file is assumed to be intact. If
-        the time differs (the DATASET was copied, or the file was written to), the content is checked against its
-        checksums, and if it is intact the seal is updated: that is done once, not at every opening.
+    dataset.json, videos.json    a CRC-32. They are read in full, and checked, at every opening.
+    frames.npy, segments.npy, videos-*.npy, pack/*, videos.csv, segments.csv    size and modification time (`mark`), and
+        a CRC-32 (for the pack, the checksums of its frames are in frames.npy). Earlier versions left no mark of
+        segments.npy. If size and time are unchanged, the file is assumed to be intact. If the time differs (the DATASET
+        was copied, or the file was written to), the content is checked against its checksums, and if it is intact the
+        seal is updated: that is done once, not at every opening.
 """
 
 import contextlib
@@ -21,8 +22,8 @@ from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 
 SEAL = "seal.json"
-SUMMED = ("videos.json", "segments.npy")
-MARKED = ("frames.npy", "videos.csv", "segments.csv")
+SUMMED = ("videos.json",)
+MARKED = ("frames.npy", "segments.npy", "videos.csv", "segments.csv")
 
 
 def seal_dataset(folder: Path, settings: str) -> None:
@@ -30,8 +31,9 @@ def seal_dataset(folder: Path, settings: str) -> None:
     pack = sorted(path.relative_to(folder).as_posix() for path in (folder / "pack").glob("*.bin"))
     files: dict[str, dict[str, Any]] = {"dataset.json": {"mark": None, "crc": zlib.crc32(settings.encode())}}
     files |= {file: {"mark": None, "crc": _checksum(folder / file)} for file in SUMMED}
-    files |= {file: {"mark": _mark(folder / file), "crc": _checksum(folder / file)} for file in MARKED}
-    files |= {file: {"mark": _mark(folder / file), "crc": None} for file in pack}
+    marked = (*MARKED, *sorted(path.name for path in folder.glob("videos-*.npy")))
+    files |= {file: {"mark": mark_of(folder / file), "crc": _checksum(folder / file)} for file in marked}
+    files |= {file: {"mark": mark_of(folder / file), "crc": None} for file in pack}
     write_text(folder / SEAL, json.dumps(files, indent=1) + "\n")
 
 
@@ -45,13 +47,7 @@ class Seal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with reading(folder / SEAL):
-            self.files = json.loads((folder / SEAL).read_text())
-            for file, known in self.files.items():
-                mark = known["mark"]
-                if not (mark is None or (len(mark) == 2 and all(type(number) is int for number in mark))):
-                    raise ValueError(f"mark {mark!r} of {file}")
-                if not (known["crc"] is None or type(known["crc"]) is int):
-                    raise ValueError(f"crc {known['crc']!r} of {file}")
+            self.files = sealed_files((folder / SEAL).read_text())
 
     def content(self, file: str) -> bytes:
         """The content of a file that is read in full.
@@ -65,9 +61,20 @@ class Seal:
             raise EruvError(f"{self.folder / file}: damaged DATASET (its checksum is wrong); run prepare on it again")
         return content
 
+    def pack_size(self, file: str) -> int:
+        """Bytes that prepare left of a file of the pack.
+
+        Raises:
+            EruvError: the seal does not know it.
+        """
+        known = self.files.get(f"pack/{file}")
+        if known is None or known["mark"] is None:
+            raise EruvError(f"{self.folder / SEAL}: does not know pack/{file}; run prepare on this DATASET again")
+        return known["mark"][0]
+
     def untouched(self, file: str) -> bool:
         """Whether the file has the size and modification time that prepare saw."""
-        return file in self.files and _mark(self.folder / file) == self.files[file]["mark"]
+        return file in self.files and mark_of(self.folder / file) == self.files[file]["mark"]
 
     def whole(self, file: str, damage: Callable[[], str] | None = None) -> str:
         """"" if a file is unchanged since prepare, otherwise what is wrong with it.
@@ -83,17 +90,29 @@ class Seal:
         with reading(path):
             if not path.exists():
                 return "is missing"
-            known, size = self.files.get(file, {"mark": None}), path.stat().st_size
-            if known["mark"] is None or size != known["mark"][0]:
-                return f"has {size} bytes, but prepare left {known['mark'][0] if known['mark'] else 'none'}"
+            known, size = self.files.get(file), path.stat().st_size
+            if known is None or (known["mark"] and size != known["mark"][0]):
+                return f"has {size} bytes, but prepare left {known['mark'][0] if known else 'none'}"
             found = "" if damage or _checksum(path) == known["crc"] else "its checksum is wrong"
         if damage:
             found = damage()
         if not found:
-            known["mark"] = _mark(path)
+            known["mark"] = mark_of(path)
             with contextlib.suppress(OSError):  # without write permission, the content is checked at every opening
                 write_text(self.folder / SEAL, json.dumps(self.files, indent=1) + "\n")
         return found
+
+
+def sealed_files(text: str) -> dict[str, dict[str, Any]]:
+    """What seal.json says, {file: {"mark": …, "crc": …}}. ValueError, TypeError or LookupError: it cannot be right."""
+    files = json.loads(text)
+    for file, known in files.items():
+        mark = known["mark"]
+        if not (mark is None or (len(mark) == 2 and all(type(number) is int for number in mark))):
+            raise ValueError(f"mark {mark!r} of {file}")
+        if not (known["crc"] is None or type(known["crc"]) is int):
+            raise ValueError(f"crc {known['crc']!r} of {file}")
+    return files
 
 
 def _checksum(path: Path) -> int:
@@ -104,7 +123,8 @@ def _checksum(path: Path) -> int:
     return crc
 
 
-def _mark(path: Path) -> list[int]:
+def mark_of(path: Path) -> list[int]:
+    """Size and time of change; -1 if there is no such file."""
     try:
         status = path.stat()
     except OSError:

@@ -1,23 +1,27 @@
 """The split of a DATASET's videos into a training and a held-out part."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from eruv_dali.dataset.mapped import distinct, kept
 from eruv_dali.dataset.opened import Dataset
+from eruv_dali.dataset.video_table import names_of
 from eruv_dali.errors import EruvError
 
 SPLITS = ("all", "train", "val")
 
 
 def split_segments(
-    dataset: Dataset, segments: np.ndarray, split: str, val_fraction: float, needs: Sequence[np.ndarray] = ()
+    dataset: Dataset, segments: np.ndarray, split: str, val_fraction: float,
+    needs: Callable[[], Sequence[np.ndarray]] = tuple,
 ) -> np.ndarray:
     """The segments of the videos in this part, (≤ S,) array of `dataset.SEGMENT`.
 
     The held-out videos are the first ones in the order of their names' hashes: the share `val_fraction`, at least two,
-    and more until they include one of each non-empty set in `needs`, so that even a small dataset can be validated.
+    and more until they include one of each non-empty set that `needs` gives, so that even a small dataset can be
+    validated.
 
     Raises:
         EruvError: an unknown part, a fraction out of range, or too few videos.
@@ -28,17 +32,18 @@ def split_segments(
         return segments
     if not 0 < val_fraction < 1:
         raise EruvError(f"val_fraction {val_fraction} must lie between 0 and 1")
-    videos = np.unique(segments["video"])
+    videos = distinct(segments, "video")
     if len(videos) < 4:
         raise EruvError(f"{dataset.folder}: {len(videos)} videos with segments are too few to hold two out for "
                         "validation; prepare at least 4")
-    hashes = [hashlib.sha256(dataset.videos[video].name.encode()).digest() for video in videos]
+    hashes = [hashlib.sha256(name.encode()).digest() for name in names_of(dataset.videos, videos.tolist())]
     share = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])
     ranked = videos[np.argsort(share)]
     count = max(2, int(np.sum(share < val_fraction)))
-    for needed in needs:
+    for needed in needs():
         among = np.isin(ranked, needed)
         if among.any():
             count = max(count, int(np.argmax(among)) + 1)
-    is_val = np.isin(segments["video"], ranked[:count])
-    return segments[is_val if split == "val" else ~is_val]
+    chosen = np.zeros(len(dataset.videos), bool)
+    chosen[ranked[:count] if split == "val" else ranked[count:]] = True
+    return kept(segments, lambda rows: chosen[rows["video"]])

@@ -13,12 +13,14 @@ class VideoSet(Protocol):
     Attributes:
         frame_height, frame_width: size to which frames are resized.
         pack: "none", or the kind of pack that holds the frames; then it is a Dataset.
+        in_store: whether the pack lies in a store, so that each read takes as long as a request.
         videos: what is known of each; clip requests name a video by its position here.
     """
 
     frame_height: int
     frame_width: int
     pack: str
+    in_store: bool
 
     @property
     def videos(self) -> Sequence[VideoRow]: ...

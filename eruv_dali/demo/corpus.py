@@ -36,7 +36,7 @@ def render_film(film: Film, path: Path, mark: str) -> None:
     """Draw `film` and encode it as H.264 in MP4 at `path`, through a temporary file that is renamed when complete."""
     aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp.mp4")
     try:
-        with av.open(str(aside), "w", options={"movflags": "faststart"}) as container:
+        with av.open(f"file:{aside}", "w", options={"movflags": "faststart"}) as container:
             container.metadata["comment"] = mark
             stream = container.add_stream("libx264", rate=FPS)
             stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
@@ -55,7 +55,7 @@ def render_film(film: Film, path: Path, mark: str) -> None:
 def is_rendered(path: Path, mark: str) -> bool:
     """True if `path` is a film that an earlier run finished, of this design and seed."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}") as container:
             return container.metadata.get("comment") == mark
     except (av.error.FFmpegError, OSError):
         return False

@@ -9,7 +9,6 @@ Each line is ok, a note (it works, but slowly, or something is unusual), or a PR
 first five names. Exit code 0: no problem; 1: a problem; 2: the command line is wrong.
 """
 
-import argparse
 import logging
 import sys
 from pathlib import Path
@@ -21,21 +20,21 @@ from eruv_dali.device import cores
 from eruv_dali.doctor.environment import check_environment
 from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK, Finding
 from eruv_dali.errors import EruvError, run_program
+from eruv_dali.options import program
 
 COLOURS = {GOOD: "green", REMARK: "yellow", PROBLEM: "bold red"}
 
 
 def main() -> None:
     logging.basicConfig(format="%(message)s")
-    parser = argparse.ArgumentParser(prog="python -m eruv_dali.doctor", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = program("doctor", __doc__)
     parser.add_argument("videos", nargs="*", metavar="VIDEO_OR_DIR", help="video files, or folders of them")
     parser.add_argument("--dataset", choices=("ucf101", "hmdb51", "thumos14", "folder"),
                         help="check a dataset as it unpacks; folder: one folder per class")
     parser.add_argument("--root", type=Path, metavar="DIR", help="where its videos are")
-    parser.add_argument("--splits", type=Path, metavar="DIR", help="split files (default: in DIR or next to it)")
+    parser.add_argument("--splits", type=Path, metavar="DIR", help="split files (default in DIR or next to it)")
     parser.add_argument("--thorough", action="store_true", help="decode every frame, not only the first")
-    parser.add_argument("--workers", type=int, default=cores(), help="processes (default: one per core)")
+    parser.add_argument("--workers", type=int, default=cores(), help="processes (default one per core)")
     args = parser.parse_args()
     if (args.dataset is None) != (args.root is None):
         raise EruvError("--dataset and --root go together")
@@ -54,8 +53,8 @@ def main() -> None:
         from eruv_dali.video.find import find_videos
 
         if args.videos:
-            found = [video.path for video in find_videos(args.videos)]
-            report["videos"] = check_videos(found, thorough=args.thorough, workers=args.workers)
+            given = [video.path for video in find_videos(args.videos)]
+            report["videos"] = check_videos(given, thorough=args.thorough, workers=args.workers)
         if args.dataset:
             report[args.dataset], found = check_layout(args.dataset, args.root, args.splits)
             if found:

@@ -3,7 +3,6 @@
 import functools
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import av
@@ -12,7 +11,8 @@ from eruv_dali.console import progress
 from eruv_dali.doctor.finding import GOOD, PROBLEM, REMARK, Finding, first_named
 from eruv_dali.prepare.workers import Done, Workers
 from eruv_dali.prepare.workers import Progress as Told
-from eruv_dali.video.open import UnusableVideo, libav_words, open_video
+from eruv_dali.video.open import UnusableVideo, libav_words, open_video, packets_of
+from eruv_dali.video.place import Location
 
 CLIP_LENGTH = 16
 TOLD_EVERY = 256  # frames
@@ -27,9 +27,9 @@ class Checked(NamedTuple):
     trouble: str
 
 
-def check_videos(videos: Sequence[Path], *, thorough: bool, workers: int) -> list[Finding]:
+def check_videos(videos: Sequence[Location], *, thorough: bool, workers: int) -> list[Finding]:
     """Findings on the videos: how many are damaged or shorter than a clip. `thorough` decodes every frame."""
-    checked: dict[Path, Checked] = {}
+    checked: dict[Location, Checked] = {}
     with (
         Workers(functools.partial(Checker, thorough), count=min(workers, len(videos)), patience=PATIENCE) as pool,
         progress("videos", transient=True) as bar,
@@ -61,14 +61,14 @@ class Checker:
     def __init__(self, thorough: bool) -> None:
         self.thorough = thorough
 
-    def __call__(self, path: Path, tell: Callable[[int], None]) -> Checked:
+    def __call__(self, path: Location, tell: Callable[[int], None]) -> Checked:
         return check_video(path, thorough=self.thorough, tell=tell)
 
     def close(self) -> None:
         """Nothing to close."""
 
 
-def check_video(path: Path, *, thorough: bool, tell: Callable[[int], None] = lambda frames: None) -> Checked:
+def check_video(path: Location, *, thorough: bool, tell: Callable[[int], None] = lambda frames: None) -> Checked:
     """Count a video's frames, by packets or by decoding them, and compare with the container's header."""
     try:
         if path.stat().st_size == 0:
@@ -81,7 +81,7 @@ def check_video(path: Path, *, thorough: bool, tell: Callable[[int], None] = lam
     with container:
         packets = frames = 0
         try:
-            for packet in container.demux(stream):
+            for packet in packets_of(container, stream):
                 packets += bool(packet.size)
                 if thorough or not frames:
                     frames += len(packet.decode())

@@ -1,15 +1,16 @@
 """The network that evaluation starts from: pre-trained, from any kind of checkpoint, or random."""
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from eruv_dali.checks import whole_number
 from eruv_dali.errors import EruvError
 from eruv_dali.models import Backbone, build_backbone, load_backbone
 from eruv_dali.models.backbone_file import FORMAT
-from eruv_dali.train.checkpoint import load_checkpoint
+from eruv_dali.models.torch_file import NotLoadable, load_torch_file
+from eruv_dali.train.checkpoint import load_checkpoint, parts_of
 from eruv_dali.train.config import DataConfig, load_config
 
 NONE = "none"  # instead of a checkpoint: random weights
@@ -41,22 +42,26 @@ class Pretrained(NamedTuple):
 
 
 def load_pretrained(
-    init: str | Path, *, backbone: str | None = None, width: int | None = None, seed: int = 0
+    init: str | Path, *, backbone: str | None = None, width: int | None = None, input: str | None = None, seed: int = 0
 ) -> Pretrained:
     """Load a backbone from backbone.pt, best.pt or last.pt, from a RUN folder (its backbone.pt), or from what the
     public code of VCOP or PRP saved.
 
     Args:
         init: the file or folder; "none" for random weights.
-        backbone, width: of the random network (default c3d, 64). A checkpoint must match them, if they are given.
+        backbone, width, input: of the random network (default c3d, 64, rgb). A checkpoint must match them, if they are
+            given.
         seed: of the random weights.
 
     Raises:
-        EruvError: no such file, a damaged file, not a checkpoint, or another backbone or width than was requested.
+        EruvError: no such file, a damaged file, not a checkpoint, or another backbone, width or input than was
+            requested.
     """
+    whole_number("seed", seed, least=0, most=2**63 - 1)
     if str(init) == NONE:
         torch.manual_seed(seed)
-        return _described(build_backbone(backbone or "c3d", width=width or 64), NONE, DataConfig())
+        net = build_backbone(backbone or "c3d", width=64 if width is None else width, input=input or "rgb")
+        return _described(net, NONE, DataConfig())
     file = Path(init)
     if file.is_dir():
         found = [file / name for name in ("backbone.pt", "best.pt", "last.pt") if (file / name).exists()]
@@ -68,9 +73,11 @@ def load_pretrained(
         raise EruvError(f"{file}: no such checkpoint; init names a RUN of pretrain, a checkpoint, or none")
     written_as = _format(file)
     net = load_backbone(file) if written_as in (FORMAT, None) else _from_checkpoint(file)
-    for what, asked, has in (("backbone", backbone, net.name), ("width", width, net.width)):
+    for what, asked, has in (("backbone", backbone, net.name), ("width", width, net.width),
+                             ("input", input, net.input)):
         if asked is not None and asked != has:
-            raise EruvError(f"{file}: holds a {net.name} of width {net.width}, not {what} {asked}; leave out "
+            seen = " on frame differences" if net.input == "difference" else ""
+            raise EruvError(f"{file}: holds a {net.name} of width {net.width}{seen}, not {what} {asked}; leave out "
                             f"{what}, or choose another checkpoint")
     config = file.parent / "config.yaml"
     of_a_run = written_as is not None and config.exists()
@@ -85,11 +92,9 @@ def _described(backbone: Backbone, init: str, data: DataConfig) -> Pretrained:
 def _format(file: Path) -> object:
     """The format field of a backbone file or a checkpoint of ours; None for any other file, which `load_backbone` reads
     or refuses."""
-    if not zipfile.is_zipfile(file):
-        return None
     try:
-        record = torch.load(file, map_location="meta", weights_only=True)
-    except Exception:  # unreadable, with one of torch's many errors
+        record = load_torch_file(file, meta=True)
+    except (OSError, NotLoadable):
         return None
     return record.get("format") if isinstance(record, dict) else None
 
@@ -97,13 +102,14 @@ def _format(file: Path) -> object:
 def _from_checkpoint(file: Path) -> Backbone:
     """The backbone within a checkpoint of pretrain."""
     state = load_checkpoint(file)
-    run = state.get("fingerprint", {})
-    model = state.get("model") or {key.removeprefix("model."): value for key, value in run.items()}
-    weights = {key.removeprefix("backbone."): value for key, value in state.get("net", {}).items()
-               if key.startswith("backbone.")}
-    if "backbone" not in model or not weights:
-        raise EruvError(f"{file}: no backbone in this checkpoint; give backbone.pt, best.pt or last.pt of a RUN")
-    net = build_backbone(model["backbone"], width=model["width"])
+    with parts_of(file):
+        run = state.get("fingerprint", {})
+        model = state.get("model") or {key.removeprefix("model."): value for key, value in run.items()}
+        weights = {key.removeprefix("backbone."): value for key, value in state.get("net", {}).items()
+                   if key.startswith("backbone.")}
+        if "backbone" not in model or not weights:
+            raise EruvError(f"{file}: no backbone in this checkpoint; give backbone.pt, best.pt or last.pt of a RUN")
+        net = build_backbone(model["backbone"], width=model["width"], input=model.get("input", "rgb"))
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

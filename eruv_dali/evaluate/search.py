@@ -18,8 +18,9 @@ def nearest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `k` rows of the database that are most similar to each query, most similar first.
 
-    The search is exact: every query is compared with every row, block by block, in float32; of equally similar rows the
-    first one in the database comes first. Both sides may be larger than memory (`np.load(…,
+    The search is exact: every query is compared with every row, block by block, in float64, since the cosines of an
+    untrained network's features differ by less than float32 can tell; of equally similar rows the first one in the
+    database comes first. Both sides may be larger than memory (`np.load(…,
     mmap_mode="r")`): a block is read when it is needed. A row of zeros has similarity 0 to everything.
 
     Returns:
@@ -38,11 +39,11 @@ def nearest(
     if not 1 <= k <= N:
         raise EruvError(f"k {k} must lie between 1 and {N}, the size of the database")
     place = torch_device(device)
-    rows = max(k, min(BYTES_AT_ONCE // (4 * D), BYTES_AT_ONCE // (4 * min(Q, QUERIES_AT_ONCE) or 1), N))
+    rows = max(k, min(BYTES_AT_ONCE // (8 * D), BYTES_AT_ONCE // (8 * min(Q, QUERIES_AT_ONCE) or 1), N))
     index_Qk = np.empty((Q, k), np.int64)
     similarity_Qk = np.empty((Q, k), np.float32)
     # Every pass reads the whole database, so it handles as many queries as memory allows.
-    at_once = max(QUERIES_AT_ONCE, BYTES_AT_ONCE // (4 * D))
+    at_once = max(QUERIES_AT_ONCE, BYTES_AT_ONCE // (8 * D))
     for first in range(0, Q, at_once):
         chunk_QD = _unit(queries_QD[first : first + at_once], place)
         best = _Best(len(chunk_QD), k, place)
@@ -60,7 +61,7 @@ class _Best:
     """The k best so far for each query."""
 
     def __init__(self, queries: int, k: int, device: torch.device) -> None:
-        self.similarity_Qk = torch.full((queries, k), -torch.inf, device=device)
+        self.similarity_Qk = torch.full((queries, k), -torch.inf, dtype=torch.float64, device=device)
         self.index_Qk = torch.zeros((queries, k), dtype=torch.int64, device=device)
 
     def add(self, some: slice, similarity_QN: torch.Tensor, start: int) -> None:
@@ -92,7 +93,7 @@ def _top(similarity_QN: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tenso
 def _unit(features_ND: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
     if not isinstance(features_ND, torch.Tensor):
         features_ND = torch.from_numpy(np.array(features_ND, np.float32))  # a copy: memory-mapped arrays are read-only
-    return F.normalize(features_ND.to(device, torch.float32), dim=1)
+    return F.normalize(features_ND.to(device).double(), dim=1)
 
 
 def hits(

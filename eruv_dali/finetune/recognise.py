@@ -16,7 +16,8 @@ from eruv_dali.files import write_text
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
-from eruv_dali.finetune.task import Recipe, train_actions
+from eruv_dali.finetune.recipe import Recipe
+from eruv_dali.finetune.task import train_actions
 from eruv_dali.train.processes import ALONE, Processes
 
 

@@ -6,7 +6,7 @@ recognise actions (Table IV).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +17,22 @@ from torch.nn import functional as F
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import torch_device
-from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.even_clips import EvenClips, names_in
 from eruv_dali.evaluate.pretrained import Pretrained
+from eruv_dali.finetune.layer_rates import rates_by_name
+from eruv_dali.finetune.recipe import Recipe
 from eruv_dali.loader import ClipLoader
 from eruv_dali.loader.clip_loader import ClipBatch
 from eruv_dali.models import Backbone, save_backbone
-from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
+from eruv_dali.models.rescale import rescale_convolutions
+from eruv_dali.train.checkpoint import load_checkpoint, parts_of, save_checkpoint
 from eruv_dali.train.kind_scores import KindScores
-from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
+from eruv_dali.train.loop import Trainer, disk_errors_named, only_training, refuse_run
 from eruv_dali.train.processes import ALONE, Processes, join, take_device
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
 VAL_CLIPS = 3  # per video, when epochs are compared
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to fine-tune. 150 epochs, 1e-3, 8 and 5e-4 are the paper's; momentum 0.9 as in its pre-training."""
-
-    epochs: int = 150
-    lr: float = 1e-3
-    batch_size: int = 8
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    seed: int = 0
 
 
 class ActionNet(nn.Module):
@@ -76,6 +66,7 @@ class FinetuneTask:
         classes: Sequence[str], fingerprint: dict[str, Any],
     ) -> None:
         self.net, self.loader, self.classes, self.fingerprint = net, loader, tuple(classes), fingerprint
+        self.defaults = {f"recipe.{key}": value for key, value in asdict(Recipe()).items()}
         self.labels = torch.tensor([label for _, label in held_out])
         self.even = EvenClips([path for path, _ in held_out], clips=VAL_CLIPS, batch_size=2 * loader.batch_size, **look
                               ) if held_out else None
@@ -155,18 +146,17 @@ def train_actions(
         The best epoch's network, in evaluation mode.
 
     Raises:
-        EruvError: a bad recipe, a run in `out` already (without `resume`) or a different one, a loss that is not a
+        EruvError: a run in `out` already (without `resume`) or a different one, a loss that is not a
             finite number.
         Stopped: SIGINT or SIGTERM was received, and the run was saved.
     """
-    for name in ("epochs", "batch_size", "lr"):
-        if getattr(recipe, name) <= 0:
-            raise EruvError(f"{name} {getattr(recipe, name)} must be greater than 0")
     refuse_run(out, resume)
     place = torch_device(device, processes.local_rank)
     take_device(processes, place)
     join(processes, place)
     torch.manual_seed(recipe.seed)
+    if recipe.rescale:
+        rescale_convolutions(start.backbone)
     net = ActionNet(start.backbone, len(classes))
     precision = choose_precision("auto", place)
     names = names_in(dataset, [path for path, _ in train])
@@ -177,6 +167,7 @@ def train_actions(
                    "classes": list(classes), "crop": start.crop, "videos": [list(clip) for clip in clips]}
     with (
         disk_errors_named(out),
+        only_training(out, resume, processes),
         ClipLoader(clips, batch_size=recipe.batch_size, random_crop=True, hold_last=True, shuffle=True, dtype=precision,
                    seed=recipe.seed, shard_id=processes.rank, num_shards=processes.world, **look) as loader,
         FinetuneTask(net, loader, left_out, look, classes, fingerprint
@@ -185,8 +176,10 @@ def train_actions(
         optim = OptimConfig(epochs=recipe.epochs, lr=recipe.lr, momentum=recipe.momentum,
                             weight_decay=recipe.weight_decay, schedule="constant")
         Trainer(task, optim=optim, checkpoint=CheckpointConfig(), log=LogConfig(), out=out, seed=recipe.seed,
-                device=place, precision=precision, processes=processes, resume=resume).train()
-    net.load_state_dict(load_checkpoint(out / "best.pt")["net"])
+                device=place, precision=precision, processes=processes, resume=resume,
+                rate_of=rates_by_name(start.backbone, recipe.layer_rate) if recipe.layer_rate < 1 else None).train()
+    with parts_of(out / "best.pt"):
+        net.load_state_dict(load_checkpoint(out / "best.pt")["net"])
     if processes.first:
         save_backbone(net.backbone, out / "backbone.pt")
     return net.eval()

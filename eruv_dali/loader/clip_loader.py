@@ -9,19 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from eruv_dali.checks import height_and_width, three_numbers, whole_number
+from eruv_dali.checks import height_and_width, switch, three_numbers, whole_number
 from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.fetched import holds_dataset
 from eruv_dali.dataset.indexed import IndexedVideos
 from eruv_dali.dataset.video_set import VideoSet
-from eruv_dali.device import cores, gpu_number, resolve_device
+from eruv_dali.device import gpu_number, resolve_device
 from eruv_dali.errors import EruvError
-from eruv_dali.loader.epochs import MOST_ATTEMPTS, ClipInfo, EpochLoader
+from eruv_dali.loader.epochs import MOST_ATTEMPTS, ClipInfo, EpochLoader, thread_count
 from eruv_dali.loader.pipelines import ClipFormat
 from eruv_dali.loader.prefetch import dtype_name
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.streams import stream
 from eruv_dali.video.find import Video, find_videos
 from eruv_dali.video.frames import FRAME_SIZE
+from eruv_dali.video.place import is_file, locate, look_again
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class ClipLoader(EpochLoader):
         source: what to load.
             A folder of videos, a video file, or a list of those: each video is cut into clips, end to end.
             A prepared DATASET: each segment is cut into clips, so that no clip crosses a shot boundary; they are read
-            from its pack if it has one.
+            from its pack if it has one. It may lie in a store, by URL.
             A list of (path, start_frame, label): those clips. With `dataset`, path is the name of a video in it.
             Where start_frame is None, the clip's position in its video is drawn again in every epoch.
             From a folder or DATASET the label is the position of the video's topmost folder in `loader.classes`.
@@ -120,6 +122,9 @@ class ClipLoader(EpochLoader):
     ) -> None:
         clip_length = whole_number("clip_length", clip_length, least=1)
         stride = whole_number("stride", stride, least=1)
+        for name, value in (("random_crop", random_crop), ("hold_last", hold_last), ("shuffle", shuffle),
+                            ("skip_unreadable", skip_unreadable), ("as_dict", as_dict)):
+            switch(name, value)
         if layout not in LAYOUTS:
             raise EruvError(f"layout {layout!r} is not one of {', '.join(LAYOUTS)}")
         place = resolve_device(device)
@@ -135,8 +140,8 @@ class ClipLoader(EpochLoader):
             raise EruvError("dataset is for a list of clips; to load a whole DATASET, pass it as the source")
         if hold_last and clips is None:
             raise EruvError("hold_last is for a list of clips; whole videos are cut into clips that fit")
-        reading = Reading(height_and_width("frame_size", frame_size), bool(skip_unreadable),
-                          cores() if threads is None else whole_number("threads", threads, least=1))
+        reading = Reading(height_and_width("frame_size", frame_size), skip_unreadable,
+                          thread_count(threads))
         self.classes: tuple[str, ...] = ()
         if clips is not None:
             videos, self._clips = _listed(clips, dataset, 1 if hold_last else span, reading)
@@ -219,10 +224,11 @@ def _listed(
             raise EruvError(f"{where}: no video {missing[0]!r} in this DATASET ({len(missing)} of {len(names)} "
                             "are missing; names are those of videos.csv)")
     else:
-        missing = [name for name in names if not Path(name).is_file()]
+        look_again(map(locate, names))
+        missing = [name for name in names if not is_file(locate(name))]
         if missing and not reading.skip_unreadable:
             raise EruvError(f"{missing[0]}: no such file ({len(missing)} of {len(names)} videos are missing)")
-        videos = reading.index([Video(name, Path(name)) for name in names])
+        videos = reading.index([Video(name, locate(name)) for name in names])
         place = {video.name: number for number, video in enumerate(videos.videos)}
     rows = []
     for number, (name, start, label) in enumerate(clips):
@@ -230,10 +236,12 @@ def _listed(
             continue
         video = place[name]
         frames = videos.videos[video].frames
-        if start is not None and start < 0 or (start or 0) > frames - must_hold:
+        if start is not None and start < 0:
+            raise EruvError(f"clip {number} of the list, {name} from frame {start}: frames are counted from 0")
+        if (start or 0) > frames - must_hold:
             trouble = (f"clip {number} of the list, {name} from frame {start or 0}: its {must_hold} frames run past "
                        f"the video, which has frames 0 to {frames - 1}")
-            if not reading.skip_unreadable or (start or 0) < 0:
+            if not reading.skip_unreadable:
                 raise EruvError(trouble)
             log.warning("%s; it is left out", trouble)
             continue
@@ -262,7 +270,7 @@ def _whole(
     """Videos, (N,) CLIP, end to end, and the classes, from videos or a DATASET."""
     paths = [] if isinstance(source, Dataset) else [source] if isinstance(source, (str, Path)) else source
     videos: VideoSet
-    if isinstance(source, Dataset) or (Path(paths[0]) / "dataset.json").exists():
+    if isinstance(source, Dataset) or holds_dataset(locate(paths[0])):
         videos = source if isinstance(source, Dataset) else Dataset(paths[0])
         pieces = videos.segments
     else:

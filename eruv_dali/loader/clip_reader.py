@@ -28,16 +28,16 @@ class UnreadableFrames(Exception):
 @dataclass(frozen=True, eq=False)
 class Slice:
     """A small video file in memory for DALI's decoder, and the positions (F,) int32 of a clip's frames in it,
-    ascending, without repeats. `shown` and `colour`: see VideoSlice; None if the pictures are as they should be."""
+    ascending, without repeats. `shown` and `correction`: see VideoSlice; None if the pictures are as they should be."""
 
     data: np.ndarray
     positions: np.ndarray
     shown: np.ndarray | None = None
-    colour: np.ndarray | None = None
+    correction: np.ndarray | None = None
 
     @classmethod
     def of_video(cls, cut: VideoSlice) -> "Slice":
-        return cls(np.frombuffer(cut.data, np.uint8), cut.positions, cut.shown, cut.colour)
+        return cls(np.frombuffer(cut.data, np.uint8), cut.positions, cut.shown, cut.correction)
 
 
 class ClipReader(ABC):

@@ -163,8 +163,9 @@ class ClipSource:
         order = [np.unique(clip.request.frames, return_inverse=True)[1] if clip.slice else np.arange(T)
                  for clip in begun]
         if self._reader.original:
-            placing |= {"shown": np.array([NOTHING if clip.slice is None else clip.slice.shown for clip in begun]),
-                        "colour": np.array([SAME if clip.slice is None else clip.slice.colour for clip in begun])}
+            slices = [clip.slice for clip in begun]
+            placing |= {"shown": np.array([NOTHING if cut is None else cut.shown for cut in slices]),
+                        "correction": np.array([SAME if cut is None else cut.correction for cut in slices])}
         return {
             "data": [clip.slice.data if clip.slice else clip.place.reshape(-1) for clip in begun],
             "is_slice": np.array([clip.slice is not None for clip in begun]),

@@ -9,11 +9,12 @@ import weakref
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from eruv_dali.checks import whole_number
+from eruv_dali.checks import switch, whole_number
 from eruv_dali.dataset.video_set import VideoSet
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
@@ -26,6 +27,8 @@ from eruv_dali.loader.shards import check_shard, numbers_of, rounds, running_sha
 log = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 100  # at replacing one item, before giving up on the videos
+DRAWN_AHEAD = 2  # batches whose items are drawn: that which is submitted next, and one more
+MOST_THREADS = 1024  # a machine refuses to start some ten thousands, and what it did start is in the way
 
 
 class ClipInfo(NamedTuple):
@@ -56,11 +59,21 @@ class ClipInfo(NamedTuple):
 Loader = TypeVar("Loader", bound="EpochLoader")
 
 
+def thread_count(threads: int | None) -> int:
+    """How many threads decode: as many as asked for, or one per core.
+
+    Raises:
+        EruvError: no whole number, or one out of range.
+    """
+    return cores() if threads is None else whole_number("threads", threads, least=1, most=MOST_THREADS)
+
+
 class EpochLoader(ABC):
     """Base class of the loaders. Each `iter()` starts a new pass over one epoch; the next `iter()` goes to the next
     epoch, even if the previous pass was not finished, unless `set_epoch` or `load_state_dict` chooses another. One pass
     is live at a time: an older one raises an error. May be used from several threads. A subclass defines what an item
     is: `_item` draws one, with its clips, as a pure function of epoch and number, and `_batch` makes a batch of items.
+    Items are drawn on a thread of their own, one after another, so that the thread that trains does not have to.
 
     Args:
         videos: where clips come from.
@@ -82,20 +95,24 @@ class EpochLoader(ABC):
         threads: int | None, owned: bool,
     ) -> None:
         self.videos, self.items = videos, items
-        self.batch_size, self.drop_last = whole_number("batch_size", batch_size, least=1), bool(drop_last)
+        self.batch_size = whole_number("batch_size", batch_size, least=1)
+        self.drop_last = switch("drop_last", drop_last)
         self.seed = whole_number("seed", seed, least=0, most=2**64 - 1)
         self._shard = check_shard(shard_id, num_shards)
         self._shard_said = self._shard is not None
-        self.threads = cores() if threads is None else whole_number("threads", threads, least=1)
+        self.threads = thread_count(threads)
         self.device, self.clip_length = clip.device, clip.clip_length
-        self._clips_per_item, self._labels_on_device = clips_per_item, labels_on_device
+        self._clips_per_item = clips_per_item
+        self._labels_on_device = switch("labels_on_device", labels_on_device)
         self._engine = ClipEngine(videos, clip, max_clips=clips_per_item * self.batch_size, threads=self.threads)
+        self._drawer = ThreadPoolExecutor(1, "items")
         self._process = os.getpid()
-        self._end = weakref.finalize(self, _close, self._engine, videos if owned else None, self._process)
+        self._end = weakref.finalize(self, _close, self._drawer, self._engine, videos if owned else None,
+                                     self._process)
         self._lock = threading.Lock()  # guards the engine and the number of the live pass
         self._passes = 0  # started so far; the last one is live
         self._quarantine = Quarantine()
-        self._replaced = 0
+        self._replaced, self._last_reason = 0, ""
         self._epoch, self._position = 0, 0  # where the last delivered batch ended, in items of all shards together
         self._asked: tuple[int, int] | None = (0, 0)  # epoch and position of the next pass, if one was chosen
         self._started, self._delivered, self._waited_before = time.perf_counter(), 0, 0.0
@@ -242,10 +259,14 @@ class EpochLoader(ABC):
         """The first item of this number, from attempt `first` on, that has no frame in quarantine."""
         for attempt in range(first, MOST_ATTEMPTS):
             item = self._item(epoch, number, attempt)
-            if not (len(self._quarantine) and any(map(self._quarantine.holds, item.clips))):
+            if not any(map(self._quarantine.holds, item.clips)):
                 self._replaced += attempt > 0
                 return item
-        raise EruvError(f"{MOST_ATTEMPTS} clips in a row cannot be decoded; run prepare again to find damaged videos")
+        raise EruvError(f"{MOST_ATTEMPTS} clips in a row cannot be decoded (the last one: {self._last_reason}); run "
+                        "prepare again to find damaged videos")
+
+    def _draw_all(self, epoch: int, numbers: range) -> list:
+        return [self._draw(epoch, number) for number in numbers]
 
     def _submit(self, items: list) -> None:
         # All first clips come before all second ones, so that each half is one dense tensor.
@@ -270,8 +291,9 @@ class EpochLoader(ABC):
             places.add(place)
             self._quarantine.add(items[place].clips[position // count].video, unreadable.frames)
             log.warning("%s; another clip takes its place", unreadable.reason)
+            self._last_reason = unreadable.reason
         for place in places:
-            items[place] = self._draw(epoch, numbers[place], first=1)
+            items[place] = self._drawer.submit(self._draw, epoch, numbers[place], first=1).result()
             for k in range(self._clips_per_item):
                 self._engine.replace(place + k * count, items[place].clips[k])
 
@@ -290,7 +312,8 @@ class Pass(Iterator):
 
     def __init__(self, loader: EpochLoader, number: int) -> None:
         self._loader, self._number = loader, number
-        self._todo: range | None = None  # numbers of the items not yet submitted; None before the first batch
+        self._todo: range | None = None  # numbers of the items not yet being drawn; None before the first batch
+        self._drawn: deque[tuple[range, Future[list]]] = deque()  # drawn or being drawn, not yet submitted
         self._ahead: deque[tuple[range, list]] = deque()  # submitted, not yet delivered
         self._epoch = self._position = self._together = 0
         self._asked: tuple[int, int] | None = None
@@ -325,9 +348,12 @@ class Pass(Iterator):
         loader = self._loader
         if self._todo is None:
             self._begin()
-        while self._todo and len(self._ahead) <= loader._engine.ahead:
-            numbers, self._todo = self._todo[: loader.batch_size], self._todo[loader.batch_size :]
-            items = [loader._draw(self._epoch, number) for number in numbers]
+        while len(self._ahead) <= loader._engine.ahead:
+            self._draw_ahead()
+            if not self._drawn:
+                break
+            numbers, drawn = self._drawn.popleft()
+            items = drawn.result()
             loader._submit(items)
             self._ahead.append((numbers, items))
         if not self._ahead:  # nothing was left of the epoch
@@ -337,7 +363,7 @@ class Pass(Iterator):
         batch = loader._collect(self._epoch, *self._ahead[0])
         self._ahead.popleft()
         self._position = min(self._position + self._together, loader.items)
-        if self._ahead or self._todo:
+        if self._ahead or self._drawn:
             loader._delivered_up_to(self._epoch, self._position, self._asked)
         else:  # the epoch ends with its last batch: callers that know its length never request one more
             self._over = True
@@ -352,11 +378,20 @@ class Pass(Iterator):
         self._todo = numbers_of(self._position, loader.items, loader.batch_size, loader.shard_id, loader.num_shards,
                                 loader.drop_last)
 
+    def _draw_ahead(self) -> None:
+        """Have the items of the next batches drawn."""
+        loader = self._loader
+        while self._todo and len(self._drawn) < DRAWN_AHEAD:
+            numbers, self._todo = self._todo[: loader.batch_size], self._todo[loader.batch_size :]
+            self._drawn.append((numbers, loader._drawer.submit(loader._draw_all, self._epoch, numbers)))
+
     def close(self) -> None:
         """End the pass and drop its queued batches. Called automatically when the pass is garbage-collected."""
         loader, self._over = self._loader, True
         if os.getpid() != loader._process:
             return
+        for _, drawn in self._drawn:
+            drawn.cancel()
         # If the loader is at work (as when the garbage collector calls this), leave its queue to the next pass.
         if loader._lock.acquire(blocking=False):
             try:
@@ -370,10 +405,11 @@ class Pass(Iterator):
             self.close()
 
 
-def _close(engine: ClipEngine, videos: VideoSet | None, process: int) -> None:
+def _close(drawer: ThreadPoolExecutor, engine: ClipEngine, videos: VideoSet | None, process: int) -> None:
     """Close what a loader held, in the process that made it."""
     if os.getpid() != process:
         return
+    drawer.shutdown(wait=False, cancel_futures=True)  # this may be its own thread, if the last reference was there
     engine.close()
     if videos is not None:
         videos.close()

@@ -107,7 +107,7 @@ def slices_pipeline(clip: ClipFormat, place: tuple[int, ...], *, original: bool,
     Inputs: `data` uint8, a flat run of bytes: a slice where `is_slice`, otherwise frames of shape `place`; `positions`
     int32 (F,) of the wanted frames in the slice; `index` int32 (T,), the order in which the F frames are shown;
     the others as above. With `original`, slices are of original files, and decoded frames are made into
-    pictures of the clip's frame size, by `shown` int32 (4,) and `colour` float32 (3, 3): see original_pictures.
+    pictures of the clip's frame size, by `shown` int32 (4,) and `correction` float32 (3, 3): see original_pictures.
     """
 
     @dali.pipeline_def(enable_conditionals=True, **settings)
@@ -118,13 +118,13 @@ def slices_pipeline(clip: ClipFormat, place: tuple[int, ...], *, original: bool,
         positions = fn.external_source(name="positions", ndim=1, dtype=types.INT32)
         if original:
             shown = fn.external_source(name="shown", ndim=1, dtype=types.INT32)
-            colour = fn.external_source(name="colour", ndim=2, dtype=types.FLOAT)
+            correction = fn.external_source(name="correction", ndim=2, dtype=types.FLOAT)
         if is_slice:
             decoder = "mixed" if clip.device == "gpu" else "cpu"
             # pad_mode="none": a missing frame is an error, never padded silently.
             frames = fn.decoders.video(data, device=decoder, frames=positions, pad_mode="none")
             if original:
-                (frames,) = original_pictures(frames, shown, colour, clip.frame_size)
+                (frames,) = original_pictures(frames, shown, correction, clip.frame_size)
         else:
             read = fn.reshape(data, shape=list(place), layout="FHWC")
             frames = read.gpu() if clip.device == "gpu" else read

@@ -35,8 +35,10 @@ log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 IN_DALI = 2  # batches that DALI works on at a time
-# Clips requested ahead where clips in the same group of pictures can be decoded together. A waiting clip takes 0.6 MB.
+# Clips requested ahead where clips in the same group of pictures can be decoded together, or a store is waited for. A
+# waiting clip takes 0.6 MB, of a raw pack 1 MB.
 CLIPS_AHEAD = 128
+STORE_READERS = 32  # threads, where each clip waits for a store; they share the cores
 PACK_READERS: dict[str, Callable[[Dataset, ClipFormat], ClipReader]] = {
     "video": VideoPackReader, "jpeg": JpegPackReader, "raw": RawPackReader}
 
@@ -64,8 +66,8 @@ class ClipEngine:
         videos: where the clips come from: a dataset, or videos indexed on the fly.
         clip: the format of the delivered clips.
         max_clips: the largest batch that will be submitted.
-        threads: number of DALI threads; the same number again read clips. Where DALI decodes videos on a GPU, it has at
-            least DECODERS.
+        threads: number of DALI threads; the same number again read clips, more from a store. Where DALI decodes videos
+            on a GPU, it has at least DECODERS.
 
     Attributes:
         ahead: batches worth submitting before the first one is collected.
@@ -75,12 +77,13 @@ class ClipEngine:
     def __init__(self, videos: VideoSet, clip: ClipFormat, *, max_clips: int, threads: int) -> None:
         _ENGINES.add(self)
         self.clip, self._max_clips = clip, max_clips
-        shared = videos.pack in ("none", "video")
+        shared = videos.pack in ("none", "video") or videos.in_store
         self.ahead = max(2 * IN_DALI, CLIPS_AHEAD // max_clips) if shared else 2 * IN_DALI
         self.waited = 0.0
         # A depth above 1 makes DALI's first run wait for that number of inputs; the dynamic executor accepts any number
         # of runs ahead anyway, so this class limits the depth itself (IN_DALI).
-        self.source = ClipSource(videos, clip, functools.partial(_reader, videos, clip), threads)
+        self.source = ClipSource(videos, clip, functools.partial(_reader, videos, clip),
+                                 max(threads, STORE_READERS) if videos.in_store else threads)
         decoding = clip.device == "gpu" and self.source.any_sliced
         self._settings = dict(num_threads=max(threads, DECODERS) if decoding else threads, exec_dynamic=True,
                               prefetch_queue_depth=1, device_id=clip.device_id)

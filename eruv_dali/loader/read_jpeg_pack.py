@@ -1,6 +1,5 @@
 """Clips from a JPEG pack: the bytes of each frame, for DALI to decode."""
 
-import functools
 import zlib
 from collections.abc import Sequence
 
@@ -14,7 +13,9 @@ from eruv_dali.loader.clip_reader import ClipReader, UnreadableFrames
 from eruv_dali.loader.pipelines import ClipFormat, jpeg_pipeline
 from eruv_dali.loader.requests import ClipRequest
 
-HEAD = 256  # the first bytes of a pack's JPEG, which contain its size: the two tables before it take less
+HEAD = 1024  # the first bytes of a pack's JPEG, which contain all that comes before its pixels: about 620 bytes
+# Kinds of a JPEG's segments: sizes of the picture; tables, comments and other programs' data; the start of the pixels.
+SIZES, SEGMENTS, SCAN = (0xC0, 0xC1, 0xC2), (0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE), 0xDA
 
 
 class JpegPackReader(ClipReader):
@@ -26,6 +27,7 @@ class JpegPackReader(ClipReader):
     def __init__(self, dataset: Dataset, clip: ClipFormat) -> None:
         self.dataset, self.clip = dataset, clip
         super().__init__((clip.clip_length, dataset.largest_frame))
+        self._header = b""  # of the last sound picture; all of a pack have the same
 
     def pipeline(self, max_clips: int, **settings) -> dali.Pipeline:
         return jpeg_pipeline(self.clip, batch_size=max_clips * self.clip.clip_length, **settings)
@@ -48,27 +50,41 @@ class JpegPackReader(ClipReader):
             if zlib.crc32(picture) != crc:
                 raise UnreadableFrames(f"{video.path}: frame {number} cannot be decoded (wrong checksum in "
                                        f"pack/{video.pack_file})", np.array([number]))
-            if (found := jpeg_size(picture[:HEAD].tobytes())) != self.clip.frame_size:
-                said = f"a JPEG of {found[0]}x{found[1]}" if found else "not a JPEG"
-                raise EruvError(f"{dataset.folder}/pack/{video.pack_file}: frame {number} of {video.name} is {said}, "
-                                f"dataset.json gives frames of {self.clip.frame_size[0]}x{self.clip.frame_size[1]}; "
-                                "run prepare on this DATASET again")
+            if not self._header or picture[: len(self._header)].tobytes() != self._header:
+                self._check_header(picture, f"{dataset.folder}/pack/{video.pack_file}: frame {number} of {video.name}")
             self.bytes += size
+
+    def _check_header(self, picture: np.ndarray, which: str) -> None:
+        head = picture[:HEAD].tobytes()
+        size, length = jpeg_header(head) or (None, 0)
+        if size != self.clip.frame_size:
+            said = f"a JPEG of {size[0]}x{size[1]}" if size else "not a JPEG"
+            height, width = self.clip.frame_size
+            raise EruvError(f"{which} is {said}, dataset.json gives frames of {height}x{width}; run prepare on this "
+                            "DATASET again")
+        self._header = head[:length]
 
     def crop_left(self, request: ClipRequest) -> tuple[int, int]:
         return request.crop
 
 
-@functools.lru_cache(maxsize=64)  # all frames of a pack have the same header: 0.3 us each, 2 us for a new header
-def jpeg_size(head: bytes) -> tuple[int, int] | None:
-    """(height, width) of the JPEG that starts with these bytes, or None if they are not a JPEG's or are too few.
+def jpeg_header(head: bytes) -> tuple[tuple[int, int], int] | None:
+    """(height, width) of the JPEG that starts with these bytes, and how many of them come before its pixels; None if
+    they are not a JPEG's, or its header is not whole.
 
-    In DALI 2.4, bytes that are not an image, and crops outside the image, crash the whole process.
+    DALI 2.4 must not see such bytes, nor a crop outside the image: where a CPU decoder finds the first fault of a batch
+    before it decodes, it raises while other threads already decode the rest, with variables of the function that has
+    been left, and the process crashes (docs/guarantees.md).
     """
-    place = 2 if head[:2] == b"\xff\xd8" else len(head)
+    place, size = 2 if head[:2] == b"\xff\xd8" else len(head), None
     while place + 9 <= len(head) and head[place] == 0xFF:
-        if head[place + 1] in (0xC0, 0xC1, 0xC2):  # a frame header: length, bits per sample, height, width
+        marker, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4], "big")
+        if marker in SIZES:  # length, bits per sample, height, width
             height, width = head[place + 5 : place + 7], head[place + 7 : place + 9]
-            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
-        place += 2 + int.from_bytes(head[place + 2 : place + 4], "big")
+            size = int.from_bytes(height, "big"), int.from_bytes(width, "big")
+        elif marker not in (*SEGMENTS, SCAN) or length < 2:
+            return None
+        place += 2 + length
+        if marker == SCAN:
+            return (size, place) if size and place <= len(head) else None
     return None

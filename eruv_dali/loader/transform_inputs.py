@@ -4,6 +4,7 @@ A loader whose clips ask for none of them has none of these inputs: they would c
 """
 
 from collections.abc import Callable, Collection, Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -57,5 +58,5 @@ def _check(request: ClipRequest, transforms: Collection[str]) -> None:
                             f"name {name!r} in the pretext's `transforms`")
     if request.tiles is not None and not (len(request.tiles) == 4 and set(request.tiles) <= set(AS_THEY_ARE)):
         raise EruvError(f"tiles {request.tiles} of a clip must be four of the quarters 0 to 3")
-    if request.color is not None and not (len(request.color) == 12 and np.isfinite(request.color).all()):
+    if request.color is not None and not (len(request.color) == 12 and all(map(isfinite, request.color))):
         raise EruvError(f"color {request.color} of a clip must have 12 finite numbers, a 3x4 matrix row by row")

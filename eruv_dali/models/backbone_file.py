@@ -7,6 +7,7 @@ reads it without this package:
     version      1
     backbone     "c3d" | "r3d" | "r2plus1d" | "caffenet"
     width        of the network (64 in the paper)
+    input        "difference"; absent where it is "rgb" (`Backbone.input`)
     state_dict   parameter and buffer names → tensors, as in `build_backbone(backbone, width=width)`
 """
 
@@ -17,6 +18,8 @@ from typing import Any
 
 import torch
 
+from eruv_dali.checks import whole_number
+from eruv_dali.choices import BACKBONES, INPUTS
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 from eruv_dali.models.backbone import Backbone
@@ -26,29 +29,38 @@ from eruv_dali.models.lineage import LineageWeights, backbone_state, find_lineag
 from eruv_dali.models.resnet3d import R3D, R2Plus1D
 from eruv_dali.models.weights_file import WANTED, read_weights
 
-BACKBONES = ("c3d", "r3d", "r2plus1d", "caffenet")
 FORMAT, VERSION = "eruv_dali.backbone", 1
+WIDEST = 1024  # width of a backbone; the paper's have 64, and a c3d of this one has 7 billion parameters
 
 _CLASSES: dict[str, type[C3D] | type[R3D] | type[R2Plus1D] | type[CaffeNet]] = {
     "c3d": C3D, "r3d": R3D, "r2plus1d": R2Plus1D, "caffenet": CaffeNet}
 
 
-def build_backbone(name: str, *, width: int = 64) -> Backbone:
+def build_backbone(name: str, *, width: int = 64, input: str = "rgb") -> Backbone:
     """A CNN with PyTorch's default random weights: `forward` takes clips (B, 3, T, H, W) float to features (B, D).
 
     name: one of `BACKBONES`: three 3D networks, and `caffenet`, a 2D one that averages over the frames. width: 64 for
     the paper's networks; channels of the first convolution, of which all others are multiples (in `caffenet`, the first
-    has 1.5 times as many). The network has `.name`, `.width`, `.feature_dim` (D = 8·width; `caffenet`: 16·width) and
+    has 1.5 times as many). input: "rgb", or "difference": the network takes the same clips, but what it sees of them is
+    each frame's difference from the one before (`frame_differences`); not for `caffenet`, which sees single frames.
+
+    The network has `.name`, `.width`, `.input`, `.feature_dim` (D = 8·width; `caffenet`: 16·width) and
     `feature_maps(clips)` → (B, D, T', H', W') (`caffenet`: (B, 4·width, T, H', W')).
-    Raises `EruvError` for an unknown name or a width below 1.
+    Raises `EruvError` for an unknown name or input, a width that is not from 1 to `WIDEST`, and `caffenet` with
+    "difference".
     """
     if name not in BACKBONES:
         near = get_close_matches(str(name).lower(), BACKBONES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise EruvError(f"unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}{hint}")
-    if not isinstance(width, int) or isinstance(width, bool) or width < 1:
-        raise EruvError(f"backbone width {width!r} is not a whole number of 1 or more: the paper's networks have 64")
-    return _CLASSES[name](width=width)
+    whole_number("backbone width", width, least=1, most=WIDEST)
+    if input not in INPUTS:
+        raise EruvError(f"backbone input {input!r} is not one of {', '.join(INPUTS)}")
+    if input == "difference" and _CLASSES[name].averages_frames:
+        raise EruvError(f"{name} sees single frames, which have no differences; choose a 3D backbone, or input rgb")
+    backbone = _CLASSES[name](width=width)
+    backbone.input = input
+    return backbone
 
 
 def check_clip(backbone: str, frames: int, height: int, width: int) -> None:
@@ -62,12 +74,15 @@ def check_clip(backbone: str, frames: int, height: int, width: int) -> None:
 
 def save_backbone(backbone: Backbone, path: str | Path) -> None:
     """Write `backbone` (from `build_backbone`) to `path`. A reader sees the old file or the whole new one."""
+    if not isinstance(backbone, Backbone):
+        raise EruvError(f"{type(backbone).__name__} is no backbone; give one that build_backbone or load_backbone made")
     path = Path(path)
     record = {
         "format": FORMAT,
         "version": VERSION,
         "backbone": backbone.name,
         "width": backbone.width,
+        **({} if backbone.input == "rgb" else {"input": backbone.input}),
         "state_dict": {key: value.detach().cpu() for key, value in backbone.state_dict().items()},
     }
     # Through memory: torch's own writer aborts the process, or hides the cause, when a disk is full.
@@ -113,10 +128,10 @@ def _backbone_of_record(record: dict[str, Any]) -> Backbone:
             f"has backbone format version {record.get('version')!r}, but this program reads {VERSION}: "
             "use the eruv_dali that wrote it"
         )
-    told: dict[str, Any] = {"backbone": None, "width": None, "state_dict": None, **record}
+    told: dict[str, Any] = {"backbone": None, "width": None, "input": "rgb", "state_dict": None, **record}
     name, width, state = told["backbone"], told["width"], told["state_dict"]
     _check_fit(name, width, state)
-    return _filled(name, width, state)
+    return _filled(name, width, state, told["input"])
 
 
 def _shapes(name: Any, width: Any) -> dict[str, torch.Tensor]:
@@ -125,8 +140,8 @@ def _shapes(name: Any, width: Any) -> dict[str, torch.Tensor]:
         return build_backbone(name, width=width).state_dict()
 
 
-def _filled(name: str, width: int, state: dict[str, torch.Tensor]) -> Backbone:
-    backbone = build_backbone(name, width=width)
+def _filled(name: str, width: int, state: dict[str, torch.Tensor], input: str = "rgb") -> Backbone:
+    backbone = build_backbone(name, width=width, input=input)
     backbone.load_state_dict(state)
     return backbone
 

@@ -57,7 +57,7 @@ class C3D(Backbone):
                 f"it needs at least {MIN_FRAMES} frames of {MIN_SIDE}x{MIN_SIDE}; enlarge the clip or use r3d"
             )
 
-    def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
+    def _maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         """The last convolution's output (B, 8·width, T/8, H/16, W/16), rounded down: 2×7×7 for a 16×112×112 clip.
 
         Raises `EruvError` for a clip too small for the four pools.

@@ -77,7 +77,7 @@ class CaffeNet(Backbone):
             raise EruvError(f"caffenet cannot take frames of {height}x{width}: it needs at least "
                             f"{MIN_SIDE}x{MIN_SIDE}; enlarge the clip")
 
-    def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
+    def _maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         """conv5's output (B, 4·width, T, H', W') for every frame: 4×4 for a frame of 80×80, 6×6 for one of 112×112.
 
         Raises `EruvError` for frames too small for conv1.

@@ -8,7 +8,7 @@ from torch import nn
 
 from eruv_dali.errors import EruvError
 
-HEADS = ("mlp", "linear")
+HEADS = ("mlp", "linear", "compare")
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class HeadOptions:
     """How the head is built.
 
     Attributes:
-        kind: "mlp", or "linear" if the pretext supports it.
-        hidden: width of the hidden layer; `dropout`: share of it that is dropped in training. Both for "mlp" only.
+        kind: "mlp", or "linear" or "compare" if the pretext supports it.
+        hidden: width of the hidden layer; `dropout`: share of it that is dropped in training. Neither is for "linear".
     """
 
     kind: str = "mlp"
@@ -34,6 +34,24 @@ class ConcatenatedMLP(nn.Sequential):
 
     def forward(self, f_BKD: torch.Tensor) -> torch.Tensor:
         return super().forward(f_BKD.flatten(1))
+
+
+class ComparingMLP(ConcatenatedMLP):
+    """Of two clips' features f, g the differences |f - g| and the products f · g, number by number, in the place of
+    the two features that `ConcatenatedMLP` takes.
+
+    Compared before the first layer, the features themselves have to be comparable, and these are what is transferred;
+    a layer over [f; g] can learn to compare features that are not. As for pairs of sentences in Tai, Socher, Manning,
+    "Improved Semantic Representations From Tree-Structured LSTMs", ACL 2015, section 4.2. It does not know which clip
+    is the first.
+    """
+
+    def __init__(self, feature_dim: int, answers: int, options: HeadOptions) -> None:
+        super().__init__(2, feature_dim, answers, options)
+
+    def forward(self, f_B2D: torch.Tensor) -> torch.Tensor:
+        f_BD, g_BD = f_B2D.unbind(1)
+        return super().forward(torch.stack([(f_BD - g_BD).abs(), f_BD * g_BD], 1))
 
 
 class ConcatenatedLinear(nn.Linear):
@@ -63,13 +81,17 @@ class PairwiseHead(nn.Module):
 
 
 def concatenated(clips: int, feature_dim: int, answers: int, options: HeadOptions) -> nn.Module:
-    """`ConcatenatedMLP` or `ConcatenatedLinear`, by `options.kind`.
+    """`ConcatenatedMLP`, `ConcatenatedLinear` or `ComparingMLP`, by `options.kind`.
 
     Raises:
-        EruvError: an unknown kind.
+        EruvError: an unknown kind; "compare" with other than two clips.
     """
     if options.kind not in HEADS:
         raise EruvError(f"unknown head {options.kind!r}: choose one of {', '.join(HEADS)}")
     if options.kind == "linear":
         return ConcatenatedLinear(clips, feature_dim, answers)
+    if options.kind == "compare":
+        if clips != 2:
+            raise EruvError(f"head 'compare' compares two clips, and a sample has {clips}; choose mlp or linear")
+        return ComparingMLP(feature_dim, answers, options)
     return ConcatenatedMLP(clips, feature_dim, answers, options)

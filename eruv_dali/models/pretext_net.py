@@ -6,9 +6,20 @@
 import torch
 from torch import nn
 
+from eruv_dali.checks import shown, whole_number
 from eruv_dali.errors import EruvError
 from eruv_dali.models.backbone import Backbone
 from eruv_dali.models.heads import HeadOptions, concatenated
+
+
+def _check_backbone(backbone: object) -> None:
+    """Make sure that this is a network which says how many features it gives.
+
+    Raises:
+        EruvError: it is not.
+    """
+    if not isinstance(backbone, nn.Module) or not hasattr(backbone, "feature_dim"):
+        raise EruvError(f"backbone {shown(backbone)} is no network with a feature_dim; make one with build_backbone")
 
 
 class PretextNet(nn.Module):
@@ -20,22 +31,32 @@ class PretextNet(nn.Module):
         head: features (B, K, D) → output.
         clips: K.
 
+    Attributes:
+        seen: how many of the K clips the backbone sees.
+        features_too: in training, return (output, features (B, seen, D)) instead of the output alone.
+
     Raises, from forward:
         EruvError: clips of another shape.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module, *, clips: int) -> None:
         super().__init__()
+        _check_backbone(backbone)
         self.backbone, self.head, self.clips = backbone, head, clips
+        self.seen, self.features_too = clips, False
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+    def forward(self, clips: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         if clips.ndim != 6 or clips.shape[1] != self.clips:
             raise EruvError(f"clips of shape {tuple(clips.shape)} are not samples of {self.clips}: expected "
                             f"(B, {self.clips}, 3, T, H, W)")
         # The loader stores all first clips before all second ones, so this is a view, dense and channels_last_3d.
         x_NCTHW = clips.transpose(0, 1).flatten(0, 1)
         f_BKD = self.backbone(x_NCTHW).unflatten(0, (self.clips, -1)).transpose(0, 1)
-        return self.head(f_BKD)
+        return self._answer(self.head(f_BKD), f_BKD)
+
+    def _answer(self, output: torch.Tensor, f_BKD: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` returns."""
+        return (output, f_BKD) if self.training and self.features_too else output
 
 
 class RelationNet(PretextNet):
@@ -50,7 +71,7 @@ class RelationNet(PretextNet):
         backbone: see `PretextNet`.
         num_relations: R.
         head: "mlp" is Linear(2D, hidden) → ReLU → Dropout(dropout) → Linear(hidden, R), "linear" is Linear(2D, R), for
-            which `hidden` and `dropout` are ignored.
+            which `hidden` and `dropout` are ignored, "compare" is the mlp on |f_i - f_j| and f_i · f_j.
 
     Raises:
         EruvError: an unknown head; clips that are not pairs.
@@ -59,5 +80,7 @@ class RelationNet(PretextNet):
     def __init__(
         self, backbone: Backbone, num_relations: int, *, head: str = "mlp", hidden: int = 512, dropout: float = 0.5
     ):
+        _check_backbone(backbone)
+        whole_number("num_relations", num_relations, least=1)
         answer = concatenated(2, backbone.feature_dim, num_relations, HeadOptions(head, hidden, dropout))
         super().__init__(backbone, answer, clips=2)

@@ -93,7 +93,7 @@ class ResNet3D(Backbone):
         self.stage3 = BasicBlock(2 * w, 4 * w, 2, make_conv)
         self.stage4 = BasicBlock(4 * w, 8 * w, 2, make_conv)
 
-    def feature_maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
+    def _maps(self, x_BCTHW: torch.Tensor) -> torch.Tensor:
         """The last stage's output (B, 8·width, T/8, H/16, W/16), rounded up: 2×7×7 for a 16×112×112 clip."""
         x_BCTHW = self.stage1(self.stem(x_BCTHW))
         return self.stage4(self.stage3(self.stage2(x_BCTHW)))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eruv_dali.checks import whole_number
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.opened import FORMAT
@@ -23,13 +24,14 @@ from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
+from eruv_dali.prepare.order import check_cutting, folder_to_write
 from eruv_dali.prepare.plan import Plan, stale, suspect_packs
 from eruv_dali.prepare.run import claim, only_run, summarise
-from eruv_dali.prepare.tables import write_tables
+from eruv_dali.prepare.tables import Extras, write_tables
 from eruv_dali.prepare.workers import Done, Lost, Workers
-from eruv_dali.shots import RULES
 from eruv_dali.video.closed_groups import check_encoder
 from eruv_dali.video.find import Video
+from eruv_dali.video.place import locate
 
 PATIENCE = 300  # seconds for 128 frames; nothing here can hang but the disk
 
@@ -55,11 +57,14 @@ def convert(
         EruvError: `source` has no pack or is damaged, a bad argument, or `out` cannot be written, holds something else,
             or is being worked on.
     """
-    source, out = Path(source), Path(out)
+    if not isinstance(locate(source), Path):
+        raise EruvError(f"{source}: the DATASET to convert must be a folder of this machine; copy it here first")
+    source, out = Path(source), folder_to_write(out)
     if pack not in PACK_KINDS or pack == "none":
         raise EruvError(f"pack {pack!r} cannot be made from a pack; choose one of {', '.join(PACK_KINDS[1:])}")
-    if rule not in RULES:
-        raise EruvError(f"rule {rule!r} is not one of {', '.join(RULES)}")
+    check_cutting(rule, threshold, segment_length, min_length)
+    if workers is not None:
+        whole_number("workers", workers, least=1)
     old = Dataset(source)
     if old.pack == "none":
         raise EruvError(f"{source}: holds no pack, so there are no frames to convert; run prepare on the videos")
@@ -79,8 +84,8 @@ def convert(
             if record.note.reason:
                 write_record(out, replace(record.note, scan=scan))
         _convert_all(source, out, scan, todo, workers or cores())
-        videos = [Video(name, Path(records[name].note.identity.path)) for name in sorted(records)]
-        totals = write_tables(out, videos, settings, stats, export)
+        videos = [Video(name, locate(records[name].note.identity.path)) for name in sorted(records)]
+        totals = write_tables(out, videos, settings, Extras(stats=stats, export=export))
         summarise(out, totals, Plan(videos, [v for v in videos if v.name in todo], {}, [], [], [], 0, {}),
                   time.monotonic() - started)
         return Dataset(out)

@@ -19,6 +19,7 @@ import numpy as np
 from eruv_dali.dataset.records import Record
 from eruv_dali.files import write_csv, write_text
 from eruv_dali.shots.rules import Shot, cut_evidence, gradual_evidence
+from eruv_dali.video.place import locate, uri
 
 EXPORTS = ("json", "edl", "otio", "html")
 STATS_COLUMNS = ("frame", "time", "hog", "luminance", "cut", "gradual")
@@ -28,9 +29,9 @@ def write_export(path: Path, kind: str, record: Record, shots: Sequence[Shot], p
     """Write the shots of a video to `path` in format `kind`, one of EXPORTS; `pack` is the DATASET's pack folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "html":
-        from eruv_dali.prepare.shot_page import Drawing, html_page  # uses Pillow, which nothing else here needs
+        from eruv_dali.prepare.shot_page import Drawing, shots_page  # uses Pillow, which nothing else here needs
 
-        write_text(path, html_page([Drawing(record, shots, pack)]))
+        write_text(path, shots_page([Drawing(record, shots, pack)]))
     else:
         write_text(path, {"json": as_json, "edl": as_edl, "otio": as_otio}[kind](record, shots))
 
@@ -86,7 +87,7 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
     note = record.note
     video = {
         "OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": note.video,
-        "available_range": _range(0, at[-1], rate), "target_url": Path(note.identity.path).as_uri(),
+        "available_range": _range(0, at[-1], rate), "target_url": uri(locate(note.identity.path)),
     }
 
     def clip(name: str, start: int, end: int, metadata: dict) -> dict:

@@ -1,12 +1,12 @@
 """Plan: what a run of `prepare` will do to a DATASET, all of it decided before anything is changed.
 
 Each video that the DATASET holds has a record. A record is valid while the file is the one that was scanned, with the
-same settings, and its part of the pack is intact; such a video is not scanned again, even if the file was moved or
-renamed. A video that is held but no longer given is kept (`add`) or removed (`remove`); with neither, the run is
-refused, because the videos' folder may only be temporarily unavailable.
+same settings, and its part of the pack is intact. Such a video is not scanned again, even if the file was moved,
+copied, renamed or touched: its content is what counts. A video that is held but no longer given is kept (`add`) or
+removed (`remove`); with neither, the run is refused, because the videos' folder may only be temporarily unavailable.
 """
 
-import filecmp
+import logging
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -19,7 +19,11 @@ from eruv_dali.dataset.pack_reader import PackReader, first_damaged
 from eruv_dali.dataset.records import BadRecord, Identity, Note, Scan, carry_record, identity, read_record, record_path
 from eruv_dali.dataset.seal import SEAL, Seal
 from eruv_dali.errors import EruvError
+from eruv_dali.video.content import content_of, same_content
 from eruv_dali.video.find import Video
+from eruv_dali.video.place import is_file, locate, look_again, out_of_reach, unplaced
+
+log = logging.getLogger(__name__)
 
 
 class VideosNotNamed(EruvError):
@@ -58,31 +62,41 @@ class Plan:
 
 
 def make_plan(
-    out: Path, videos: Sequence[Video], scan: Scan, *, shortest: int, add: bool = False, remove: bool = False
+    out: Path, videos: Sequence[Video], scan: Scan, *, shortest: int, add: bool = False, remove: bool = False,
+    shard: bool = False, merge: bool = False,
 ) -> Plan:
     """Compare what the DATASET `out` holds with the videos given now. Nothing is changed.
 
     Args:
         shortest: videos with fewer frames count as unusable.
         add, remove: keep the videos that are held but not given, or remove them.
+        shard: the videos are one shard's, and records of others are none of its business: they are not looked at.
+        merge: what the next run tries again is as good as scanned; its shard has just tried.
 
     Raises:
         VideosNotNamed: there are such videos, and neither is set.
         EruvError: a video would replace another one of the same name, or one to keep cannot be kept.
     """
-    held = {path: _note(path) for path in sorted((out / "records").glob("*.npz"))}
+    records = ((path for video in videos if (path := record_path(out, video.name)).exists()) if shard else
+               (out / "records").glob("*.npz"))
+    held = {path: _note(path) for path in sorted(records)}
     notes = {path: note for path, note in held.items() if note}  # of the records that can be read
     if add:
         videos = _by_held_names(out, videos, held)
-    here = {video: identity(video) for video in videos}
+    here = {video: _identity(video, notes.get(record_path(out, video.name))) for video in videos}
     # A file that has vanished since it was found is treated as not found.
     named = {path: video for video in videos if (path := record_path(out, video.name)) not in held
              or here[video].size >= 0}
-    files = {here[video].path for video in named.values()}
-    other = {path: note for path, note in held.items() if note is None or note.identity.path not in files}
+    files = {unplaced(here[video].path) for video in named.values()}
+    other = {path: note for path, note in held.items() if note is None or unplaced(note.identity.path) not in files}
     unnamed = [path for path in other if path not in named]
     replaced = [path for path, note in other.items() if path in named and note and _changed(note, here[named[path]])]
     superseded = [path for path in held if path not in named and path not in other]
+    renamed = _renamed({path: here[video] for path, video in named.items() if path not in held},
+                       {path: notes[path] for path in unnamed if path in notes})
+    if not add:
+        superseded += sorted(set(renamed.values()))
+        unnamed = [path for path in unnamed if path not in superseded]
 
     clashing = [path for path in replaced if _usable(path, held[path], shortest)]
     if clashing and not remove:
@@ -103,24 +117,24 @@ def make_plan(
     by_file = {note.identity: path for path, note in held.items() if note}
     todo: list[Video] = []
     carried: dict[Video, Path] = {}
-    kept, suspect = [], suspect_packs(out)
+    kept, suspect, valid = [], suspect_packs(out), ("", PROVISIONAL) if merge else ("",)
     with closing(PackReader(out / "pack")) as packed:
         for path, video in named.items():
-            source = path if path in held else by_file.get(here[video])
+            source = path if path in held else by_file.get(here[video]) or renamed.get(path)
             note = notes.get(source) if source else None
             if (source is None or note is None or _changed(note, here[video])
-                    or stale(source, note, scan, suspect, packed)):
+                    or stale(source, note, scan, suspect, packed) not in valid):
                 todo.append(video)
             elif source != path or note.identity != here[video]:
                 carried[video] = source
         for path in sorted(unnamed, key=lambda path: notes[path].video) if add else ():
             note = notes[path]
-            video = Video(note.video, Path(note.identity.path))
+            video = Video(note.video, locate(note.identity.path))
             kept.append(video)
             outdated = stale(path, note, scan, suspect, packed)
-            if outdated and identity(video) == note.identity:
+            if outdated not in valid and not _changed(note, identity(video)):
                 todo.append(video)
-            elif outdated and outdated != PROVISIONAL and not note.reason:
+            elif outdated not in ("", PROVISIONAL) and not note.reason:
                 raise EruvError(f"{video.path}: is missing or has changed, and without it {video.name!r} cannot be "
                                 f"kept ({outdated}); nothing was changed; restore the file, use the settings it was "
                                 "scanned with, or remove it with remove=True (--remove)")
@@ -138,22 +152,32 @@ def make_plan(
     )
 
 
-def begin(out: Path, plan: Plan) -> None:
+def begin(out: Path, plan: Plan, *, shard: bool = False) -> None:
     """Carry out the part of a plan that comes before scanning.
 
     A kill at any moment loses nothing but what was to be removed: a record that is no longer valid, or is stored under
     an old name, stays until the new one is written.
+
+    Args:
+        shard: other runs may be writing records and pack files: only what is the plan's own is touched.
     """
-    for folder in (out, out / "records"):
-        for left in folder.glob(".*.aside"):  # left by a run that was killed while writing
-            left.unlink()
+    if not shard:
+        remove_asides(out)
     if plan.todo or plan.carried or plan.superseded or plan.gone:
         (out / "dataset.json").unlink(missing_ok=True)  # if killed from here on, it is not a DATASET until the next run
     for video, source in plan.carried.items():
         carry_record(source, out, video)
     for path in plan.gone:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    trim_pack(out / "pack", plan.used, sealed_sizes(out))
+    if not shard:
+        trim_pack(out / "pack", plan.used, sealed_sizes(out))
+
+
+def remove_asides(out: Path) -> None:
+    """Delete what runs that were killed while writing a file left next to it."""
+    for folder in (out, out / "records"):
+        for left in folder.glob(".*.aside"):
+            left.unlink()
 
 
 def end(plan: Plan) -> None:
@@ -186,12 +210,21 @@ def removing_command(
 PROVISIONAL = "its scan must be tried again"
 
 
+def _identity(video: Video, note: Note | None) -> Identity:
+    """The identity of a video's file now. One in a store that is out of reach is taken for what it was."""
+    now = identity(video)
+    if now.size < 0 and note and not note.reason and (why := out_of_reach(video.path)):
+        log.warning("%s: %s; what is held of it is kept", video.path, why)
+        return note.identity
+    return now
+
+
 def _by_held_names(out: Path, videos: Sequence[Video], held: dict[Path, Note | None]) -> list[Video]:
     """The videos, each under the name that the DATASET already has for its file, wherever the file was found now."""
     names = {video.name for video in videos}
-    known = {note.identity.path: note.video for note in held.values() if note and note.video not in names}
+    known = {unplaced(note.identity.path): note.video for note in held.values() if note and note.video not in names}
     return [video if record_path(out, video.name) in held
-            else Video(known.get(identity(video).path, video.name), video.path) for video in videos]
+            else Video(known.get(unplaced(identity(video).path), video.name), video.path) for video in videos]
 
 
 def stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackReader) -> str:
@@ -205,16 +238,31 @@ def stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackRea
 
 def _changed(note: Note, here: Identity) -> bool:
     """Whether a record's file is not the one here. A file of the same size and time at another path was moved there,
-    unless the old path still exists: then the content tells a copy from another video.
+    unless the old path still exists: then, and where the time is another, the content tells.
     """
     then = note.identity
-    if then[1:] != here[1:]:
+    if then.mtime_ns != here.mtime_ns and then.size == here.size:
+        return not note.content or note.content != content_of(here.path)
+    if then.size != here.size:
         return True
     try:
-        return (then.path != here.path and Path(then.path).exists()
-                and not filecmp.cmp(then.path, here.path, shallow=False))
+        return then.path != here.path and locate(then.path).exists() and not same_content(then.path, here.path)
     except OSError:
         return True
+
+
+def _renamed(new: dict[Path, Identity], missed: dict[Path, Note]) -> dict[Path, Path]:
+    """The files that were usable under another name: for the path of each one's record, that of the record under the
+    former name, where there is no file any more.
+    """
+    look_again(locate(note.identity.path) for note in missed.values())
+    by_size: dict[int, list[Path]] = {}
+    for path, note in missed.items():
+        if not note.reason and not locate(note.identity.path).exists():
+            by_size.setdefault(note.identity.size, []).append(path)
+    found = {path: next((old for old in by_size.get(here.size, ()) if not _changed(missed[old], here)), None)
+             for path, here in new.items()}
+    return {path: old for path, old in found.items() if old is not None}
 
 
 def _usable(path: Path, note: Note | None, shortest: int) -> bool:
@@ -250,6 +298,6 @@ def suspect_packs(out: Path) -> set[str]:
 def _pack_lost(packed: PackReader, note: Note, path: Path, suspect: bool) -> bool:
     """Whether the pack no longer holds this video as written; its bytes are checked only in a `suspect` file."""
     file = packed.folder / note.pack
-    if not file.is_file() or file.stat().st_size < note.pack_end:
+    if not is_file(file) or file.stat().st_size < note.pack_end:
         return True
     return suspect and first_damaged(packed, note.pack, read_record(path).frames) is not None

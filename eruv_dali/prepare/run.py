@@ -1,52 +1,53 @@
 """A run of prepare: check arguments, find videos, make a plan, scan the videos, write the tables."""
 
-
-import fcntl
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.opened import FORMAT, refuse_newer
-from eruv_dali.dataset.pack import PACK_KINDS, check_quality
-from eruv_dali.dataset.records import Scan
+from eruv_dali.dataset.opened import read_settings, refuse_newer
+from eruv_dali.dataset.records import read_record, record_path
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
-from eruv_dali.device import cores, resolve_device
-from eruv_dali.errors import EruvError
-from eruv_dali.prepare.export import EXPORTS
-from eruv_dali.prepare.plan import Plan, begin, end, make_plan
+from eruv_dali.device import cores
+from eruv_dali.errors import EruvError, one_line
+from eruv_dali.files import lock
+from eruv_dali.prepare.dry_run import Estimate, estimate
+from eruv_dali.prepare.order import GPU_WORKERS, TIME_LIMIT, Order, folder_to_write
+from eruv_dali.prepare.plan import Plan, begin, make_plan
+from eruv_dali.prepare.plan import end as end_plan
+from eruv_dali.prepare.ray_workers import RayWorkers, connected
+from eruv_dali.prepare.scan import Scanner
 from eruv_dali.prepare.scan_all import disk_size, scan_all
 from eruv_dali.prepare.tables import Totals, write_tables
-from eruv_dali.shots import RULES, ShotStatistics
-from eruv_dali.video.closed_groups import check_encoder
-from eruv_dali.video.find import find_videos
+from eruv_dali.prepare.workers import Pool, Workers
+from eruv_dali.shots import ShotStatistics
 from eruv_dali.video.frames import FRAME_SIZE
 
-# On a GPU a video pack's encoder, x264, has one thread for each video, and describing frames stops for each chunk's
-# curves. Every worker takes up to an eighth of the GPU's memory for decoded frames. NVDEC has no limit of sessions.
-GPU_WORKERS = 3
-TIME_LIMIT = 120.0  # seconds; the slowest frames measured (2560 x 1600 AV1 on one core) take a tenth of a second
+SHARDS = "shards"  # folder in a DATASET, there from the first run of a shard until they are merged
 
 
 def prepare(
-    paths: Sequence[str | Path], out: str | Path, *, device: str = "auto", pack: str = "video", rule: str = "robust",
-    threshold: float | None = None, segment_length: int = SEGMENT_LENGTH, min_length: int = MIN_LENGTH,
-    frame_size: tuple[int, int] = FRAME_SIZE, quality: int | None = None, workers: int | None = None,
-    time_limit: float = TIME_LIMIT,
-    stats: bool = False, export: Sequence[str] = (), add: bool = False, remove: bool = False,
+    paths: Sequence[str | Path] | str | Path, out: str | Path, *, device: str = "auto", pack: str = "video",
+    rule: str = "robust", threshold: float | None = None, segment_length: int = SEGMENT_LENGTH,
+    min_length: int = MIN_LENGTH, frame_size: tuple[int, int] = FRAME_SIZE, quality: int | None = None,
+    workers: int | None = None, time_limit: float = TIME_LIMIT, stats: bool = False, export: Sequence[str] = (),
+    add: bool = False, remove: bool = False, ray: str | None = None, min_shot: int | None = None,
+    start: float | None = None, end: float | None = None, split: bool = False, images: int = 0,
+    print_shots: bool = False,
 ) -> Dataset:
     """Create or update the DATASET `out` from video files and folders, and open it.
 
     If `out` holds usable videos that are not among those found, nothing is changed unless `add` or `remove` is set.
 
     Args:
-        paths: video files, or folders to search for them.
+        paths: video files, or folders to search for them; or one of these.
         out: the DATASET folder.
         device: "auto", "gpu" or "cpu": where frames are decoded and described.
         pack: "video", "jpeg" or "raw" keeps every frame, resized to `frame_size`, so that training never decodes the
@@ -63,75 +64,137 @@ def prepare(
         add: keep all videos that `out` holds, whether or not they are found now, and add the videos found. The record
             of a kept video stays unchanged, even if its file is gone, unless other settings require a new scan.
         remove: remove the videos that `out` holds and that are not found now.
+        ray: scan on a Ray cluster whose nodes share the file system: "auto" (the one that this node is of), "local"
+            (one of this machine alone) or HOST:PORT. `workers` is then how many videos are worked on at a time.
+        min_shot: fewest frames of a shot; None: the rule's own, see `shots.find_shots`.
+        start, end: seconds; keep only shots, or parts of them, between these. Every video is recorded whole, so that
+            another range decodes nothing.
+        split: write each shot to split/VIDEO/SHOT.mp4, see `shot_files`.
+        images: so many frames of each shot to images/VIDEO/, see `shot_images`.
+        print_shots: print each shot as a line of JSON on standard output: `video` and what the JSON export says.
 
     Raises:
         VideosNotNamed: `out` holds videos that are not found, and neither `add` nor `remove` is set.
         EruvError: bad arguments, no videos, no usable video, two videos of one name, a video to keep that would
             have to be scanned again and is missing, `out` cannot be written, or another run is working on it.
     """
-    device = resolve_device(device)
-    if pack not in PACK_KINDS:
-        raise EruvError(f"pack {pack!r} is not one of {', '.join(PACK_KINDS)}")
-    if rule not in RULES:
-        raise EruvError(f"rule {rule!r} is not one of {', '.join(RULES)}")
-    if threshold is not None and not threshold > 0:
-        raise EruvError(f"threshold {threshold} must be greater than 0")
-    if min(frame_size) < 8:
-        raise EruvError(f"frame size {frame_size[0]}x{frame_size[1]} is too small; give at least 8x8")
-    if not 1 <= min_length <= segment_length:
-        raise EruvError(f"min_length {min_length} must lie between 1 and segment_length {segment_length}")
-    if workers is not None and workers < 1:
-        raise EruvError(f"workers {workers} must be at least 1")
-    if not time_limit > 0:
-        raise EruvError(f"time limit {time_limit} must be greater than 0 seconds")
-    for kind in export:
-        if kind not in EXPORTS:
-            raise EruvError(f"export {kind!r} is not one of {', '.join(EXPORTS)}")
-    if add and remove:
-        raise EruvError("add and remove cannot both be set; one keeps the videos not given, the other removes them")
-    workers = workers or (min(GPU_WORKERS, cores()) if device == "gpu" else cores())
-    videos = find_videos(paths)
-    out, scan = Path(out), Scan(*frame_size, pack, check_quality(pack, quality))
-    if pack == "video":
-        check_encoder()
-    settings = {
-        "format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold, "segment_length": segment_length,
-        "min_length": min_length,
-    }
-    try:
+    order = Order(paths=paths, out=folder_to_write(out), device=device, pack=pack, rule=rule, threshold=threshold,
+                  segment_length=segment_length, min_length=min_length, frame_size=frame_size, quality=quality,
+                  workers=workers, time_limit=time_limit, stats=stats, export=export, add=add, remove=remove, ray=ray,
+                  min_shot=min_shot, start=start, end=end, split=split, images=images, print_shots=print_shots)
+    out = order.out
+    with writing(out):
         known = claim(out)
         with only_run(out):
+            order.tars.save()
             started = time.monotonic()
-            shortest = min(min_length, (known or settings).get("min_length", min_length))
-            plan = make_plan(out, videos, scan, shortest=shortest, add=add, remove=remove)
-            if plan.todo:
-                ShotStatistics(device=device)  # compiles the kernels once, or logs here that it will be slow
-                scan_all(out, plan.todo, scan, device=device, workers=min(workers, len(plan.todo)),
-                         time_limit=time_limit, ready=lambda: begin(out, plan))
-            else:
-                begin(out, plan)
-            end(plan)
-            seconds = time.monotonic() - started
-            totals = write_tables(out, plan.videos, settings, stats, export)
-            if not totals.videos:
-                raise EruvError(f"none of the {len(plan.videos)} videos can be used; {totals.first_rejected} "
-                                f"(all in {out}/rejected.csv)")
-            summarise(out, totals, plan, seconds)
-            return Dataset(out)
+            plan = make_plan(out, order.videos, order.scan, shortest=order.shortest(known), add=add, remove=remove)
+            scan_planned(order, plan, lambda: begin(out, plan))
+            return finish(order, plan, time.monotonic() - started)
+
+
+def scan_planned(order: Order, plan: Plan, ready: Callable[[], None], first_file: int = 0) -> None:
+    """Scan the videos of a plan that need it; `ready` is called before anything is written.
+
+    Args:
+        first_file: the number at which the names of new pack files begin.
+    """
+    if not plan.todo:
+        ready()
+        return
+    ShotStatistics(device=order.device)  # compiles the kernels once, or logs here that it will be slow
+    workers = min(order.processes, len(plan.todo))
+    threads = 1 if order.ray else max(1, cores() // workers)
+    make = partial(Scanner, order.out, order.scan, order.device, threads, first_file)
+    with ExitStack() as cluster:
+        pools: Callable[..., Pool] = partial(Workers, make, patience=order.time_limit)
+        if order.ray:
+            cluster.enter_context(connected(order.ray, order.workers))
+            share = 1 / GPU_WORKERS if order.device == "gpu" else 0
+            pools = partial(RayWorkers, make, patience=order.time_limit, gpu_share=share)
+        scan_all(order.out, plan.todo, order.scan, pools, workers=order.workers if order.ray else workers,
+                 time_limit=order.time_limit, ready=ready)
+
+
+def finish(order: Order, plan: Plan, seconds: float) -> Dataset:
+    """Write the tables when every video has its record, say what they hold, and open the DATASET."""
+    if order.start:
+        _refuse_start_after_all(order.out, plan, order.start)
+    end_plan(plan)
+    totals = write_tables(order.out, plan.videos, order.settings, order.extras)
+    if not plan.videos:  # their names are held, of others that could not be used either
+        raise EruvError(f"{order.out}: none of the videos given can be found or reached now; check their paths or URLs")
+    if not totals.videos:
+        raise EruvError(f"none of the {len(plan.videos)} videos can be used; {totals.first_rejected} "
+                        f"(all in {order.out}/rejected.csv)")
+    summarise(order.out, totals, plan, seconds)
+    return Dataset(order.out)
+
+
+def _refuse_start_after_all(out: Path, plan: Plan, start: float) -> None:
+    """Make sure that some video lasts until `start`, in seconds: the tables would say nothing of any. What was scanned
+    is kept for the next run.
+
+    Raises:
+        EruvError: none does.
+    """
+    ends = []
+    for video in plan.videos:
+        record = read_record(record_path(out, video.name))
+        if record.note.reason:
+            continue
+        ends.append((float(record.times()[-1]), video.name))
+        if ends[-1][0] > start:  # most often the first one
+            return
+    if ends:
+        last, name = max(ends)
+        raise EruvError(f"start {start:g}: every video ends before, the longest, {name}, after {last:.1f} seconds; "
+                        "choose an earlier start")
+
+
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Context for work on the DATASET: what the system refuses becomes one line."""
+    try:
+        yield
     except OSError as error:
         raise EruvError(f"{error.filename or out}: cannot be written or read ({error.strerror or error}); fix that, "
                         f"or choose another folder than {out}") from None
 
 
-def claim(out: Path) -> dict | None:
-    """Make sure that `out` is a DATASET, or may become one; returns the settings of a finished one."""
+def forecast(paths: Sequence[str | Path] | str | Path, out: str | Path, **options: Any) -> Estimate:
+    """What `prepare` with these arguments would scan and remove, and about what time and disk that would take; nothing
+    is written. Raises what `prepare` would raise before it begins.
+    """
+    order = Order(paths=paths, out=folder_to_write(out), **options)
+    return estimate(order.out, order.videos, order.scan, device=order.device, workers=order.processes,
+                    time_limit=order.time_limit, shortest=order.min_length, add=order.add, remove=order.remove)
+
+
+def claim(out: Path, *, shards: bool = False) -> dict | None:
+    """Make sure that `out` is a DATASET, or may become one; returns the settings of a finished one.
+
+    Args:
+        shards: the run is one of shards, or merges them. Any other would take away what running shards write.
+    """
     if out.exists() and not out.is_dir():
         raise EruvError(f"{out}: is a file; choose a folder for the DATASET")
-    if out.is_dir() and any(out.iterdir()) and not (out / "records").is_dir():
+    if out.is_dir() and any(out.iterdir()) and not ((out / "records").is_dir() or _is_dataset(out)):
         raise EruvError(f"{out}: holds something other than a DATASET; choose a new or empty folder")
+    if (out / SHARDS).exists() and not shards:
+        raise EruvError(f"{out}: was begun in shards; end them with --merge, or, if none is running, delete "
+                        f"{out / SHARDS} to go on without")
     known = refuse_newer(out)  # before anything is changed
     (out / "records").mkdir(parents=True, exist_ok=True)
     return known
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether the folder is a DATASET whose records may have been deleted."""
+    try:
+        return read_settings(folder) is not None
+    except EruvError:
+        return False
 
 
 def summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
@@ -142,7 +205,7 @@ def summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
             console.print(f"{count:,} {kind}{'s' * (count > 1)} no longer given {'are' if count > 1 else 'is'} {what}",
                           highlight=False)
     disk = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    table = Table(title=escape(str(out)), show_header=False, title_justify="left")
+    table = Table(title=Text(one_line(out)), show_header=False, title_justify="left")
     table.add_column()
     table.add_column(justify="right")
     table.add_column()
@@ -152,7 +215,7 @@ def summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
         ("hours", f"{totals.seconds / 3600:,.2f}", f"{totals.frames:,} frames"),
         ("shots", f"{totals.shots:,}", f"{totals.gradual:,} after a gradual transition"),
         ("segments", f"{totals.segments:,}", ""),
-        ("rejected", f"{totals.rejected:,}", escape(f"see {out}/rejected.csv") if totals.rejected else ""),
+        ("rejected", f"{totals.rejected:,}", Text(one_line(f"see {out}/rejected.csv")) if totals.rejected else ""),
         ("disk", f"{disk / 1e6:,.1f} MB", f"{disk_size(totals.unused)} of it no longer used" if totals.unused else ""),
         ("scanned", f"{len(plan.todo):,}", f"in {seconds:.1f} s" if plan.todo else "nothing was new or changed"),
     ):
@@ -161,11 +224,13 @@ def summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:
 
 
 @contextmanager
-def only_run(out: Path) -> Iterator[None]:
-    """Hold the DATASET's lock; a second run stops with an error. The lock is released however this process ends."""
-    with open(out / ".lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EruvError(f"{out}: another prepare is working on this DATASET; wait for it to end") from None
+def only_run(out: Path, *, shared: bool = False, needed: bool = True) -> Iterator[None]:
+    """Hold the DATASET's lock; a second run stops with an error. The lock is released however this process ends.
+
+    Args:
+        shared: with other shards; needed: false goes on without where the file system has no locks.
+    """
+    with open(out / ".lock", "a") as opened:
+        if not lock(opened, shared=shared, needed=needed):
+            raise EruvError(f"{out}: another prepare is working on this DATASET; wait for it to end")
         yield

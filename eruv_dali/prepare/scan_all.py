@@ -11,7 +11,6 @@ Each further try starts at frame 0, in its own process, after all others have en
 above all memory, that it cannot get next to others.
 """
 
-import functools
 import shutil
 import signal
 import time
@@ -20,17 +19,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
-from eruv_dali.console import console
+from eruv_dali.console import TimeLeft, console, warn
 from eruv_dali.dataset.records import Note, Scan, identity, write_record
-from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
-from eruv_dali.prepare.scan import Job, Probe, Scanner
-from eruv_dali.prepare.workers import Done, Lost, Workers
+from eruv_dali.prepare.scan import Job, Probe
+from eruv_dali.prepare.workers import Done, Lost, Pool
 from eruv_dali.prepare.workers import Progress as Told
 from eruv_dali.video.find import Video
 
+SURE_FRAME_BYTES = 500  # of a video file, per frame: few videos take less, so a header that implies less may be wrong
 FRAME_BYTES = {"video": 0.05, "jpeg": 0.4, "raw": 3.0}  # of a packed frame, per pixel: to estimate disk space
 
 CRASHED, SILENT, KILLED = "crashed", "silent", "killed"
@@ -38,11 +37,12 @@ CRASHED, SILENT, KILLED = "crashed", "silent", "killed"
 
 @dataclass(frozen=True)
 class Loss:
-    """A lost worker: in what way, on which job, after how many frames."""
+    """A lost worker: in what way, on which job, after how many frames; why, where that is known."""
 
     way: str
     job: Job
     frames: int
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def what_next(losses: Sequence[Loss], time_limit: float) -> Job | Rejected:
         return last.job
     frames, provisional = min(loss.frames for loss in alike), last.way != CRASHED
     trouble = {CRASHED: "decoding crashed the decoder", SILENT: f"decoding yielded no frame for {time_limit:g} s",
-               KILLED: "its worker process was killed twice (out of memory?); prepare tries it again when it is run "
-                       "again"}[last.way]
+               KILLED: f"its worker process was killed twice ({last.why or 'out of memory?'}); prepare tries it again "
+                       "when it is run again"}[last.way]
     if last.way == KILLED or not frames or last.job.limit is not None:
         return Rejected(trouble, provisional)
     return Job(last.job.video, frames, f"{trouble} after frame {frames - 1}; the frames before it are used",
@@ -70,16 +70,17 @@ def what_next(losses: Sequence[Loss], time_limit: float) -> Job | Rejected:
 
 
 def scan_all(
-    out: Path, videos: Sequence[Video], scan: Scan, *, device: str, workers: int, time_limit: float,
-    ready: Callable[[], None],
+    out: Path, videos: Sequence[Video], scan: Scan, pools: Callable[..., Pool], *, workers: int | None,
+    time_limit: float, ready: Callable[[], None],
 ) -> None:
     """Scan videos, with a progress bar. `ready` is called before the first record is written.
+
+    Args:
+        pools: `pools(count=n)` is a pool of n workers; `workers`: how many at first, None where the pool decides.
 
     Raises:
         EruvError: the disk has too little space for the pack, or cannot be written.
     """
-    threads = max(1, cores() // workers)
-    make = functools.partial(Scanner, out, scan, device, threads)
     seen, done, started = dict.fromkeys(videos, 0), 0, time.monotonic()
     expected: dict[Video, int] = {}
     losses: dict[Video, list[Loss]] = {}
@@ -94,17 +95,17 @@ def scan_all(
                 seen[video] = expected[video] = event.result
                 done += 1
             else:
-                losses.setdefault(video, []).append(Loss(_way(event), event.task, seen[video]))
+                losses.setdefault(video, []).append(Loss(_way(event), event.task, seen[video], event.why))
                 _say_lost(event, what_next(losses[video], time_limit), time_limit)
             frames = sum(seen.values())
             total = sum(max(expected[video], seen[video]) for video in videos)
             bar.update(line, completed=frames, total=total, done=done, rate=frames / (time.monotonic() - started))
 
     columns = [TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.fields[done]}/{task.fields[all]} "
-               "videos, {task.fields[rate]:,.0f} frames/s,"), TimeRemainingColumn(), TextColumn("left")]
+               "videos, {task.fields[rate]:,.0f} frames/s"), TimeLeft()]
     with Progress(*columns, console=console) as bar:
         line = bar.add_task("prepare", total=None, done=0, all=len(videos), rate=0.0)
-        with Workers(make, count=workers, patience=time_limit) as pool:
+        with pools(count=workers) as pool:
             expected |= {event.task.video: event.result if isinstance(event, Done) else 0
                          for event in pool.run(deque(map(Probe, videos))) if not isinstance(event, Told)}
             check_disk(out, expected, scan)
@@ -116,7 +117,7 @@ def scan_all(
             step: Job | Rejected | None = what_next(lost, time_limit)
             while isinstance(step, Job):
                 seen[video], tries = 0, len(lost)
-                with Workers(make, count=1, patience=time_limit) as alone:
+                with pools(count=1) as alone:
                     follow(alone.run(deque([step])))
                 step = what_next(lost, time_limit) if len(lost) > tries else None
             if step is not None:
@@ -134,7 +135,8 @@ def _way(lost: Lost) -> str:
 
 def _say_lost(lost: Lost, step: Job | Rejected, time_limit: float) -> None:
     """Print one line: what happened, and what follows."""
-    happened = {SILENT: f"yielded no frame for {time_limit:g} s and was stopped", KILLED: "was killed (out of memory?)",
+    happened = {SILENT: f"yielded no frame for {time_limit:g} s and was stopped",
+                KILLED: f"was killed ({lost.why or 'out of memory?'})",
                 CRASHED: f"died ({_exit_words(lost.exit_code)})"}[_way(lost)]
     if isinstance(step, Rejected):
         follows = "it is left out"
@@ -142,8 +144,7 @@ def _say_lost(lost: Lost, step: Job | Rejected, time_limit: float) -> None:
         follows = "it is tried again from the beginning, alone, after the others"
     else:
         follows = f"its first {step.limit} frames are used"
-    console.print(f"{lost.task.video.name}: its worker process {happened}; {follows}", markup=False, highlight=False,
-                  soft_wrap=True)
+    warn(f"{lost.task.video.name}: its worker process {happened}; {follows}")
 
 
 def _exit_words(code: int | None) -> str:
@@ -154,7 +155,8 @@ def _exit_words(code: int | None) -> str:
 
 
 def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
-    """Print how much disk space the pack will take, and refuse if that is clearly more than is free.
+    """Print how much disk space the pack will take, and refuse if that is clearly more than is free. If it is more only
+    by the headers of files that are small for so many frames, these may be wrong: a warning.
 
     Raises:
         EruvError: it is clearly more.
@@ -165,12 +167,16 @@ def check_disk(out: Path, expected: dict[Video, int], scan: Scan) -> None:
     frames = sum(expected.values())
     needed, free = frames * frame_bytes, shutil.disk_usage(out).free
     console.print(f"{scan.pack} pack of about {frames:,} frames: about {disk_size(needed)} of disk", highlight=False)
-    if needed > free:
-        longest = max(expected, key=expected.__getitem__)
-        raise EruvError(
-            f"{out}: {disk_size(free)} free, but the pack needs about {disk_size(needed)}, the largest part for "
-            f"{longest.path} (about {expected[longest]:,} frames by its header); leave that out, choose another "
-            f"disk, {'pack video, ' * (scan.pack != 'video')}or pack none")
+    if needed <= free:
+        return
+    longest = max(expected, key=expected.__getitem__)
+    said = (f"{out}: {disk_size(free)} free, but the pack needs about {disk_size(needed)}, the largest part for "
+            f"{longest.path} (about {expected[longest]:,} frames by its header)")
+    sure = sum(min(count, identity(video).size // SURE_FRAME_BYTES + 1) for video, count in expected.items())
+    if sure * frame_bytes > free:
+        raise EruvError(f"{said}; leave that out, choose another disk, {'pack video, ' * (scan.pack != 'video')}or "
+                        "pack none")
+    warn(f"warning: {said}, which is much for a file of its size; prepare tries", style="yellow")
 
 
 def disk_size(count: float) -> str:

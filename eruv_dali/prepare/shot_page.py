@@ -3,7 +3,6 @@
 An HTML page embeds its pictures, so it can be sent as one file; a PNG shows one video.
 """
 
-import base64
 import html
 import io
 from collections.abc import Sequence
@@ -21,9 +20,13 @@ from eruv_dali.dataset.records import Record, read_record, record_path
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside, write_text
-from eruv_dali.shots import Shot, cut_curve, find_shots
-from eruv_dali.shots.rules import CUT_MEDIAN
+from eruv_dali.page import data_url, html_page, ticks
+from eruv_dali.prepare.found_shots import shots_of
+from eruv_dali.prepare.shot_curve import EVIDENCE_WORDS, PLAIN_WORDS, curve_figure
+from eruv_dali.prepare.shot_curve import STYLE as CURVE_STYLE
+from eruv_dali.shots import Shot, cut_curve
 from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.place import locate
 from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 WIDTH = 1440  # pixels of a PNG and of the curves
@@ -48,7 +51,8 @@ class Drawing:
 
 
 def draw_shots(
-    dataset: Path, out: Path, *, names: list[str] | None = None, rule: str | None = None, threshold: float | None = None
+    dataset: str | Path, out: Path, *, names: list[str] | None = None, rule: str | None = None,
+    threshold: float | None = None,
 ) -> None:
     """Draw the shots of a DATASET's videos (all, or those named) into an .html page, or of one into a .png picture.
 
@@ -59,6 +63,10 @@ def draw_shots(
     """
     if out.suffix not in (".html", ".png"):
         raise EruvError(f"{out}: choose a file name that ends in .html or .png")
+    if not isinstance(locate(dataset), Path):
+        raise EruvError(f"{dataset}: the DATASET must be a folder of this machine, with its records; copy it "
+                        "here first")
+    dataset = Path(dataset)
     known = [video.name for video in Dataset(dataset).videos]
     for name in names or []:
         if name not in known:
@@ -75,31 +83,60 @@ def draw_shots(
     drawings = []
     for name in names:
         record = read_record(record_path(dataset, name))
-        shots = find_shots(record.curves, rule=rule, threshold=threshold)
+        shots = shots_of(record, {**settings, "rule": rule, "threshold": threshold})
         drawings.append(Drawing(record, shots, dataset / "pack", rule, threshold))
     if out.suffix == ".html":
-        write_text(out, html_page(drawings))
+        write_text(out, shots_page(drawings))
     else:
         write_aside(out, lambda file: png_sheet(drawings[0]).save(file, "PNG", optimize=True))
 
 
-def html_page(drawings: list[Drawing]) -> str:
+def shots_page(drawings: Sequence[Drawing]) -> str:
     """A page of every drawing, its pictures embedded."""
-    parts = [_HEAD]
-    for drawing in drawings:
-        name = html.escape(drawing.record.note.video)
-        parts.append(f"<section><h1>{name}</h1><p>{html.escape(facts(drawing))}</p>")
-        parts += [f'<img class="curve" src="{_embedded(row, "PNG")}" alt="difference curve of {name}">'
-                  for row in curve_rows(drawing)]
-        parts.append('<div class="sheet">')
-        for number, (shot, pictures) in enumerate(zip(drawing.shots, shot_pictures(drawing), strict=True)):
-            images = "".join(f'<img src="{_embedded(Image.fromarray(picture), "JPEG")}" alt="frame {frame}">'
-                             for frame, picture in zip(frames_shown(shot), pictures, strict=True))
-            where, when, opened = (html.escape(line) for line in caption(drawing.record, shot))
-            parts.append(f'<figure class="{shot.transition}"><div>{images}</div><figcaption><b>{number}</b> {where}'
-                         f"<br>{when}<br>{opened}</figcaption></figure>")
+    shots = sum(len(drawing.shots) for drawing in drawings)
+    names = [html.escape(drawing.record.note.video) for drawing in drawings]
+    parts = ["<h1>Shots</h1>", f"<p>{len(drawings)} video{'s' * (len(drawings) > 1)}, {shots} "
+             f"shot{'s' * (shots != 1)}. Of each shot its first, middle and last frame. Dissolves, fades and wipes "
+             "belong to no shot: they are shaded, and what lies between two shots is the transition. Frames count from "
+             "0.</p>"]
+    if len(drawings) > 1:
+        parts += ['<nav aria-label="Videos"><ol>',
+                  *(f'<li><a href="#video-{number}">{name}</a> <span class="faint">{len(drawing.shots)}</span></li>'
+                    for number, (name, drawing) in enumerate(zip(names, drawings, strict=True))), "</ol></nav>"]
+    for number, (name, drawing) in enumerate(zip(names, drawings, strict=True)):
+        parts.append(f'<section id="video-{number}"><h2>{name}</h2><p class="faint">{html.escape(facts(drawing))}</p>')
+        parts += curve_figures(drawing, name)
+        pictures = shot_pictures(drawing)
+        width = pictures[0][0].shape[1] if pictures else THUMB_HEIGHT
+        parts.append(f'<div class="sheet" style="--width: {width}px">')
+        parts += [_shot_figure(drawing, place, three) for place, three in enumerate(pictures)]
         parts.append("</div></section>")
-    return "\n".join([*parts, "</body></html>\n"])
+    return html_page("Shots" if len(drawings) > 1 else f"Shots, {drawings[0].record.note.video}", parts,
+                     style=(CURVE_STYLE, STYLE))
+
+
+def curve_figures(drawing: Drawing, name: str) -> list[str]:
+    """The difference curve for a page, a figure for each ROW_FRAMES frames; `name` is HTML."""
+    curves, times = drawing.record.curves, drawing.record.times()
+    evidence, limit = cut_curve(curves, rule=drawing.rule)
+    limit = drawing.threshold or limit
+    return [curve_figure(
+        curves.hog, evidence if drawing.rule == "robust" else None, limit, start, end, span,
+        highest=highest_of(drawing, limit), cuts=[shot.start for shot in drawing.shots if shot.transition == "cut"],
+        gradual=[(shot.transition_start, shot.start) for shot in drawing.shots if shot.transition == "gradual"],
+        when=[short_clock(time - times[0], times[-1] - times[0]) for time in times], name=name)
+        for start, end, span in rows_of(len(curves))]
+
+
+def _shot_figure(drawing: Drawing, number: int, pictures: Sequence[np.ndarray]) -> str:
+    shot = drawing.shots[number]
+    images = "".join(
+        f'<img src="{_jpeg(picture)}" width="{picture.shape[1]}" height="{picture.shape[0]}" '
+        f'alt="shot {number}, its {word} frame, {frame}">'
+        for word, frame, picture in zip(("first", "middle", "last"), frames_shown(shot), pictures, strict=True))
+    where, when, opened = (html.escape(line) for line in caption(drawing.record, shot))
+    return (f'<figure class="shot {shot.transition}"><div>{images}</div><figcaption><b>{number}</b> {where}'
+            f"<br>{when}<br>{opened}</figcaption></figure>")
 
 
 def png_sheet(drawing: Drawing) -> Image.Image:
@@ -131,15 +168,21 @@ def png_sheet(drawing: Drawing) -> Image.Image:
 
 def curve_rows(drawing: Drawing) -> list[Image.Image]:
     """The difference curve as pictures of ROW_FRAMES frames each, all with one scale."""
-    curves = drawing.record.curves
-    evidence, limit = cut_curve(curves, rule=drawing.rule)
+    evidence, limit = cut_curve(drawing.record.curves, rule=drawing.rule)
     limit = drawing.threshold or limit
-    highest = max(float(curves.hog.max(initial=0)), 1.5 * limit)
-    N = len(curves)
-    rows = max(1, round(N / ROW_FRAMES))
-    span = -(-N // rows)
-    return [_curve_row(drawing, evidence, limit, highest, start, min(start + span, N), span, start == 0)
-            for start in range(0, N, span)]
+    return [_curve_row(drawing, evidence, limit, highest_of(drawing, limit), start, end, span, start == 0)
+            for start, end, span in rows_of(len(drawing.record.curves))]
+
+
+def highest_of(drawing: Drawing, limit: float) -> float:
+    """Where the scale of the curve ends."""
+    return max(float(drawing.record.curves.hog.max(initial=0)), 1.5 * limit)
+
+
+def rows_of(frames: int) -> list[tuple[int, int, int]]:
+    """(first frame, end, frames that a full row has) of each row of the curve: about ROW_FRAMES each."""
+    span = -(-frames // max(1, round(frames / ROW_FRAMES)))
+    return [(start, min(start + span, frames), span) for start in range(0, frames, span)]
 
 
 def _curve_row(
@@ -163,9 +206,11 @@ def _curve_row(
     step = next(step for step in (10, 20, 50, 100, 200, 500, 1000) if span / step <= 22 or step == 1000)
     for frame in range(-(-start // step) * step, end, step):
         draw.line((x(frame), top, x(frame), bottom), GRID)
-        draw.text((x(frame), bottom + 3), str(frame), FAINT, small, anchor="ma")
-    for value in (0.0, highest / 2, highest):
-        draw.text((left - 6, y(value)), f"{value:.2f}", FAINT, small, anchor="rm")
+        if x(frame) < right - 44:  # there the axis is named
+            draw.text((x(frame), bottom + 3), str(frame), FAINT, small, anchor="ma")
+    draw.text((right, bottom + 3), "frame", FAINT, small, anchor="ra")
+    for value in ticks(highest, 3):
+        draw.text((left - 6, y(value)), f"{value:g}", FAINT, small, anchor="rm")
     draw.line((left, bottom, right, bottom), FAINT)
     for values, colour in ((drawing.record.curves.hog, PLAIN), (evidence, EVIDENCE)):
         points = [(x(frame), y(float(values[frame]))) for frame in range(start, end)]
@@ -178,18 +223,17 @@ def _curve_row(
             draw.polygon([(x(shot.start) - 4, top - 8), (x(shot.start) + 4, top - 8), (x(shot.start), top - 1)], CUT)
             draw.line((x(shot.start), top, x(shot.start), top + 5), CUT)
     if legend:
-        plain, robust = "mean |HOG difference| to the previous frame", drawing.rule == "robust"
-        beyond = f"minus {CUT_MEDIAN} of the median around it, flashes ignored"
-        words = [(plain, PLAIN)] * robust + [
-            (beyond if robust else plain, EVIDENCE), (f"threshold {limit:g} (dashed)", FAINT),
-            ("▼ cut", CUT), ("gradual transition (shaded)", (190, 120, 0))]
+        words = [(PLAIN_WORDS, PLAIN)] * (drawing.rule == "robust") + [
+            (EVIDENCE_WORDS if drawing.rule == "robust" else PLAIN_WORDS, EVIDENCE),
+            (f"threshold {limit:g} (dashed)", FAINT), ("cut", CUT), ("gradual transition, in no shot", GRADUAL)]
         at: float = left
         for text, colour in words:
-            if text.startswith("▼"):
+            if text == "cut":
                 draw.polygon([(at, 4), (at + 8, 4), (at + 4, 11)], colour)
-                text, at = text[2:], at + 12
-            draw.text((at, 1), text, colour, small)
-            at += draw.textlength(text, small) + 22
+            else:
+                draw.rectangle((at, 5, at + 9, 10), colour)
+            draw.text((at + 14, 1), text, INK, small)
+            at += draw.textlength(text, small) + 32
     return image
 
 
@@ -201,7 +245,8 @@ def facts(drawing: Drawing) -> str:
     rule = drawing.rule if drawing.threshold is None else f"{drawing.rule} at {drawing.threshold:g}"
     damage = f"; {note.remark}" if note.remark else ""
     return (f"{len(drawing.record.frames)} frames, {clock(times[-1] - times[0])}, {known.width}x{known.height} "
-            f"{known.codec}; {len(shots)} shots, {gradual} after a gradual transition; rule {rule}{damage}")
+            f"{known.codec}; {len(shots)} shot{'s' * (len(shots) != 1)}, {gradual} after a gradual transition; "
+            f"rule {rule}{damage}")
 
 
 def caption(record: Record, shot: Shot) -> tuple[str, str, str]:
@@ -218,6 +263,14 @@ def caption(record: Record, shot: Shot) -> tuple[str, str, str]:
 def clock(seconds: float) -> str:
     whole, thousandths = divmod(round(seconds * 1000), 1000)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}.{thousandths:03d}"
+
+
+def short_clock(seconds: float, of: float) -> str:
+    """For an axis: in a video of less than a minute "3.3 s", else "1:05" or "1:02:05"."""
+    if of < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if of >= 3600 else f"{minutes}:{rest:02d}"
 
 
 def frames_shown(shot: Shot) -> tuple[int, int, int]:
@@ -243,7 +296,7 @@ def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
     else:
         reader, index = FrameReader(), FrameIndex(record.frames["pts"], record.frames["key"])
         try:
-            found = reader.read(Path(note.identity.path), index, wanted, THUMB_HEIGHT, width)
+            found = reader.read(locate(note.identity.path), index, wanted, THUMB_HEIGHT, width)
         except FrameNotFound as error:
             raise EruvError(str(error)) from None
         finally:
@@ -252,24 +305,19 @@ def shot_pictures(drawing: Drawing) -> list[list[np.ndarray]]:
     return [[pictures[frame] for frame in frames_shown(shot)] for shot in drawing.shots]
 
 
-def _embedded(image: Image.Image, kind: str) -> str:
+def _jpeg(picture: np.ndarray) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, kind, quality=85, optimize=True)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(picture).save(buffer, "JPEG", quality=85, optimize=True)
+    return data_url(buffer.getvalue(), "image/jpeg")
 
 
-_HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Shots</title><style>
-body { font: 14px/1.4 system-ui, sans-serif; color: #20242c; margin: 1.5rem; }
-h1 { font-size: 1.25rem; margin: 1.5rem 0 0; overflow-wrap: anywhere; }
-p { color: #646c78; margin: .2rem 0 .8rem; }
-img.curve { display: block; width: 100%; max-width: 1440px; }
-.sheet { display: flex; flex-wrap: wrap; gap: 14px; margin-top: 1rem; }
-figure { margin: 0; border-top: 3px solid #ccd1d9; padding-top: 4px; }
-figure.cut { border-color: #c82828; }
-figure.gradual { border-color: #facd78; }
-figure div { display: flex; gap: 2px; }
-figure img { display: block; height: 96px; }
-figcaption { font-size: 12px; color: #646c78; font-variant-numeric: tabular-nums; }
-figcaption b { color: #20242c; }
-</style></head><body>"""
+STYLE = """
+nav ol { columns: 17rem; column-gap: 3.5rem; padding-left: 2.2rem; margin: .5rem 0; }
+.sheet { display: grid; gap: 1rem; margin-top: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, max(15rem, 2.3 * var(--width))), 1fr)); }
+.shot { border-top: 3px solid var(--line); padding-top: 5px; }
+.shot.cut { border-color: var(--mark); }
+.shot.gradual { border-top-style: dashed; border-color: var(--shade); }
+.shot div { display: flex; gap: 2px; align-items: start; margin-bottom: .2rem; }
+.shot img { max-width: calc((100% - 4px) / 3); height: auto; }
+"""

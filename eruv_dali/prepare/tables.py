@@ -1,5 +1,6 @@
 """The tables of a DATASET and its files for programs, made from the records of its videos."""
 
+import errno
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,17 +10,20 @@ from pathlib import Path
 
 import numpy as np
 
-from eruv_dali.console import console
+from eruv_dali.console import warn
 from eruv_dali.dataset.columns import FRAME, SEGMENT, SEGMENT_COLUMNS, SHOT_COLUMNS, VIDEO_COLUMNS
 from eruv_dali.dataset.pack import pack_files, trim_pack
 from eruv_dali.dataset.records import read_record, record_path
 from eruv_dali.dataset.seal import seal_dataset
 from eruv_dali.dataset.segments import cut_segments
+from eruv_dali.dataset.video_table import write_videos
 from eruv_dali.errors import EruvError
-from eruv_dali.files import write_aside, write_csv, write_text
-from eruv_dali.prepare.export import write_export, write_stats
+from eruv_dali.files import printable, write_aside, write_csv, write_text
+from eruv_dali.prepare.export import as_json, write_export, write_stats
+from eruv_dali.prepare.found_shots import shots_of
 from eruv_dali.prepare.plan import sealed_sizes
-from eruv_dali.shots import find_shots
+from eruv_dali.prepare.shot_files import write_shot_files
+from eruv_dali.prepare.shot_images import write_shot_images
 from eruv_dali.video.coding import COLUMNS
 from eruv_dali.video.find import Video
 
@@ -40,13 +44,25 @@ class Totals:
     first_rejected: str = ""
 
 
-def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, export: Sequence[str]) -> Totals:
+@dataclass(frozen=True)
+class Extras:
+    """What to write of each video beside the tables: see `prepare`."""
+
+    stats: bool = False
+    export: Sequence[str] = ()
+    split: bool = False
+    images: int = 0
+    print_shots: bool = False
+
+
+def write_tables(out: Path, videos: list[Video], settings: dict, extras: Extras) -> Totals:
     """Make the tables and frames.npy from the records. dataset.json comes last: if it exists, all the rest does."""
     rows: dict[str, list[tuple]] = {"videos": [], "shots": [], "segments": [], "rejected": []}
     frames, facts, first, totals = [], {}, 0, Totals()
     ends: dict[str, int] = {}
     parts: dict[tuple[str, int], int] = {}  # bytes of each video's part of the pack; two names of one file share it
-    for name in ("stats", "export"):  # remade: old files may come from another rule
+    printing = extras.print_shots
+    for name in ("stats", "export", "split", "images"):  # remade: old files may come from another rule
         shutil.rmtree(out / name, ignore_errors=True)
     for video in videos:
         record = read_record(record_path(out, video.name))
@@ -55,43 +71,60 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
             ends[note.pack] = max(ends.get(note.pack, 0), note.pack_end)
             parts[note.pack, note.pack_end] = int(record.frames["size"].sum(dtype=np.int64))
         reason = note.reason
-        if not reason and count < settings["min_length"]:
-            reason = f"too short: {count} frames, fewer than {settings['min_length']}" + (
-                f" ({note.remark})" if note.remark else "")
         if reason:
             rows["rejected"].append((video.name, reason))
             continue
         known = record.facts
-        shots = find_shots(record.curves, rule=settings["rule"], threshold=settings["threshold"])
+        shots = shots_of(record, settings)
         times = record.times()
         path, size, mtime_ns = note.identity
-        rows["videos"].append((video.name, path, count, known.fps, known.width, known.height, known.codec,
-                               known.rotation, size, mtime_ns,
-                               *(astuple(note.coding) if note.coding else [""] * len(COLUMNS)), note.remark))
-        facts[video.name] = dict(path=path, frames=count, codec=known.codec, rotation=known.rotation, size=size,
-                                 mtime_ns=mtime_ns, pack=note.pack, first=first,
-                                 coding=asdict(note.coding) if note.coding else None)
-        frames.append(record.frames)
-        first += count
         rows["shots"] += [
             (video.name, number, shot.start, shot.end, f"{shot.score:.6f}", f"{times[shot.start]:.6f}",
              f"{times[shot.end]:.6f}", shot.transition,
              *((shot.transition_start, shot.start) if shot.transition else ("", "")))
             for number, shot in enumerate(shots)
         ]
+        exported, pack = out / "export", out / "pack"
+        wanted = {kind: partial(write_export, exported / f"{video.name}.{kind}", kind, record, shots, pack)
+                  for kind in extras.export}
+        if extras.stats:
+            wanted["stats"] = partial(write_stats, out / "stats" / f"{video.name}.csv", record)
+        if extras.split:
+            wanted["split"] = partial(write_shot_files, out / "split" / video.name, record, shots)
+        if extras.images:
+            wanted["images"] = partial(write_shot_images, out / "images" / video.name, record, shots, extras.images)
+        for kind, write in wanted.items():
+            try:
+                write()
+            except (EruvError, OSError) as error:  # a page needs frames; the file of a kept video may be gone
+                if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                    raise
+                why = error.strerror if isinstance(error, OSError) else error
+                warn(f"{video.name}: no {kind} ({why})")
+        if printing:
+            try:
+                for shot in json.loads(as_json(record, shots))["shots"]:
+                    print(json.dumps({"video": printable(video.name), **shot}, ensure_ascii=False))
+            except BrokenPipeError:  # the program that reads them has ended, as `head` does
+                printing = False
+        if count < settings["min_length"]:  # no clips are drawn from it, but it may be a shot detector's
+            rows["rejected"].append((video.name, f"too short: {count} frames, fewer than {settings['min_length']}" + (
+                f" ({note.remark})" if note.remark else "")))
+            continue
+        rows["videos"].append((video.name, path, count, known.fps, known.width, known.height, known.codec,
+                               known.rotation, size, mtime_ns,
+                               *(astuple(note.coding) if note.coding else [""] * len(COLUMNS)), note.remark))
+        facts[video.name] = dict(path=path, frames=count, codec=known.codec, rotation=known.rotation, size=size,
+                                 mtime_ns=mtime_ns, pack=note.pack, first=first,
+                                 coding=asdict(note.coding) if note.coding else None, content=note.content)
+        frames.append(record.frames)
+        first += count
         cut = cut_segments([(shot.start, shot.end) for shot in shots], length=settings["segment_length"],
                            min_length=settings["min_length"])
         rows["segments"] += [(len(rows["segments"]) + place, video.name, *piece) for place, piece in enumerate(cut)]
         totals.seconds += float(times[-1] - times[0])
         totals.gradual += sum(shot.transition == "gradual" for shot in shots)
         totals.damaged += bool(note.remark)
-        if stats:
-            write_stats(out / "stats" / f"{video.name}.csv", record)
-        for kind in export:
-            try:
-                write_export(out / "export" / f"{video.name}.{kind}", kind, record, shots, out / "pack")
-            except EruvError as error:  # a page needs frames; the file of a kept video may be gone
-                console.print(f"{video.name}: no {kind} ({error})", markup=False, highlight=False, soft_wrap=True)
     every_frame = np.concatenate(frames) if frames else np.zeros(0, FRAME)
     trim_pack(out / "pack", ends, sealed_sizes(out))
 
@@ -99,7 +132,7 @@ def write_tables(out: Path, videos: list[Video], settings: dict, stats: bool, ex
     write_csv(out / "shots.csv", SHOT_COLUMNS, rows["shots"])
     write_csv(out / "segments.csv", SEGMENT_COLUMNS, rows["segments"])
     write_csv(out / "rejected.csv", ("video", "reason"), rows["rejected"])
-    write_text(out / "videos.json", json.dumps(facts) + "\n")
+    write_videos(out, facts)
     (out / "packs.json").unlink(missing_ok=True)  # left from format 2
     place = {row[0]: number for number, row in enumerate(rows["videos"])}
     segments = np.array([(segment, place[video], *piece) for segment, video, *piece in rows["segments"]], SEGMENT)

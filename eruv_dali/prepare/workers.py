@@ -24,7 +24,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any
+from typing import Any, Protocol
 
 from eruv_dali.errors import EruvError
 
@@ -52,12 +52,24 @@ class Done:
 class Lost:
     """The worker of this task was quiet for too long and was killed here (hung), or its process ended.
 
-    `exit_code` is that of the process, as subprocess gives it (-9: ended by signal 9); None if it hung.
+    `exit_code` is that of the process, as subprocess gives it (-9: ended by signal 9); None if it hung. `why`: who
+    ended it, and for what reason, where that is known.
     """
 
     task: Any
     hung: bool
     exit_code: int | None
+    why: str = ""
+
+
+class Pool(Protocol):
+    """What works on tasks: `Workers` on this machine, or others like it."""
+
+    def __enter__(self) -> "Pool": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def run(self, tasks: deque) -> Iterator[Progress | Done | Lost]: ...
 
 
 class Workers:

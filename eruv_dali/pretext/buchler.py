@@ -23,10 +23,9 @@ The paper's network sees single frames: clip_length 1 and a 2D backbone. A longe
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from eruv_dali.checks import whole_number
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.models.heads import HeadOptions
 from eruv_dali.pretext.colors import replicated_channel
 from eruv_dali.pretext.grid import check_grid, drawn_cells, drawn_crop
 from eruv_dali.pretext.permutations import distant_permutations
@@ -59,7 +58,7 @@ class Buchler(Pretext):
     name = "buchler"
     kind_word = "permutation"
     Options = BuchlerOptions
-    heads = HEADS
+    stills = True
     transforms = ("color",)
     clips_per_sample = PIECES
     options: BuchlerOptions
@@ -96,9 +95,6 @@ class Buchler(Pretext):
                                      crop=drawn_crop(random, cell, self.options.jitter),
                                      color=replicated_channel(int(random.integers(3)))))
         return Sample(self.kinds[label], label, tuple(pieces[shown] for shown in self._permutations[permutation]))
-
-    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        return concatenated(self.clips_per_sample, feature_dim, len(self.kinds), options)
 
     def advice(self, kind: str, head: HeadOptions) -> str:
         if kind.startswith("time"):

@@ -15,14 +15,13 @@ import math
 
 import torch
 
-from eruv_dali.pretext.optical_flow import optical_flow, slopes
+from eruv_dali.pretext.optical_flow import clip_flow, slopes
 
 REGIONS = (16, 4, 8)  # of each division
 DIRECTIONS = 8
 COLOURS = 8  # a half of each of red, green and blue
 MOTION, APPEARANCE = 14, 13
 STILL = 0.002  # mean slope of the flow, a frame, in the region with most, up to which nothing moves: rounding
-GREY = (0.299, 0.587, 0.114)
 
 
 def divisions(height: int, width: int, device: torch.device | str = "cpu") -> list[torch.Tensor]:
@@ -52,8 +51,7 @@ def motion_statistics(rgb_B3THW: torch.Tensor) -> torch.Tensor:
     Args:
         rgb_B3THW: clips of values from 0 to 1, of two frames or more.
     """
-    red, green, blue = rgb_B3THW.float().unbind(1)
-    flow = optical_flow(GREY[0] * red + GREY[1] * green + GREY[2] * blue)
+    flow = clip_flow(rgb_B3THW)
     B, T = flow.shape[:2]
     regions = divisions(flow.shape[3], flow.shape[4], flow.device)
     numbers, frames = [], []

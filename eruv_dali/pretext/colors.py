@@ -19,8 +19,8 @@ MID_GREY = 0.5
 # Y, the luma of ITU-R BT.601, and the two axes of colour of NTSC (1953), I and Q, in which a hue is an angle.
 YIQ = np.array([(0.299, 0.587, 0.114), (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)])
 # What a picture is the sum of: its luma, and its colour. The third is its colour, a quarter of a turn on, from red to
-# yellow, green and blue.
-LUMA, COLOR, COLOR_TURNED = (np.linalg.inv(YIQ) @ np.array(part, float) @ YIQ for part in (
+# yellow, green and blue. 3x3 matrices, row by row; plain numbers, since NumPy takes longer over matrices so small.
+LUMA, COLOR, COLOR_TURNED = ((np.linalg.inv(YIQ) @ np.array(part, float) @ YIQ).ravel().tolist() for part in (
     [(1, 0, 0), (0, 0, 0), (0, 0, 0)], [(0, 0, 0), (0, 1, 0), (0, 0, 1)], [(0, 0, 0), (0, 0, 1), (0, -1, 0)]))
 
 
@@ -33,11 +33,6 @@ def replicated_channel(channel: int) -> Matrix:
     if channel not in (0, 1, 2):
         raise EruvError(f"channel {channel} must be 0, 1 or 2")
     return 3 * (*(float(column == channel) for column in range(3)), 0.0)
-
-
-def grey() -> Matrix:
-    """The luma of ITU-R BT.601 in the place of all three channels."""
-    return 3 * (*YIQ[0].tolist(), 0.0)
 
 
 def color_jitter(
@@ -69,9 +64,11 @@ def color_jitter(
                                      for (low, high), share in zip(bounds, shares, strict=True))
     # Of the order, only one thing can be seen: whether brightness also multiplies what contrast has added.
     added = (1 - apart) * MID_GREY * (bright if order < 0.5 else 1.0)
-    angle = 2 * pi * turns
-    matrix = bright * apart * (LUMA + colored * (cos(angle) * COLOR + sin(angle) * COLOR_TURNED))
-    return tuple(number for row in matrix.tolist() for number in (*row, added))
+    angle, scale = 2 * pi * turns, bright * apart
+    along, across = cos(angle), sin(angle)
+    matrix = [scale * (luma + colored * (along * color + across * turned))
+              for luma, color, turned in zip(LUMA, COLOR, COLOR_TURNED, strict=True)]
+    return (*matrix[:3], added, *matrix[3:6], added, *matrix[6:], added)
 
 
 def jitter_bounds(name: str, amount: Amount) -> tuple[float, float]:

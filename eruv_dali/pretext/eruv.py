@@ -10,26 +10,62 @@
 
 Positions and crops of the two clips are drawn independently; all frames of a clip share one crop. Clip i is never
 transformed. Relations are drawn uniformly. On trimmed data, where a video is one action, CV and CD drop out.
+
+Three options that the paper does not have. All are off unless asked for; the samples are then the paper's.
+
+`disorder: chunks`: PD puts the quarters of clip j, each of which stays in order, into another order that is neither
+forwards nor backwards (as VCP does with two of them, Luo et al., AAAI 2020). A shuffle of 16 frames shows in how much
+changes from each frame to the next; here that is unusual at three places at most.
+
+`shared_base`: so that neither clip gives the relation away alone, each pair has a base, drawn uniformly, that both
+clips are given: a rotation of 0, 90, 180 or 270 degrees, a direction, forwards or backwards, and a speed of 1, 2 or 4
+source frames from frame to frame. The relation's own transformation is applied to clip j on top, so that it is between
+the clips (Jenni and Jin, "Time-Equivariant Contrastive Video Representation Learning", ICCV 2021, have a network
+recognise the change from clip to clip; that all three are shared is our choice):
+
+    CS, CV, CD  both clips have the base, and nothing else
+    CR  clip j is turned by a further 90, 180 or 270 degrees: it may be upright, and clip i turned
+    PI  clip j is played in the other direction: forwards, where the base is backwards
+    PD  clip j is disordered; this alone shows in clip j by itself
+    PS  clip j has another of the three speeds, each as likely: it may also be slower than clip i
+
+In CR, PI and PS each clip's own rotation, direction and speed is then as likely as in CS, CV and CD. For this, every
+segment must be long enough for the highest speed, (clip_length - 1) · 4 + 1 frames; shorter ones are left out.
+
+`flip`, `jitter`, `grey`: each clip is mirrored, and its colours changed, by itself (see `looks.py`); its frames,
+crops and rotation are the same with them as without.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import permutations
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
 
+from eruv_dali.checks import share, shown, switch
+from eruv_dali.dataset.mapped import distinct, kept, pieces, places
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.models.heads import HEADS, HeadOptions
+from eruv_dali.pretext.looks import check_jitter, drawn_look
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting
-from eruv_dali.streams import pick
+from eruv_dali.streams import pick, stream
 
 RELATIONS = ("CS", "CV", "CD", "CR", "PI", "PD", "PS")
 RELATION_NAMES = {"CS": "same shot", "CV": "same video, other shot", "CD": "other video", "CR": "rotated",
                   "PI": "inverted", "PD": "disordered", "PS": "sped up"}
 BETWEEN_SHOTS = ("CV", "CD")  # meaningless on trimmed data
 SPEEDS = (2, 4)
+BASE_SPEEDS = (1, *SPEEDS)
+TURNS = (90, 180, 270)
+CHUNKS = 4  # that disorder = chunks exchanges
+# Their orders, but for forwards and backwards.
+CHUNK_ORDERS = tuple(order for order in permutations(range(CHUNKS)) if order not in ((0, 1, 2, 3), (3, 2, 1, 0)))
+DISORDERS = ("shuffle", "chunks")
+LOOKS = 2  # purpose of the stream that looks are drawn from
+MOST_SHOTS = np.iinfo(np.int32).max
 FEW_ANCHORS = 0.5  # if a smaller share of the segments can show a relation, their videos give the relation away
 
 
@@ -39,6 +75,19 @@ class EruvOptions(PretextOptions):
 
     name: str = "eruv"
     relations: list[str] = field(default_factory=lambda: list(RELATIONS))  # those in use; label = position
+    disorder: str = "shuffle"  # what PD disorders: single frames, or chunks of them
+    shared_base: bool = False  # both clips of a pair also have a rotation, direction and speed in common
+    flip: bool = False  # half of the clips are mirrored left to right
+    jitter: list[float] = field(default_factory=lambda: [0.0] * 4)  # brightness, contrast, saturation, hue
+    grey: float = 0.0  # share of the clips without colour
+
+
+class Base(NamedTuple):
+    """What both clips of a pair have in common: degrees, whether they are played backwards, and the speed."""
+
+    rotation: int = 0
+    backwards: bool = False
+    speed: int = 1
 
 
 class Eruv(Pretext):
@@ -51,6 +100,7 @@ class Eruv(Pretext):
     name = "eruv"
     kind_word = "relation"
     Options = EruvOptions
+    positives = ("CS",)
     heads = HEADS
     clips_per_sample = 2
     options: EruvOptions
@@ -58,6 +108,8 @@ class Eruv(Pretext):
     def __init__(self, segments: np.ndarray, setting: Setting, options: EruvOptions) -> None:
         self.kinds = self.relations = asked_relations(options.relations, setting.trimmed)
         super().__init__(segments, setting, options)
+        colored = any(options.jitter) or options.grey > 0
+        self.transforms = ("flip",) * options.flip + ("color",) * colored
         self._find_possible()
 
     @classmethod
@@ -66,82 +118,114 @@ class Eruv(Pretext):
         super().check(setting, options)
         if setting.clip_length < 3:  # any order of two frames is forwards or backwards
             raise EruvError(f"clip_length {setting.clip_length} is too short; it must be at least 3")
+        if options.disorder not in DISORDERS:
+            raise EruvError(f"pretext.disorder {shown(options.disorder)} is not one of {', '.join(DISORDERS)}")
+        if options.disorder == "chunks" and setting.clip_length % CHUNKS:
+            raise EruvError(f"clip_length {setting.clip_length} must be a multiple of {CHUNKS}, because "
+                            "pretext.disorder=chunks exchanges the quarters of a clip")
+        switch("pretext.shared_base", options.shared_base)
+        switch("pretext.flip", options.flip)
+        check_jitter(options.jitter)
+        share("pretext.grey", options.grey)
 
     @classmethod
     def frames_needed(cls, setting: Setting, options: EruvOptions) -> int:
-        return setting.clip_length
-
-    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        """Both features concatenated, then fully-connected layers (`models.RelationNet` says why there are two)."""
-        return concatenated(2, feature_dim, len(self.kinds), options)
+        return (setting.clip_length - 1) * (BASE_SPEEDS[-1] if options.shared_base else 1) + 1
 
     @classmethod
     def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: EruvOptions) -> list[np.ndarray]:
-        """CV needs a video of two shots."""
+        """CV needs a video of two shots; with a shared base, they must be long."""
+        needs = []
+        if options.shared_base:
+            needed = cls.frames_needed(setting, options)
+            segments = kept(segments, lambda rows: rows["end"] - rows["start"] >= needed)
+            needs = super().held_out_needs(segments, setting, options)
         if "CV" not in asked_relations(options.relations, setting.trimmed):
-            return []
-        shots = np.unique(segments["video"].astype(np.int64) << 32 | segments["shot"]) >> 32  # video of each shot
-        return [shots[1:][shots[1:] == shots[:-1]]]
+            return needs
+        return [*needs, np.flatnonzero(_of_several_shots(segments))]
 
     def _find_possible(self) -> None:
-        """Find out which segments can be clip i of each relation. Segments are sorted by video, then shot."""
-        video, shot = self.segments["video"], self.segments["shot"]
-        place = np.arange(len(self.segments))
-        videos = int(video[-1] != video[0]) + 1
-        can = {}
-        for relation in self.relations:
-            can[relation] = place
-            if relation == "CV":  # the video's first and last segments belong to different shots
-                first, last = np.searchsorted(video, video), np.searchsorted(video, video, "right") - 1
-                can[relation] = place[shot[first] != shot[last]]
-            elif relation == "CD" and videos < 2:
-                can[relation] = place[:0]
-            elif relation == "PS":
-                can[relation] = place[self.segments["end"] - self.segments["start"] >= self.span(SPEEDS[0])]
+        """Find out which segments can be clip i of each relation: their positions, ascending."""
+        self._can = {relation: self._possible(relation) for relation in self.relations}
         needs = {"CV": "a video of two shots", "CD": "two videos", "PS": f"segments of {self.span(SPEEDS[0])} frames"}
-        for relation, places in can.items():
-            if len(places) == 0:
-                left = [r for r in self.relations if r != relation]
-                raise EruvError(
-                    f"relation {relation} needs {needs[relation]}, and the {len(self)} segments here have none; add "
-                    f"videos, or leave it out (relations={','.join(left)})"
-                )
-        self._can = {relation: (places, np.isin(place, places)) for relation, places in can.items()}
+        for relation, can in self._can.items():
+            if len(can) == 0:
+                raise EruvError(f"relation {relation} needs {needs[relation]}, and the {len(self)} segments here have "
+                                f"none; add videos{self._or_without(relation)}")
+
+    def _or_without(self, relation: str) -> str:
+        """The advice to leave a relation out, if at least two would be left: one alone is told apart from nothing."""
+        left = [name for name in self.relations if name != relation]
+        return f", or leave {relation} out (relations={','.join(left)})" if len(left) > 1 else ""
+
+    def _possible(self, relation: str) -> np.ndarray | range:
+        segments, needed = self.segments, self.span(SPEEDS[0])
+        if relation == "CV":
+            several = _of_several_shots(segments)
+            return places(segments, lambda rows: several[rows["video"]])
+        if relation == "PS":
+            return places(segments, lambda rows: rows["end"] - rows["start"] >= needed)
+        if relation == "CD" and segments["video"][-1] == segments["video"][0]:  # sorted by video
+            return range(0)
+        return range(len(segments))
 
     def anchors(self, relation: str) -> np.ndarray:
         """The segments that can be clip i of a relation, (≤ S,) array of `dataset.SEGMENT`."""
-        return self.segments[self._can[relation][0]]
+        can = self._can[relation]
+        return self.segments if len(can) == len(self) else self.segments[np.asarray(can)]
 
     def sample(self, epoch: int, number: int, attempt: int = 0) -> Sample:
         random = self.random(epoch, number)
         label = int(random.integers(len(self.relations)))
         relation = self.relations[label]
-        places, allowed = self._can[relation]
+        can = self._can[relation]
         i = self.anchor(epoch, number)
         if attempt:
             random = self.random(epoch, number, attempt)
-        if attempt or not allowed[i]:
-            i = int(pick(random, places))
+        if attempt or not _holds(can, i):
+            i = int(pick(random, can))
         j = i
         if relation in ("CS", "CV", "CD"):
             j = self._partner(relation, i, random)
-        first = self.clip(i, random)
-        return Sample(relation, label, (first, self._second(relation, j, random)))
+        base = self._base(random) if self.options.shared_base else Base()
+        looks = self._looks(epoch, number, attempt)
+        first = self.clip(i, random, speed=base.speed, rotation=base.rotation,
+                          order=self._inverted if base.backwards else None, **looks[0])
+        return Sample(relation, label, (first, self._second(relation, j, random, base, looks[1])))
 
-    def _second(self, relation: str, place: int, random: np.random.Generator) -> ClipRequest:
+    def _base(self, random: np.random.Generator) -> Base:
+        return Base(int(pick(random, (0, *TURNS))), bool(random.integers(2)), int(pick(random, BASE_SPEEDS)))
+
+    def _looks(self, epoch: int, number: int, attempt: int) -> list[dict[str, Any]]:
+        """The looks of both clips, as arguments of `clip`."""
+        if not self.transforms:
+            return [{}, {}]
+        random, options = stream(self.setting.seed, epoch, number, attempt, purpose=LOOKS), self.options
+        return [drawn_look(random, options.flip, options.jitter, options.grey) for _ in range(2)]
+
+    def _second(self, relation: str, place: int, random: np.random.Generator, base: Base, look: dict[str, Any]
+                ) -> ClipRequest:
         """Clip j, from the segment at this position."""
-        if relation == "PS":
-            fitting = [speed for speed in SPEEDS if self.span(speed) <= self.length(place)]
-            return self.clip(place, random, speed=int(pick(random, fitting)))
-        return self.clip(
-            place, random, rotation=int(pick(random, (90, 180, 270))) if relation == "CR" else 0,
-            order={"PI": self._inverted, "PD": self._disordered}.get(relation),
-        )
+        rotation, backwards, speed = base
+        if relation == "PS" and self.options.shared_base:
+            speed = int(pick(random, [other for other in BASE_SPEEDS if other != speed]))
+        elif relation == "PS":
+            speed = int(pick(random, [faster for faster in SPEEDS if self.span(faster) <= self.length(place)]))
+        elif relation == "CR":
+            rotation = (rotation + int(pick(random, TURNS))) % 360
+        elif relation == "PI":
+            backwards = not backwards
+        order = self._inverted if backwards else None
+        if relation == "PD":
+            disordered = self._disordered if self.options.disorder == "shuffle" else self._exchanged
+            order = (lambda random: self._inverted(random)[disordered(random)]) if backwards else disordered
+        return self.clip(place, random, speed=speed, rotation=rotation, order=order, **look)
 
     def _partner(self, relation: str, i: int, random: np.random.Generator) -> int:
         """The segment of clip j for the relations between two untransformed clips."""
-        video, shot = self.videos, self.shots
-        first, end = np.searchsorted(video, video[i]), np.searchsorted(video, video[i], "right")
+        # Not np.searchsorted, which copies a column of a table of records.
+        video, shot = self.segments["video"], self.segments["shot"]
+        first, end = bisect_left(video, video[i], hi=i + 1), bisect_right(video, video[i], lo=i)
         if relation in ("CS", "CV"):
             mates = np.arange(first, end)
             if not self.setting.trimmed:
@@ -163,18 +247,21 @@ class Eruv(Pretext):
             if not (np.all(steps == 1) or np.all(steps == -1)):
                 return order
 
+    def _exchanged(self, random: np.random.Generator) -> np.ndarray:
+        chunks = np.arange(self.setting.clip_length).reshape(CHUNKS, -1)
+        return chunks[list(pick(random, CHUNK_ORDERS))].ravel()
+
     def warnings(self) -> list[str]:
         """Relations that can be recognised by the video that one clip comes from, without comparing it to the other."""
         found = []
         for relation in self.relations:
-            anchors = self.anchors(relation)
-            if len(anchors) < FEW_ANCHORS * len(self):
-                others = ",".join(name for name in self.relations if name != relation)
-                of, videos = (len(np.unique(some["video"])) for some in (anchors, self.segments))
+            if len(self._can[relation]) < FEW_ANCHORS * len(self):
+                anchors = self.anchors(relation)
+                of, videos = (len(distinct(some, "video")) for some in (anchors, self.segments))
                 found.append(
                     f"only {len(anchors)} of {len(self)} segments can show {relation}, from {of} of {videos} "
-                    f"videos: the network may memorise these videos instead of comparing clips; add videos like "
-                    f"them, or leave {relation} out (relations={others})")
+                    "videos: the network may memorise these videos instead of comparing clips; add videos like "
+                    f"them{self._or_without(relation)}")
         return found
 
     def advice(self, kind: str, head: HeadOptions) -> str:
@@ -187,6 +274,26 @@ class Eruv(Pretext):
         return "there may be too little motion in the videos; check them with python -m eruv_dali.visualize shots"
 
 
+def _of_several_shots(segments: np.ndarray) -> np.ndarray:
+    """(V,) bool: whether the segments of each video are of more than one shot; V is the last video's number + 1."""
+    video = segments["video"]
+    videos = 1 + max((int(video[piece].max()) for piece in pieces(len(video))), default=-1)
+    least = np.full(videos, MOST_SHOTS, np.int32)
+    most = np.full_like(least, -1)
+    for piece in pieces(len(segments)):
+        np.minimum.at(least, video[piece], segments["shot"][piece])
+        np.maximum.at(most, video[piece], segments["shot"][piece])
+    return least < most
+
+
+def _holds(can: np.ndarray | range, place: int) -> bool:
+    """Whether ascending positions hold this one."""
+    if isinstance(can, range):
+        return place in can
+    found = int(np.searchsorted(can, np.uint32(place)))
+    return found < len(can) and int(can[found]) == place
+
+
 def asked_relations(relations: Any, trimmed: bool) -> tuple[str, ...]:
     """The relations in use: those given, without CV and CD on trimmed data.
 
@@ -194,10 +301,10 @@ def asked_relations(relations: Any, trimmed: bool) -> tuple[str, ...]:
         EruvError: `relations` is not a list, one is unknown or given twice, or none is left.
     """
     if isinstance(relations, str) or not isinstance(relations, Sequence):
-        raise EruvError(f"relations {relations!r} must be a list of names, such as {[*RELATIONS[:2]]}")
+        raise EruvError(f"relations {shown(relations)} must be a list of names, such as {[*RELATIONS[:2]]}")
     for relation in relations:
         if relation not in RELATIONS:
-            raise EruvError(f"relation {relation!r} is not one of {', '.join(RELATIONS)}")
+            raise EruvError(f"relation {shown(relation)} is not one of {', '.join(RELATIONS)}")
     if len(set(relations)) != len(relations):
         raise EruvError(f"relations {list(relations)} name one twice; remove the duplicate")
     asked = tuple(relation for relation in relations if not (trimmed and relation in BETWEEN_SHOTS))

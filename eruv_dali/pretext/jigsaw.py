@@ -16,11 +16,9 @@ The paper's network sees single frames: clip_length 1 and a 2D backbone. A longe
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
-from eruv_dali.checks import whole_number
-from eruv_dali.errors import EruvError
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.checks import share, whole_number
+from eruv_dali.models.heads import HeadOptions
 from eruv_dali.pretext.colors import color_jitter, jitter_bounds
 from eruv_dali.pretext.grid import check_grid, drawn_cells, drawn_crop
 from eruv_dali.pretext.permutations import distant_permutations
@@ -53,7 +51,7 @@ class Jigsaw(Pretext):
     name = "jigsaw"
     kind_word = "permutation"
     Options = JigsawOptions
-    heads = HEADS
+    stills = True
     transforms = ("color",)
     clips_per_sample = TILES
     options: JigsawOptions
@@ -70,8 +68,7 @@ class Jigsaw(Pretext):
         whole_number("pretext.permutations", options.permutations, least=2, most=1000)
         check_grid(setting, SIDE, options.jitter)
         jitter_bounds("pretext.light", options.light)
-        if not isinstance(options.grey, int | float) or not 0 <= options.grey <= 1:
-            raise EruvError(f"pretext.grey {options.grey!r} must lie between 0 and 1")
+        share("pretext.grey", options.grey)
 
     @classmethod
     def frames_needed(cls, setting: Setting, options: JigsawOptions) -> int:
@@ -86,9 +83,6 @@ class Jigsaw(Pretext):
                             color=color_jitter(random, light, light, saturation))
                  for cell in drawn_cells(random, self.setting, SIDE, self.options.jitter)]
         return Sample(self.kinds[label], label, tuple(tiles[shown] for shown in self._permutations[label]))
-
-    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        return concatenated(self.clips_per_sample, feature_dim, len(self.kinds), options)
 
     def advice(self, kind: str, head: HeadOptions) -> str:
         return "add videos, train longer, or begin with fewer permutations (pretext.permutations)"

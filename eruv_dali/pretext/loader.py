@@ -1,15 +1,17 @@
 """PretextLoader: batches of samples of any pretext, for pre-training."""
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from eruv_dali.checks import three_numbers, whole_number
+from eruv_dali.checks import shown, three_numbers, whole_number
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.split import split_segments
+from eruv_dali.dataset.video_table import frames_and_first
 from eruv_dali.device import gpu_number, resolve_device
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.epochs import ClipInfo, EpochLoader
@@ -98,12 +100,13 @@ class PretextLoader(EpochLoader):
         frame_size = (videos.frame_height, videos.frame_width)
         self.mean, self.std = three_numbers("mean", mean), three_numbers("std", std)
         clip = ClipFormat(clip_length, crop, frame_size, dtype_name(dtype), self.mean, self.std, "THWC", place,
-                          gpu_number(device) if place == "gpu" else None, kind.transforms)
+                          gpu_number(device) if place == "gpu" else None)
         setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed,
                           self.mean, self.std)
         kind.check(setting, options)
         segments = part_of(videos, split, val_fraction, kind, setting, options)
         self.pretext = kind(segments, setting, options)
+        clip = replace(clip, transforms=self.pretext.transforms)
         if samples_per_epoch is None:
             samples_per_epoch = len(self.pretext)
         super().__init__(
@@ -132,8 +135,9 @@ def part_of(
     """
     segments = dataset.segments
     if setting.trimmed:
-        segments = trimmed_segments([video.frames for video in dataset.videos])
-    return split_segments(dataset, segments, split, val_fraction, kind.held_out_needs(segments, setting, options))
+        segments = trimmed_segments(frames_and_first(dataset.videos)[0])
+    return split_segments(dataset, segments, split, val_fraction,
+                          lambda: kind.held_out_needs(segments, setting, options))
 
 
 def _options(kind: type[PretextOptions], given: PretextOptions | dict[str, Any] | None) -> PretextOptions:
@@ -141,10 +145,12 @@ def _options(kind: type[PretextOptions], given: PretextOptions | dict[str, Any] 
     if given is None:
         return kind()
     if isinstance(given, dict):
-        try:
-            return kind(**given)
-        except TypeError as error:
-            raise EruvError(f"options {given!r}: {str(error).partition(' ')[2]}") from None
+        own = [field.name for field in fields(kind)]
+        if unknown := [key for key in given if key not in own]:
+            others = ", ".join(name for name in own if name != "name")
+            raise EruvError(f"options: this pretext has none called {shown(unknown[0])}, "
+                            + (f"only {others}" if others else "and no others"))
+        return kind(**given)
     if not isinstance(given, kind):
         raise EruvError(f"options {given!r} are not those of this pretext; give a {kind.__name__} or a dict")
     return given

@@ -52,6 +52,8 @@ class Opn(Pretext):
     name = "opn"
     kind_word = "order"
     Options = OpnOptions
+    heads = ("mlp",)
+    stills = True
     transforms = ("flip", "color")
     kinds = tuple("".join(str(frame + 1) for frame in order) for order in ORDERS)
     clips_per_sample = FRAMES

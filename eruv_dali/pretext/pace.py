@@ -13,14 +13,12 @@ nothing about the pace. The contrastive loss that the paper adds in one of its v
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import nn
 
-from eruv_dali.errors import EruvError
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
-from eruv_dali.pretext.colors import color_jitter, jitter_bounds
+from eruv_dali.checks import share
+from eruv_dali.models.heads import HeadOptions
+from eruv_dali.pretext.colors import color_jitter
+from eruv_dali.pretext.looks import check_jitter
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting, check_speeds
-
-JITTERED = ("brightness", "contrast", "saturation", "hue")
 
 
 @dataclass
@@ -44,7 +42,6 @@ class Pace(Pretext):
     name = "pace"
     kind_word = "pace"
     Options = PaceOptions
-    heads = HEADS
     transforms = ("flip", "color")
     clips_per_sample = 1
     options: PaceOptions
@@ -58,15 +55,8 @@ class Pace(Pretext):
     def check(cls, setting: Setting, options: PaceOptions) -> None:
         super().check(setting, options)
         check_speeds("pretext.paces", options.paces, setting)
-        if not isinstance(options.jitter, list | tuple) or len(options.jitter) != len(JITTERED):
-            raise EruvError(f"pretext.jitter {options.jitter!r} must be four numbers: {', '.join(JITTERED)}")
-        for name, amount in zip(JITTERED, options.jitter, strict=True):
-            try:
-                jitter_bounds(name, amount)
-            except EruvError as error:
-                raise EruvError(f"pretext.jitter: {error}") from None
-        if not isinstance(options.jittered, int | float) or not 0 <= options.jittered <= 1:
-            raise EruvError(f"pretext.jittered {options.jittered!r} must lie between 0 and 1")
+        check_jitter(options.jitter)
+        share("pretext.jittered", options.jittered)
 
     @classmethod
     def frames_needed(cls, setting: Setting, options: PaceOptions) -> int:
@@ -79,9 +69,6 @@ class Pace(Pretext):
         color = color_jitter(random, *self.options.jitter) if random.random() < self.options.jittered else None
         clip = self.clip(place, random, start=start, speed=self.options.paces[label], flip=flip, color=color)
         return Sample(self.kinds[label], label, (clip,))
-
-    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        return concatenated(1, feature_dim, len(self.kinds), options)
 
     def advice(self, kind: str, head: HeadOptions) -> str:
         return "the pace is visible only where something moves; train longer, or with more videos"

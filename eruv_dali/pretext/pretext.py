@@ -19,13 +19,16 @@ from torch.nn import functional as F
 
 from eruv_dali.checks import whole_number
 from eruv_dali.dataset.columns import SEGMENT
+from eruv_dali.dataset.mapped import ascending, distinct, kept
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.models.backbone import Backbone
-from eruv_dali.models.heads import HeadOptions
+from eruv_dali.models.heads import HeadOptions, concatenated
 from eruv_dali.models.pretext_net import PretextNet
 from eruv_dali.streams import stream
 from eruv_dali.video.frames import FRAME_SIZE
+
+NO_ORDER: tuple[tuple, np.ndarray] = ((), np.zeros(0, np.uint32))
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,11 @@ class Pretext(ABC):
         name: by which a configuration selects it.
         kind_word: what its kinds are called ("relation").
         Options: its options, a subclass of `PretextOptions`.
-        heads: the values of `HeadOptions.kind` that it supports.
-        transforms: which of "flip", "tiles" and "color" its clips may ask for; a loader refuses those not named.
+        heads: the values of `HeadOptions.kind` that it supports; "compare" is for samples of two clips.
+        positives: kinds whose samples are two clips that show the same and are both as they were filmed.
+        stills: its clips show one source frame each (repeated, if clips have more).
+        transforms: which of "flip", "tiles" and "color" its clips may ask for; a loader refuses those not named. Each
+            takes some time for every clip: where options decide, `__init__` sets those that are needed.
 
     Args:
         segments: (S,) array of `dataset.SEGMENT`; those with fewer than `frames_needed` frames are not used.
@@ -101,8 +107,10 @@ class Pretext(ABC):
     name: ClassVar[str]
     kind_word: ClassVar[str] = "kind"
     Options: ClassVar[type[PretextOptions]] = PretextOptions
-    heads: ClassVar[tuple[str, ...]] = ("mlp",)
-    transforms: ClassVar[tuple[str, ...]] = ()
+    heads: ClassVar[tuple[str, ...]] = ("mlp", "linear")
+    positives: ClassVar[tuple[str, ...]] = ()
+    stills: ClassVar[bool] = False
+    transforms: tuple[str, ...] = ()
 
     kinds: tuple[str, ...]
     clips_per_sample: int
@@ -110,14 +118,13 @@ class Pretext(ABC):
     def __init__(self, segments: np.ndarray, setting: Setting, options: Any) -> None:
         self.check(setting, options)
         self.setting, self.options = setting, options
-        segments = segments[np.lexsort((segments["start"], segments["shot"], segments["video"]))]
+        if not ascending(segments, "video", "shot", "start"):  # prepare writes them so
+            segments = segments[np.lexsort((segments["start"], segments["shot"], segments["video"]))]
         needed = self.frames_needed(setting, options)
-        self.segments = segments[segments["end"] - segments["start"] >= needed]
+        self.segments = kept(segments, lambda rows: rows["end"] - rows["start"] >= needed)
         if len(self.segments) == 0:
             raise EruvError(f"no segment has the {needed} frames that {self.name} needs; prepare longer videos")
-        # A column of a table of records is copied whenever it is searched, so these are copied once.
-        self.videos, self.shots = (np.ascontiguousarray(self.segments[name]) for name in ("video", "shot"))
-        self._order: tuple[tuple, np.ndarray] = ((), np.zeros(0, np.int64))
+        self._order = NO_ORDER
 
     @classmethod
     def check(cls, setting: Setting, options: Any) -> None:
@@ -145,9 +152,10 @@ class Pretext(ABC):
         If that sample cannot be decoded, `attempt` 1, 2, … give others of the same kind, drawn from all segments.
         """
 
-    @abstractmethod
     def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        """The head: features (B, K, D) → output."""
+        """The head: features (B, K, D) → output. Unless a subclass says otherwise: all K concatenated, then
+        fully-connected layers to a logit for each kind."""
+        return concatenated(self.clips_per_sample, feature_dim, len(self.kinds), options)
 
     def net(self, backbone: Backbone, options: HeadOptions) -> PretextNet:
         """The network that is trained: samples (B, K, 3, T, H, W) → output. Unless a subclass says otherwise: the
@@ -174,8 +182,8 @@ class Pretext(ABC):
 
         Unless a subclass says otherwise: those with a segment that is long enough.
         """
-        long = segments["end"] - segments["start"] >= cls.frames_needed(setting, options)
-        return [np.unique(segments["video"][long])]
+        needed = cls.frames_needed(setting, options)
+        return [distinct(segments, "video", lambda rows: rows["end"] - rows["start"] >= needed)]
 
     def warnings(self) -> list[str]:
         """Warnings about these segments, to show before training."""
@@ -215,11 +223,14 @@ class Pretext(ABC):
     def anchor(self, epoch: int, number: int) -> int:
         """The segment of the first clip: each once in every pass, in an order that changes from pass to pass."""
         turn, place = divmod(number, len(self.segments))
-        key = (epoch, turn)
-        if self._order[0] != key:
-            order = stream(self.setting.seed, epoch, turn, purpose=1).permutation(len(self.segments))
-            self._order = (key, order)
-        return int(self._order[1][place])
+        key, order = self._order  # kept from the last draw; another thread may change it meanwhile
+        if key != (epoch, turn):
+            self._order, order = NO_ORDER, NO_ORDER[1]  # the next one comes in its place, not beside it
+            # As `permutation` draws it, in half the memory.
+            order = np.arange(len(self.segments), dtype=np.uint32)
+            stream(self.setting.seed, epoch, turn, purpose=1).shuffle(order)
+            self._order = ((epoch, turn), order)
+        return int(order[place])
 
     def start(self, place: int, random: np.random.Generator, frames: int) -> int:
         """A random first frame for `frames` consecutive frames of the segment at this position."""
@@ -269,7 +280,7 @@ def check_speeds(name: str, speeds: Any, setting: Setting) -> None:
         raise EruvError(f"{name} {list(speeds)} name one twice; remove the duplicate")
 
 
-def trimmed_segments(frames_of_videos: Sequence[int]) -> np.ndarray:
+def trimmed_segments(frames_of_videos: Sequence[int] | np.ndarray) -> np.ndarray:
     """One segment per video, for trimmed data: (V,) array of SEGMENT from the number of frames of each video."""
     segments = np.zeros(len(frames_of_videos), SEGMENT)
     segments["segment"] = segments["video"] = np.arange(len(frames_of_videos))

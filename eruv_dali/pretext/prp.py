@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from eruv_dali.errors import EruvError
 from eruv_dali.models.backbone import Backbone
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.models.heads import HeadOptions, concatenated
 from eruv_dali.models.pretext_net import PretextNet
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting, check_speeds
 from eruv_dali.pretext.reconstruction import ReconstructingNet
@@ -47,7 +47,6 @@ class Prp(Pretext):
     name = "prp"
     kind_word = "dilation"
     Options = PrpOptions
-    heads = HEADS
     options: PrpOptions
 
     def __init__(self, segments: np.ndarray, setting: Setting, options: PrpOptions) -> None:
@@ -91,7 +90,7 @@ class Prp(Pretext):
         return Sample(self.kinds[label], label, (clip, replace(clip, frames=clip.frames + dilation // 2)))
 
     def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        return concatenated(1, feature_dim, len(self.kinds), options)
+        return concatenated(1, feature_dim, len(self.kinds), options)  # of the clip that is seen
 
     def net(self, backbone: Backbone, options: HeadOptions) -> PretextNet:
         if not self.options.reconstruct:

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
-from torch import nn
 
 from eruv_dali.checks import whole_number
 from eruv_dali.loader.requests import ClipRequest
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.models.heads import HeadOptions
 from eruv_dali.pretext.colors import replicated_channel
 from eruv_dali.pretext.grid import check_grid, drawn_cells, drawn_crop
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting
@@ -51,7 +50,6 @@ class Puzzle3D(Pretext):
     name = "puzzle3d"
     kind_word = "order"
     Options = Puzzle3DOptions
-    heads = HEADS
     transforms = ("color",)
     kinds = tuple(f"{dimension}-{''.join(str(piece + 1) for piece in order)}"
                   for dimension in ("space", "time") for order in ORDERS)
@@ -87,9 +85,6 @@ class Puzzle3D(Pretext):
         first = start + time * (self.setting.clip_length + jitter) + int(random.integers(jitter + 1))
         return self.clip(place, random, start=first, crop=drawn_crop(random, cell, self.options.jitter),
                          color=replicated_channel(int(random.integers(3))))
-
-    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        return concatenated(self.clips_per_sample, feature_dim, len(self.kinds), options)
 
     def advice(self, kind: str, head: HeadOptions) -> str:
         if kind.startswith("time"):

@@ -52,6 +52,7 @@ class ReconstructingNet(PretextNet):
         std: Sequence[float],
     ) -> None:
         super().__init__(backbone, head, clips=2)
+        self.seen = 1
         if backbone.averages_frames:
             raise EruvError(f"{backbone.name} cannot reconstruct a clip: its maps are of single frames; choose a 3D "
                             "backbone, or pretext.reconstruct=false")
@@ -62,7 +63,7 @@ class ReconstructingNet(PretextNet):
         for name, three in (("mean", mean), ("std", std)):  # not persistent: a setting, no weights
             self.register_buffer(name, torch.tensor(three).view(1, 1, 3, 1, 1, 1), persistent=False)
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+    def forward(self, clips: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         if clips.ndim != 6 or clips.shape[1] != 2:
             raise EruvError(f"clips of shape {tuple(clips.shape)} are not samples of a clip and the frames between: "
                             "expected (B, 2, 3, T, H, W)")
@@ -72,7 +73,8 @@ class ReconstructingNet(PretextNet):
         wanted_B3THW = wanted(clips.float() * self.std + self.mean)
         squares_B3THW = (video_B3THW - wanted_B3THW).square()
         errors = [error(squares_B3THW, wanted_B3THW, dilation) for dilation in self.dilations]
-        return torch.cat([logits_BR.float(), torch.stack(errors, 1)], 1)
+        output = torch.cat([logits_BR.float(), torch.stack(errors, 1)], 1)
+        return self._answer(output, self.backbone.features(maps)[:, None]) if self.features_too else output
 
 
 def wanted(clips: torch.Tensor) -> torch.Tensor:

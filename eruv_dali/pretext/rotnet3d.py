@@ -9,10 +9,8 @@ public code also turns clips by up to 10 degrees before, which hides the borders
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from eruv_dali.checks import whole_number
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.models.heads import HeadOptions
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting
 
 ROTATIONS = (0, 90, 180, 270)
@@ -39,7 +37,6 @@ class RotNet3D(Pretext):
     name = "rotnet3d"
     kind_word = "rotation"
     Options = RotNet3DOptions
-    heads = HEADS
     transforms = ("flip",)
     kinds = tuple(map(str, ROTATIONS))
     clips_per_sample = 1
@@ -69,9 +66,6 @@ class RotNet3D(Pretext):
         flip = bool(random.integers(2)) and self.options.flip
         clip = self.clip(place, random, speed=self.options.stride, rotation=ROTATIONS[label], flip=flip)
         return Sample(self.kinds[label], label, (clip,))
-
-    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        return concatenated(1, feature_dim, len(self.kinds), options)
 
     def advice(self, kind: str, head: HeadOptions) -> str:
         return "the frames may look the same at any rotation; check them with python -m eruv_dali.visualize shots"

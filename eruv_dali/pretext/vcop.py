@@ -38,6 +38,7 @@ class Vcop(Pretext):
     name = "vcop"
     kind_word = "order"
     Options = VcopOptions
+    heads = ("mlp",)
     options: VcopOptions
 
     def __init__(self, segments: np.ndarray, setting: Setting, options: VcopOptions) -> None:

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
-from torch import nn
 
 from eruv_dali.checks import whole_number
 from eruv_dali.errors import EruvError
-from eruv_dali.models.heads import HEADS, HeadOptions, concatenated
+from eruv_dali.models.heads import HeadOptions
 from eruv_dali.pretext.pretext import Pretext, PretextOptions, Sample, Setting
 from eruv_dali.streams import pick
 
@@ -51,7 +50,6 @@ class Vcp(Pretext):
     name = "vcp"
     kind_word = "operation"
     Options = VcpOptions
-    heads = HEADS
     transforms = ("tiles",)
     kinds = ("original", "rotated", "permuted", "shuffled", "remote")
     clips_per_sample = 3
@@ -109,9 +107,6 @@ class Vcp(Pretext):
         one, other = pick(random, EXCHANGES)
         chunks[one], chunks[other] = chunks[other], chunks[one]
         return np.concatenate(chunks)
-
-    def head(self, feature_dim: int, options: HeadOptions) -> nn.Module:
-        return concatenated(self.clips_per_sample, feature_dim, len(self.kinds), options)
 
     def advice(self, kind: str, head: HeadOptions) -> str:
         if kind == "shuffled":

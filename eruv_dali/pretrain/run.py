@@ -8,22 +8,23 @@ from typing import Any
 import torch
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import cores, torch_device
+from eruv_dali.device import torch_device
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 from eruv_dali.pretext import find_pretext
-from eruv_dali.pretext.loader import PretextLoader, part_of
+from eruv_dali.pretext.eruv import RELATION_NAMES
+from eruv_dali.pretext.loader import part_of
 from eruv_dali.pretext.pretext import Pretext, Setting
+from eruv_dali.pretrain.natural import recalibrate_file
 from eruv_dali.pretrain.task import PretrainTask
 from eruv_dali.train.config import Config, dump_config
-from eruv_dali.train.loop import Trainer, disk_errors_named, refuse_run
+from eruv_dali.train.loop import Trainer, disk_errors_named, only_training, refuse_run
 from eruv_dali.train.processes import ALONE, Processes, join, take_device
+from eruv_dali.train.sample_loader import refuse_large_batch, sample_loader
 from eruv_dali.train.step import choose_precision
 from eruv_dali.video.frames import FRAME_SIZE
 from eruv_dali.visualize.confusion import draw_confusion
 from eruv_dali.visualize.curves import draw_curves
-
-VAL_SAMPLES_PER_KIND = 30  # at least, so that the accuracy of one kind is meaningful
 
 
 def pretrain(
@@ -31,7 +32,8 @@ def pretrain(
 ) -> dict[str, Any]:
     """Pre-train on a prepared DATASET and fill the RUN folder `out`.
 
-    Writes config.yaml, metrics.jsonl, last.pt, best.pt (best validation accuracy), backbone.pt (the best backbone),
+    Writes config.yaml, metrics.jsonl, last.pt, best.pt (best validation accuracy), backbone.pt (the best backbone;
+    with `checkpoint.recalibrate`, its BatchNorm statistics are those of natural clips once the run is over),
     result.json, curves.png and confusion.png; returns the content of result.json: {"accuracy", "per_relation", …},
     fractions of 1, of the best epoch. A pretext without kinds has "loss" instead of "accuracy", the best epoch is that
     of the lowest validation loss, and there is no confusion.png.
@@ -56,23 +58,29 @@ def pretrain(
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
     with (
-        _loader(config, dataset, "train", precision, processes) as train,
-        _loader(config, dataset, "val", precision, processes) as val,
+        sample_loader(config, dataset, "train", precision, processes) as train,
+        sample_loader(config, dataset, "val", precision, processes) as val,
         disk_errors_named(out),
+        only_training(out, resume, processes),
     ):
         join(processes, device)
         task = PretrainTask(config, train, val)
         trainer = Trainer(task, optim=config.optim, checkpoint=config.checkpoint, log=config.log, out=out,
-                          seed=config.seed, device=device, precision=precision, processes=processes, resume=resume)
+                          seed=config.seed, device=device, precision=precision, processes=processes, resume=resume,
+                          terms=task.terms)
         if processes.first:
-            out.mkdir(parents=True, exist_ok=True)
             write_text(out / "config.yaml", dump_config(config))
         result = trainer.train()
         if processes.first:
+            if config.checkpoint.recalibrate:
+                recalibrate_file(out / "backbone.pt", config, train, device)
+                result = {**result, "recalibrated": config.checkpoint.recalibrate}
             write_text(out / "result.json", json.dumps(result, indent=1) + "\n")
             draw_curves(out / "metrics.jsonl", out / "curves.png")
             if train.pretext.kinds:
-                draw_confusion(result["confusion"], train.pretext.kinds, out / "confusion.png",
+                names = [f"{kind}: {RELATION_NAMES[kind]}" if kind in RELATION_NAMES else kind
+                         for kind in train.pretext.kinds]
+                draw_confusion(result["confusion"], names, out / "confusion.png",
                                title=f"{result['samples']} samples of held-out videos, epoch {result['epoch']}")
         return result
 
@@ -99,7 +107,7 @@ def check_start(config: Config, out: Path, *, resume: bool, processes: Processes
     device = torch_device(config.device, processes.local_rank)
     refuse_run(out, resume)
     if config.data.pairs_per_epoch is not None:
-        _refuse_large_batch(config.data.batch_size, config.data.pairs_per_epoch, processes)
+        refuse_large_batch(config.data.batch_size, config.data.pairs_per_epoch, processes)
     return device
 
 
@@ -117,38 +125,5 @@ def check_run(config: Config, dataset: Dataset) -> Pretext:
                       data.trimmed)
     train, _ = (kind(part_of(dataset, split, data.val_fraction, kind, setting, config.pretext), setting, config.pretext)
                 for split in ("train", "val"))
-    _refuse_large_batch(data.batch_size, data.pairs_per_epoch or len(train), ALONE)
+    refuse_large_batch(data.batch_size, data.pairs_per_epoch or len(train), ALONE)
     return train
-
-
-def _refuse_large_batch(batch_size: int, items: int, processes: Processes) -> None:
-    together = batch_size * processes.world
-    if together > items:
-        processes_too = f" x {processes.world} processes = {together}" if processes.world > 1 else ""
-        raise EruvError(f"data.batch_size = {batch_size}{processes_too} can never be filled: an epoch has {items} "
-                        "samples (segments of the training videos, or data.pairs_per_epoch); lower the one or set "
-                        f"data.pairs_per_epoch={together} or more")
-
-
-def _loader(
-    config: Config, dataset: Dataset, split: str, precision: torch.dtype, processes: Processes
-) -> PretextLoader:
-    data = config.data
-    loader = PretextLoader(
-        dataset, config.pretext.name, options=config.pretext, batch_size=data.batch_size, clip_length=data.clip_length,
-        crop=data.crop, device=config.device, dtype=precision, mean=data.mean, std=data.std, trimmed=data.trimmed,
-        split=split, val_fraction=data.val_fraction,
-        samples_per_epoch=data.pairs_per_epoch if split == "train" else data.val_pairs,
-        # Held-out samples are drawn from their own seed, the same in every epoch.
-        seed=config.seed if split == "train" else config.seed + 1,
-        shard_id=processes.rank, num_shards=processes.world,
-        threads=data.threads or max(1, cores() // processes.local_world),
-    )
-    if split == "val" and data.val_pairs is None:
-        loader.items = max(len(loader.pretext), VAL_SAMPLES_PER_KIND * max(1, len(loader.pretext.kinds)))
-    if split == "train":
-        together = data.batch_size * processes.world
-        _refuse_large_batch(data.batch_size, loader.items, processes)
-        # Full batches only, the same number for every process: past its end an epoch continues with a further pass.
-        loader.items = -(-loader.items // together) * together
-    return loader

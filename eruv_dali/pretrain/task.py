@@ -10,7 +10,8 @@ import torch
 from eruv_dali.models import HeadOptions, build_backbone, save_backbone
 from eruv_dali.pretext.loader import PretextBatch, PretextLoader
 from eruv_dali.train.checkpoint import save_checkpoint
-from eruv_dali.train.config import Config, flatten
+from eruv_dali.train.config import Config, defaults, flatten
+from eruv_dali.train.feature_terms import FeatureTerms
 from eruv_dali.train.kind_scores import KindScores
 from eruv_dali.train.loss_scores import LossScores
 from eruv_dali.train.processes import Processes
@@ -41,19 +42,29 @@ class PretrainTask:
         self.config, self.loader, self.val_loader, self.pretext = config, loader, val_loader, loader.pretext
         model = config.model
         self.head = HeadOptions(model.head, model.hidden, model.dropout)
-        backbone = build_backbone(model.backbone, width=model.width)
+        backbone = build_backbone(model.backbone, width=model.width, input=model.input)
         self.net = self.pretext.net(backbone, self.head)
+        self.terms = FeatureTerms(config.loss, self.pretext.positives)
+        self._clips = loader.batch_size * self.net.seen  # whose features a batch has
+        self.terms.check(self._clips, self.pretext)
+        self.net.features_too = bool(self.terms)
         self.fingerprint = {**flatten(config), "digest of the segments": _digest(loader, val_loader)}
+        self.defaults = defaults(self.pretext.name)
 
     def headline(self) -> str:
         model, pretext = self.config.model, self.pretext
         parameters = sum(p.numel() for p in self.net.backbone.parameters())
-        kinds = f"{len(pretext.kinds)} {pretext.kind_word}s, " if pretext.kinds else ""
-        return (f"{model.backbone} ({parameters / 1e6:.2f} M parameters) by {pretext.name}, {kinds}"
+        count = len(pretext.kinds)
+        kinds = f"{count} {pretext.kind_word}{'s' * (count > 1)}, " if count else ""
+        seen = " on frame differences" if model.input == "difference" else ""
+        return (f"{model.backbone}{seen} ({parameters / 1e6:.2f} M parameters) by {pretext.name}, {kinds}"
                 f"{len(pretext.segments)} + {len(self.val_loader.pretext.segments)} segments (training + held out)")
 
     def warnings(self) -> list[str]:
-        return self.pretext.warnings()
+        alone = [] if len(self.pretext.kinds) != 1 or self.terms else [
+            f"there is only one {self.pretext.kind_word}, {self.pretext.kinds[0]}, so nothing to tell apart: any "
+            f"network is right always; add others, such as {self.pretext.kind_word}s=CS,CR"]
+        return alone + self.pretext.warnings() + self.terms.warnings(self._clips, self.net.backbone.feature_dim)
 
     def target(self, batch: PretextBatch) -> torch.Tensor:
         return self.pretext.target(batch.label, batch.clips)
@@ -94,8 +105,8 @@ class PretrainTask:
             figures = {f"{pretext.kind_word}s": list(pretext.kinds), "accuracy": val["accuracy"],
                        per_kind: val[per_kind], "confusion": val["confusion"], "chance": 1 / len(pretext.kinds)}
         return {"program": "pretrain", "pretext": pretext.name, "backbone": model.backbone, "width": model.width,
-                "head": model.head, "seed": self.config.seed, **figures, "epoch": epoch, "step": step,
-                "samples": val["samples"]}
+                "input": model.input, "head": model.head, "seed": self.config.seed, **figures, "epoch": epoch,
+                "step": step, "samples": val["samples"]}
 
     def save_best(self, out: Path, val: dict[str, Any], epoch: int) -> None:
         save_checkpoint(out / "best.pt", {"net": self.net.state_dict(), "model": vars(self.config.model),

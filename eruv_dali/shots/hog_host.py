@@ -21,8 +21,7 @@ def library() -> ctypes.CDLL:
     folder = native.kernels_dir()
     source = folder / "hog.cu"
     command = [native.find_compiler("g++"), *FLAGS, "-shared", "-fPIC", "-x", "c++", str(source)]
-    path = native.build_library("hog", [[*command, "-o", "{out}"]], [source, folder / "host.h"])
-    return ctypes.CDLL(str(path))
+    return native.load_library("hog", [[*command, "-o", "{out}"]], [source, folder / "host.h"])
 
 
 def available() -> bool:

@@ -43,7 +43,8 @@ class Run:
     @property
     def network(self) -> str:
         name, width = NAMES.get(self.result["backbone"], self.result["backbone"]), self.result["width"]
-        return name if width == PAPER_WIDTH else f"{name}, width {width}"
+        seen = ", frame differences" if self.result["input"] == "difference" else ""
+        return f"{name}{'' if width == PAPER_WIDTH else f', width {width}'}{seen}"
 
     @property
     def whole(self) -> bool:
@@ -60,11 +61,15 @@ class Run:
 
     @property
     def in_paper(self) -> tuple[str, str] | None:
-        """(network, method), the key of the paper's figures; None if this network is not one of full width, pre-trained
-        with a known and whole method."""
-        if self.result["width"] != PAPER_WIDTH or not self.pretext or not self.whole:
+        """(network, method), the key of the paper's figures; None if this network is not one of full width that sees
+        colours, pre-trained with a known and whole method."""
+        if self.result["width"] != PAPER_WIDTH or self.result["input"] != "rgb" or not self.pretext or not self.whole:
             return None
         return self.result["backbone"], self.pretext
+
+
+# What results did not tell before there was a choice.
+BEFORE = {"input": "rgb", "rescale": False, "layer_rate": 1.0}
 
 
 def all_seven(relations: Iterable[str] | None) -> bool:
@@ -95,6 +100,7 @@ def read_run(path: Path) -> Run:
     if result["backbone"] not in BACKBONES:
         raise EruvError(f"{file}: backbone {result['backbone']!r} is not one of {', '.join(BACKBONES)}; leave it out")
     _check_figures(file, result)
+    result = {**BEFORE, **result}
     folder, name = file.parent, str(file.parent)
     if program == "pretrain":
         training = _training(folder)

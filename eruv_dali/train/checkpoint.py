@@ -9,6 +9,8 @@ import io
 import logging
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
+from eruv_dali.models.torch_file import NotLoadable, load_torch_file
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +47,9 @@ def save_checkpoint(path: Path, parts: dict[str, Any], *, keep: int = 1) -> None
     try:
         write_aside(path, fill)
     except OSError as error:
-        raise EruvError(f"{path}: cannot be written ({error.strerror}); the previous checkpoint is intact: free some "
-                        "space, then continue with resume=True (--resume)") from None
+        then = ("the previous checkpoint is intact: free some space, then continue with resume=True (--resume)"
+                if checkpoints(path) else "nothing was saved yet: free some space, or choose another folder")
+        raise EruvError(f"{path}: cannot be written ({error.strerror}); {then}") from None
     for extra in path.parent.glob(f"{path.stem}-*{path.suffix}"):  # left by a run that kept more
         number = extra.stem.removeprefix(f"{path.stem}-")
         if number.isdigit() and int(number) >= keep:
@@ -86,22 +90,47 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         EruvError: there is no such file, it is damaged, or it is not a checkpoint of this version.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            rotten = archive.testzip()  # torch reads flipped bits without an error
-        if rotten:
-            raise EruvError(f"{path}: damaged checkpoint (checksum of {rotten})")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_torch_file(path)
+        rotten = _rotten(path)
     except FileNotFoundError:
         raise EruvError(f"{path}: no such checkpoint") from None
-    except EruvError:  # of the checksum, above; a ValueError too
-        raise
-    except (zipfile.BadZipFile, EOFError):
-        raise EruvError(f"{path}: damaged checkpoint (truncated after {path.stat().st_size} bytes, or none)") from None
-    except (RuntimeError, ValueError, KeyError) as error:  # from torch's unpickler
-        raise EruvError(f"{path}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+    except OSError as error:
+        raise EruvError(f"{path}: checkpoint cannot be read ({error.strerror})") from None
+    except NotLoadable as error:
+        raise EruvError(f"{path}: damaged checkpoint ({error})") from None
+    if rotten:
+        raise EruvError(f"{path}: damaged checkpoint (checksum of {rotten})")
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise EruvError(f"{path}: not a checkpoint of this version (format {FORMAT}); start a new run")
     return state
+
+
+@contextmanager
+def parts_of(path: Path) -> Iterator[None]:
+    """Context for using what `load_checkpoint` read from `path`.
+
+    Raises:
+        EruvError: it is not what `save_checkpoint` was given there, though its checksums are right.
+    """
+    try:
+        yield
+    except EruvError:  # a ValueError too, but it says already what is wrong
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        words = " ".join(str(error).split())
+        raise EruvError(f"{path}: its parts are not those of this run's checkpoints ({type(error).__name__}: "
+                        f"{words[:200]}); move it away") from error
+
+
+def _rotten(path: Path) -> str | None:
+    """The first part of the file whose checksum is wrong: torch reads flipped bits without an error."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except OSError:
+        raise
+    except Exception:  # of several types; torch could read the file, so it is damaged elsewhere
+        return "its directory"
 
 
 def _stand_back(newer: Path, older: Path) -> None:

@@ -8,12 +8,14 @@ from it.
 
 import contextlib
 import dataclasses
+import errno
 import json
 import math
+import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,10 @@ from typing import Any
 import torch
 
 from eruv_dali.errors import EruvError
-from eruv_dali.files import write_text
-from eruv_dali.train.checkpoint import checkpoints, load_newest, save_checkpoint
+from eruv_dali.files import lock, write_text
+from eruv_dali.train.checkpoint import checkpoints, load_newest, parts_of, save_checkpoint
 from eruv_dali.train.clock import Lap, StepClock
+from eruv_dali.train.feature_terms import FeatureTerms
 from eruv_dali.train.host_copy import HostCopy
 from eruv_dali.train.processes import Agreement, Processes
 from eruv_dali.train.report import Report
@@ -31,18 +34,44 @@ from eruv_dali.train.schedule import build_schedule, scaled
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.train.step import TrainStep
 from eruv_dali.train.stop import Stopped, StopSignals
-from eruv_dali.train.task import Task
+from eruv_dali.train.task import Scores, Task
+from eruv_dali.train.term_scores import TermScores
 
 
 def refuse_run(out: Path, resume: bool) -> None:
     """Refuse to start a run in a folder that already holds one.
 
     Raises:
-        EruvError: `out` holds a run, and `resume` is not set.
+        EruvError: `out` holds a run, and `resume` is not set; or it is a file.
     """
+    if out.exists() and not out.is_dir():
+        raise EruvError(f"{out}: is a file; --out names a folder")
     if not resume and checkpoints(out / "last.pt"):
         raise EruvError(f"{out}: holds a run already; continue it with resume=True (--resume), or choose another "
                         "folder")
+
+
+@contextlib.contextmanager
+def only_training(out: Path, resume: bool, processes: Processes) -> Iterator[None]:
+    """Hold the RUN folder, which is made if there is none: a second training in it stops with an error. The hold ends
+    however this process ends; a file system without locks has none.
+
+    Raises:
+        EruvError: another training is writing there, or one has begun since `refuse_run` was asked.
+    """
+    if not processes.first:
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    folder = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if not lock(folder, needed=False):
+            raise EruvError(f"{out}: another training is writing this run; wait for it to end, or choose another "
+                            "folder")
+        refuse_run(out, resume)
+        yield
+    finally:
+        os.close(folder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +107,8 @@ class Trainer:
         device, precision: where, and in which dtype, the network computes.
         processes: this process among those that train together; only the first writes.
         resume: continue from the newest intact checkpoint in `out`, if there is one, bit for bit.
+        terms: further terms of the loss; then the task's net returns (output, features) in training.
+        rate_of: see `TrainStep`.
 
     Attributes:
         result: `task.result` of the best epoch.
@@ -91,12 +122,14 @@ class Trainer:
     def __init__(
         self, task: Task, *, optim: OptimConfig, checkpoint: CheckpointConfig, log: LogConfig, out: Path, seed: int,
         device: torch.device, precision: torch.dtype, processes: Processes, resume: bool,
+        terms: FeatureTerms | None = None, rate_of: Callable[[str], float] | None = None,
     ) -> None:
         self.task, self.optim, self.checkpoint, self.log, self.out = task, optim, checkpoint, log, out
-        self.device, self.processes = device, processes
+        self.device, self.processes, self.terms = device, processes, terms
         lr = scaled(optim.lr, processes.world, optim.lr_rule)
         self.step_by = TrainStep(task.net, dataclasses.replace(optim, lr=lr), device=device, precision=precision,
-                                 loss=task.loss, processes=processes, seed=seed)
+                                 loss=task.loss, processes=processes, seed=seed, terms=terms,
+                                 rate_of=rate_of)
         self.net = self.step_by.net
         self.epoch_steps = len(task.loader)
         self.total_steps = int(min(optim.epochs * self.epoch_steps, optim.max_steps or math.inf))
@@ -107,7 +140,7 @@ class Trainer:
         self.best: list[float] | None = None
         self.result: dict[str, Any] = {}
         self.at_chance: dict[str, int] = {}
-        self.interval = task.scores(device)  # over the steps since the last line of metrics.jsonl
+        self.interval = self._scores(device)  # over the steps since the last line of metrics.jsonl
         self.unchecked: list[tuple[torch.Tensor, Any]] = []  # losses not yet checked, and the info of their batches
         self.clock, self.laps, self.clips = StepClock(device), list[Lap](), 0
         self.awaited: deque[Interval] = deque()  # ended, their lines not yet written
@@ -115,7 +148,9 @@ class Trainer:
         self.saved_at = time.monotonic()
         self.signals = StopSignals()
         if resume and checkpoints(out / "last.pt"):
-            self._load(*load_newest(out / "last.pt"))
+            state, file = load_newest(out / "last.pt")
+            with parts_of(file):
+                self._load(state, file)
 
     def train(self) -> dict[str, Any]:
         """Train to the end of the run; returns `result`."""
@@ -173,10 +208,16 @@ class Trainer:
             self.clock.working()
             target = self.task.target(batch).to(self.device, non_blocking=True)
             whole = (self.step % self.epoch_steps + 1) * together <= loader.items
-            output, loss = self.step_by(batch.clips, target, self.step, whole=whole)
+            origins = self.terms.origins(batch) if self.terms else None
+            if origins is not None:
+                origins = origins.to(self.device, non_blocking=True)
+            output, loss = self.step_by(batch.clips, target, self.step, whole=whole, origins=origins)
             if self.optim.schedule in ("cosine", "step"):
                 self.schedule.step()
             self.interval.add(output, target, loss)
+            if isinstance(self.interval, TermScores):
+                self.interval.add_terms(self.step_by.terms)
+                loss = loss + self.step_by.terms.sum()  # is no finite number either if one of them is none
             self.unchecked.append((loss, batch.info))
             self.clips += batch.clips[..., 0, 0, 0, 0].numel()
             self.step += 1
@@ -203,7 +244,7 @@ class Trainer:
             epoch, self.step, self.step_by.optimizer.param_groups[0]["lr"], self.clips,
             [info for _, info in self.unchecked], _together(self.unchecked),
             HostCopy(list(self.interval.state_dict().values())), self.laps))
-        self.interval = self.task.scores(self.device)
+        self.interval = self._scores(self.device)
         self.unchecked, self.laps, self.clips = [], [], 0
         self._report_intervals(left=1)
 
@@ -215,7 +256,7 @@ class Trainer:
             self._check_losses(interval.losses, interval.step, interval.infos)
             if not self.report:
                 continue
-            scores = self.task.scores(torch.device("cpu"))
+            scores = self._scores(torch.device("cpu"))
             scores.load_state_dict(dict(zip(scores.state_dict(), interval.scores.read(), strict=True)))
             laps = [lap.read() for lap in interval.laps]
             seconds, waited = (sum(times) for times in zip(*laps, strict=True))
@@ -276,7 +317,12 @@ class Trainer:
         """Add what all processes counted since the last logging step to the first process's scores, which it saves."""
         self.interval.add_up(self.processes)
         if not self.processes.first:
-            self.interval = self.task.scores(self.device)
+            self.interval = self._scores(self.device)
+
+    def _scores(self, device: torch.device) -> Scores:
+        """The scores of training steps, with nothing counted yet."""
+        scores = self.task.scores(device)
+        return TermScores(scores, self.terms.names, device) if self.terms else scores
 
     def _save(self) -> None:
         """Save the run, if this is the first process, and if no loss has spoilt the weights."""
@@ -296,7 +342,7 @@ class Trainer:
 
     def _load(self, state: dict[str, Any], file: Path) -> None:
         """Continue from a checkpoint, if it belongs to the run that the task describes."""
-        before, now = state["fingerprint"], self.task.fingerprint
+        before, now = {**self.task.defaults, **state["fingerprint"]}, self.task.fingerprint
         for key in before | now:
             if key not in self.task.free and now.get(key) != before.get(key):
                 raise EruvError(f"{key} = {_short(now.get(key))} was {_short(before.get(key))} when this run began "
@@ -336,7 +382,8 @@ def disk_errors_named(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise
-        kept = "nothing was saved yet; free some space, or choose another folder"
+        space = "free some space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else ""
+        kept = f"nothing was saved yet; {space}choose another folder"
         if checkpoints(out / "last.pt"):
             kept = "the last checkpoint is intact, continue with resume=True (--resume)"
         raise EruvError(f"{error.filename or out}: {error.strerror}; {kept}") from None

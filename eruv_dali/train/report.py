@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
-from eruv_dali.console import progress
+from eruv_dali.console import progress, warn
 from eruv_dali.device import cores
 from eruv_dali.files import write_text
 from eruv_dali.loader.epochs import EpochLoader
+from eruv_dali.train.metrics import read_metrics
 
 MOST_WAIT = 0.2  # if a larger share of the time is spent waiting for clips, warn and name the cause
 WAITING_LINES = 3  # … in this number of logging steps in a row
@@ -52,7 +53,7 @@ class Report:
         self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        self._progress.console.print(f"warning: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        warn(f"warning: {text}", style="yellow")
 
     def status(self, text: str) -> None:
         """Show what is being done when it is not training."""
@@ -97,15 +98,9 @@ class Report:
 
     def forget_after(self, step: int, validated: int) -> None:
         """Drop the lines that a killed run wrote after its last checkpoint; they will be written again."""
-        kept = []
-        for line in self._file.read_text().splitlines() if self._file.exists() else ():
-            try:
-                figures = json.loads(line)
-            except json.JSONDecodeError:  # the line that was being written when the run was killed
-                continue
-            if figures["step"] <= (validated if "val" in figures else step):
-                kept.append(line + "\n")
-        write_text(self._file, "".join(kept))
+        kept = [figures for figures in read_metrics(self._file)
+                if figures["step"] <= (validated if "val" in figures else step)]
+        write_text(self._file, "".join(json.dumps(figures) + "\n" for figures in kept))
 
     def _write(self, figures: dict[str, Any]) -> None:
         with open(self._file, "a") as file:

@@ -26,11 +26,25 @@ class OptimConfig:
 
 
 @dataclass
+class LossConfig:
+    """Weights of further terms of the loss, beside the pretext's own; 0: without it. Not the paper's."""
+
+    # Against a collapse of the features: VICReg's terms on the features of a batch's clips (`decorrelation.py`).
+    variance: float = 0.0  # standard deviations below 1
+    covariance: float = 0.0  # squared covariances; wants batches of at least half as many clips as there are features
+    contrast: float = 0.0  # InfoNCE (`contrast.py`), for eruv: clips of CS pairs alike, unlike clips of other videos
+    temperature: float = 0.1  # of contrast; SimCLR's choice
+
+
+@dataclass
 class CheckpointConfig:
     """When the run is saved: at the end of each epoch, when it is asked to stop, and in between."""
 
     every_minutes: float = 10.0
     keep: int = 2  # last.pt and those before it, to resume from if the newest is damaged
+    # Natural clips (at least 32; 2,000 are plenty) on which BatchNorm's statistics in backbone.pt are measured again at
+    # the end of pre-training; 0: they stay those of the pretext's clips.
+    recalibrate: int = 0
 
 
 @dataclass

@@ -5,7 +5,8 @@ Nothing in it synchronises the device: losses and outputs stay there until they 
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from eruv_dali.models.backbone import channels_last
+from eruv_dali.train.feature_terms import FeatureTerms
 from eruv_dali.train.processes import ALONE, HostSyncBatchNorm3d, Processes, anywhere, synchronise_batchnorm
 from eruv_dali.train.settings import OptimConfig
 
@@ -45,31 +47,37 @@ class TrainStep:
         device: where `net` is moved to.
         precision: of the convolutions.
         loss: (output, target) → mean loss of the batch.
+        terms: further terms of the loss; then `net` returns (output, features) in training.
+        rate_of: what `optim.lr` is multiplied by for the parameter of this name; by default 1 for all.
         processes: whose gradients are averaged.
         seed: dropout of a step depends only on it, the step's number and the process.
 
     Attributes:
         optimizer, scaler: to be saved in checkpoints.
+        terms: values of the further terms in the last step, (terms,), detached and still on the device.
     """
 
     def __init__(
         self, net: nn.Module, optim: OptimConfig, *, device: torch.device, precision: torch.dtype,
         loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.cross_entropy, processes: Processes = ALONE,
-        seed: int = 0,
+        seed: int = 0, terms: FeatureTerms | None = None, rate_of: Callable[[str], float] | None = None,
     ) -> None:
         if processes.world > 1 and optim.sync_batchnorm:
             net = synchronise_batchnorm(net, device)
-        self._judge, self._processes = loss, processes
+        self._judge, self._further, self._processes = loss, terms, processes
+        self.terms = torch.zeros(0, device=device)
         self.net = channels_last(net, device)
         self.device, self.precision, self._seed, self._rank = device, precision, seed, processes.rank
-        parameters = self.net.parameters()
+        parameters: Iterable[Any] = self.net.parameters()
+        if rate_of is not None:
+            parameters = _groups(self.net, optim.lr, rate_of)
         if optim.name == "sgd":
             self.optimizer: torch.optim.Optimizer = torch.optim.SGD(
                 parameters, optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
         else:
             self.optimizer = torch.optim.AdamW(parameters, optim.lr, weight_decay=optim.weight_decay, fused=True)
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision is torch.float16)
-        self._forward: Callable[[torch.Tensor], torch.Tensor] = self.net
+        self._forward: Callable[[torch.Tensor], Any] = self.net
         if processes.world > 1:
             ids = [device.index] if device.type == "cuda" else None
             self._forward = DistributedDataParallel(self.net, device_ids=ids, gradient_as_bucket_view=True)
@@ -79,7 +87,8 @@ class TrainStep:
             self._forward, self._rehearsed = torch.compile(self._forward, dynamic=False), False
 
     def __call__(
-        self, clips: torch.Tensor, target: torch.Tensor, number: int, *, whole: bool = True
+        self, clips: torch.Tensor, target: torch.Tensor, number: int, *, whole: bool = True,
+        origins: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Train on a batch.
 
@@ -88,18 +97,19 @@ class TrainStep:
             target: what its output is compared with, on `device`.
             number: of the step in the run.
             whole: the batch has as many samples as all others that are whole; the same in every process.
+            origins: for the further terms (`FeatureTerms.origins`), on `device`.
 
         Returns:
-            the output and the batch's mean loss, both detached and still on the device.
+            the output and the batch's mean loss without further terms, both detached and still on the device.
         """
         if whole and not self._rehearsed:
-            self._rehearse(clips, target)
+            self._rehearse(clips, target, origins)
         torch.manual_seed(int(np.random.SeedSequence([self._seed, number, self._rank]).generate_state(1, np.uint64)[0]))
         # A smaller batch comes once an epoch: too seldom to compile for it, and to have cuDNN try its algorithms on it.
         self.optimizer.zero_grad(set_to_none=True)
         with contextlib.nullcontext() if whole else _no_cudnn_trials():
-            output, loss = self._loss(self._forward if whole else self._plain, clips, target)
-            self.scaler.scale(loss).backward()
+            output, loss, total = self._loss(self._forward if whole else self._plain, clips, target, origins)
+            self.scaler.scale(total).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return output.detach(), loss.detach()
@@ -114,13 +124,20 @@ class TrainStep:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision is not torch.float32)
 
     def _loss(
-        self, forward: Callable[[torch.Tensor], torch.Tensor], clips: torch.Tensor, target: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, forward: Callable[[torch.Tensor], Any], clips: torch.Tensor, target: torch.Tensor,
+        origins: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The output, the loss, and the loss with the further terms."""
         with self._autocast():
-            output = forward(clips).float()
-        return output, self._judge(output, target)
+            answer = forward(clips)
+        output = (answer[0] if self._further else answer).float()
+        loss = self._judge(output, target)
+        if not self._further:
+            return output, loss, loss
+        further, self.terms = self._further(answer[1], origins)
+        return output, loss, loss + further
 
-    def _rehearse(self, clips: torch.Tensor, target: torch.Tensor) -> None:
+    def _rehearse(self, clips: torch.Tensor, target: torch.Tensor, origins: torch.Tensor | None) -> None:
         """Compile the network by a step that updates nothing; run it uncompiled if the compiler fails anywhere.
 
         Nothing in this step waits for another process, which may have failed.
@@ -135,7 +152,7 @@ class TrainStep:
         cause = ""
         try:
             with alone:
-                self._loss(self._forward, clips, target)[1].backward()
+                self._loss(self._forward, clips, target, origins)[2].backward()
         except Exception as error:  # compilers fail in many ways: no Triton, no g++, an unknown operator
             first, *rest = str(error).strip().splitlines() or [""]
             said = f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first  # "the backend raised:"
@@ -152,6 +169,14 @@ class TrainStep:
         for name, value in self.net.named_buffers():
             value.copy_(buffers[name])
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def _groups(net: nn.Module, lr: float, rate_of: Callable[[str], float]) -> list[dict[str, Any]]:
+    """Groups of parameters with a rate each, for an optimiser: the fastest first, whose rate is the one logged."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        groups.setdefault(rate_of(name), []).append(parameter)
+    return [{"params": groups[rate], "lr": lr * rate} for rate in sorted(groups, reverse=True)]
 
 
 @contextlib.contextmanager

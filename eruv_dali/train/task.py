@@ -38,11 +38,13 @@ class Task(Protocol):
         fingerprint: the settings that determine the run, by name. A checkpoint with another fingerprint is not resumed,
             except for differences in the keys `free`.
         free: keys of the fingerprint that may differ between a run's start and its resumption.
+        defaults: keys of the fingerprint and their default values, which a run had that began before there was the key.
     """
 
     program: str
     fingerprint: dict[str, Any]
     free: tuple[str, ...]
+    defaults: dict[str, Any]
 
     @property
     def net(self) -> nn.Module: ...

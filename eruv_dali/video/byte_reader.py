@@ -2,7 +2,6 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from pathlib import Path
 
 import av
 import numpy as np
@@ -10,6 +9,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from eruv_dali.video.byte_slice import StreamHeader, needed_packets, stream_header
 from eruv_dali.video.index import FrameIndex
+from eruv_dali.video.place import Location
 
 # Of these, real files were compared with decoding through the container. MPEG-4 of one file came out otherwise.
 CODECS = ("h264", "hevc")
@@ -32,7 +32,7 @@ class ByteReader:
         self._decoders: OrderedDict[StreamHeader, VideoCodecContext] = OrderedDict()
         self.bytes = 0
 
-    def frames(self, path: Path, index: FrameIndex, wanted: np.ndarray) -> Iterator[av.VideoFrame] | None:
+    def frames(self, path: Location, index: FrameIndex, wanted: np.ndarray) -> Iterator[av.VideoFrame] | None:
         """The wanted frames (ascending, no repeats), in order; it ends early where one is missing. None: this file has
         to be read through its container.
 

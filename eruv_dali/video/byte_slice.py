@@ -5,15 +5,14 @@ What a decoder needs beside the packets is in the file's header, which is read o
 """
 
 import functools
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
 
 from eruv_dali.video.index import FrameIndex
-from eruv_dali.video.open import UnusableVideo, open_video
+from eruv_dali.video.open import UnusableVideo, frames_of, open_video, unusable
+from eruv_dali.video.place import Location, locate, read_ranges
 from eruv_dali.video.video_slice import VideoSlice, make_slice
 
 REORDERED = 32  # frames further on whose packets may lie before that of a frame: codecs allow 16
@@ -41,16 +40,16 @@ class StreamHeader:
     rotation: int
 
 
-def stream_header(path: str | Path) -> StreamHeader:
+def stream_header(path: str | Location) -> StreamHeader:
     """The header of a file's video stream, from memory if the file is unchanged since it was last asked for.
 
     Raises:
         UnusableVideo: it cannot be opened, or its first frame cannot be decoded.
     """
     try:
-        status = os.stat(path)
+        status = locate(path).stat()
     except OSError as error:
-        raise UnusableVideo(f"cannot be opened as a video ({error.strerror})") from None
+        raise unusable(error) from None
     return _header(str(path), status.st_size, status.st_mtime_ns)
 
 
@@ -60,18 +59,26 @@ def _header(path: str, size: int, mtime_ns: int) -> StreamHeader:
     with container:
         codec = stream.codec_context
         try:
-            frame = next(container.decode(stream), None)
+            frame = next(frames_of(container, stream), None)
         except av.error.FFmpegError:
             frame = None
         if frame is None:
             raise UnusableVideo("its first frame cannot be decoded")
         colours = codec.color_range, codec.colorspace, codec.color_primaries, codec.color_trc
         return StreamHeader(codec.codec.canonical_name, bytes(codec.extradata or b""), codec.width, codec.height,
-                            codec.codec_tag, frame.format.name, colours, round(frame.rotation))
+                            _tag(codec), frame.format.name, colours, round(frame.rotation))
+
+
+def _tag(codec: av.CodecContext) -> str:
+    """The container's tag; none where damage has left what is no ASCII, of which PyAV makes no text."""
+    try:
+        return codec.codec_tag
+    except UnicodeDecodeError:
+        return "\0" * 4
 
 
 def needed_packets(
-    path: Path, index: FrameIndex, wanted: np.ndarray
+    path: Location, index: FrameIndex, wanted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[bytes]] | None:
     """The packets that frames `wanted` (ascending) need, from the key frame on.
 
@@ -93,7 +100,7 @@ def needed_packets(
     return None if packets is None else (frames, order, packets)
 
 
-def cut_bytes(path: Path, header: StreamHeader, index: FrameIndex, wanted: np.ndarray) -> VideoSlice | None:
+def cut_bytes(path: Location, header: StreamHeader, index: FrameIndex, wanted: np.ndarray) -> VideoSlice | None:
     """A slice of the packets that frames `wanted` (ascending) need.
 
     None if the places of the packets are not known, or one can no longer be read there, or see `make_slice`.
@@ -106,23 +113,20 @@ def cut_bytes(path: Path, header: StreamHeader, index: FrameIndex, wanted: np.nd
                       index.key[frames][order].tolist(), order.tolist(), np.searchsorted(frames, wanted))
 
 
-def _read(path: Path, offsets: np.ndarray, sizes: np.ndarray) -> list[bytes] | None:
+def _read(path: Location, offsets: np.ndarray, sizes: np.ndarray) -> list[bytes] | None:
     """The bytes at these places, ascending, in as few reads as there are gaps."""
     ends = offsets + sizes
     breaks = np.flatnonzero(offsets[1:] - ends[:-1] > GAP) + 1
-    packets = []
+    runs = np.split(np.arange(len(offsets)), breaks)
+    ranges = [(int(offsets[run[0]]), int(ends[run[-1]] - offsets[run[0]])) for run in runs]
+    packets: list[bytes] = []
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        read = read_ranges(path, ranges)
     except OSError:
         return None
-    try:
-        for run in np.split(np.arange(len(offsets)), breaks):
-            begin, size = int(offsets[run[0]]), int(ends[run[-1]] - offsets[run[0]])
-            data = os.pread(file, size, begin)
-            if len(data) < size:
-                return None
-            packets += [data[offset - begin : end - begin]
-                        for offset, end in zip(offsets[run].tolist(), ends[run].tolist(), strict=True)]
-    finally:
-        os.close(file)
+    for run, (begin, size), data in zip(runs, ranges, read, strict=True):
+        if len(data) < size:
+            return None
+        packets += [data[offset - begin : end - begin]
+                    for offset, end in zip(offsets[run].tolist(), ends[run].tolist(), strict=True)]
     return packets

@@ -1,16 +1,15 @@
 """How a video is coded, as far as that decides which decoder can read it."""
 
 import functools
-import os
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import av
 
-from eruv_dali.video.h264_fields import may_hold_fields
 from eruv_dali.video.hidden import HIDES
-from eruv_dali.video.open import UnusableVideo, libav_words, open_video
+from eruv_dali.video.open import UnusableVideo, libav_words, open_video, packets_of, unusable
+from eruv_dali.video.parameter_sets import may_hold_fields
+from eruv_dali.video.place import Location, locate
 
 RANGES = {1: "limited", 2: "full"}
 MATRICES = {0: "rgb", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc",
@@ -62,7 +61,7 @@ def checked_coding(values: dict[str, Any] | None) -> Coding | None:
     return coding
 
 
-def read_coding(path: str | Path) -> Coding:
+def read_coding(path: str | Location) -> Coding:
     """How a file's video is coded; from memory if the file is unchanged since it was last asked for.
 
     The first frame is decoded. Only of VP8, VP9 and MPEG-4 are all packets read, a few microseconds each.
@@ -71,9 +70,9 @@ def read_coding(path: str | Path) -> Coding:
         UnusableVideo: it cannot be opened, or has no frame that can be decoded.
     """
     try:
-        status = os.stat(path)
+        status = locate(path).stat()
     except OSError as error:
-        raise UnusableVideo(f"cannot be opened as a video ({error.strerror})") from None
+        raise unusable(error) from None
     return _coding(str(path), status.st_size, status.st_mtime_ns)
 
 
@@ -86,7 +85,7 @@ def _coding(path: str, size: int, mtime_ns: int) -> Coding:
         name = codec.codec.canonical_name
         hides = HIDES.get(name)
         try:
-            for packet in container.demux(stream):
+            for packet in packets_of(container, stream):
                 if frame is None:
                     frame = next(iter(packet.decode()), None)
                 if hides is not None and packet.size and not hidden:

@@ -6,18 +6,18 @@ the same way. Pictures are upright: a rotation in the file's metadata (phone vid
 
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from eruv_dali.native import say_once
 from eruv_dali.video.decode_pyav import decode_with_pyav
 from eruv_dali.video.decoder_choice import capabilities
 from eruv_dali.video.frames import Chunk
+from eruv_dali.video.place import Location
 
 log = logging.getLogger(__name__)
 
 
 def decode_pictures(
-    path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str = "cpu", threads: int = 1
+    path: str | Location, sizes: Sequence[tuple[int, int]], *, device: str = "cpu", threads: int = 1
 ) -> Iterator[Chunk]:
     """Decode every frame of a video, in chunks, each frame resized to each of `sizes` (height, width).
 

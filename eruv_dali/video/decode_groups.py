@@ -98,15 +98,11 @@ class CropDecoder:
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled functions; None, with a line that says why, where they cannot be had."""
-    folder = native.kernels_dir()
-    sources = [folder / "decode_groups.cc", folder / "yuv420.cc"]
     try:
         if libavcodec() is None:
             raise native.NoCompiler(f"PyAV {av.__version__} brings no libavcodec of version {VERSIONS[0]} to "
                                     f"{VERSIONS[-1]}")
-        command = [native.find_compiler("g++"), "-O3", "-march=native", "-std=c++20", "-shared", "-fPIC",
-                   str(sources[0])]
-        built = ctypes.CDLL(str(native.build_library("decode_groups", [[*command, "-o", "{out}"]], sources)))
+        built = native.load_cpp("decode_groups", "yuv420.cc")
     except native.NoCompiler as reason:
         native.say_once(f"{reason}; PyAV decodes a video pack picture by picture, which is slower")
         return None

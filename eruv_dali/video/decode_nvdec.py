@@ -9,7 +9,6 @@ import contextlib
 import functools
 from collections import deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import av
 import numpy as np
@@ -20,8 +19,9 @@ from eruv_dali.video.coding import read_coding
 from eruv_dali.video.decoder_choice import capabilities, why_not_dali
 from eruv_dali.video.frames import Chunk, VideoFacts, describe
 from eruv_dali.video.index import FrameIndex
-from eruv_dali.video.open import UnusableVideo, open_video
+from eruv_dali.video.open import UnusableVideo, frames_of, open_video, packets_of
 from eruv_dali.video.original_pictures import original_pictures
+from eruv_dali.video.place import Location, locate
 from eruv_dali.video.reader import FrameReader
 from eruv_dali.video.video_slice import VideoSlice
 
@@ -37,7 +37,7 @@ class NotForDali(Exception):
     """DALI cannot decode (the rest of) this video reliably."""
 
 
-def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, device: str) -> Iterator[Chunk]:
+def decode_with_dali(path: str | Location, sizes: Sequence[tuple[int, int]], *, device: str) -> Iterator[Chunk]:
     """Decode every frame of a video as `decode.decode_pictures` does, by DALI on `device` ("gpu" or "cpu").
 
     Programs use it on a GPU only: on a CPU, PyAV decodes more codecs, and faster. There it serves the tests, which
@@ -48,7 +48,7 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
     Raises:
         NotForDali: the frames from here on need another decoder; every chunk yielded before is correct.
     """
-    path = Path(path)
+    path = locate(path)
     try:
         index, facts = _index_from_packets(path, device)
     except (UnusableVideo, av.error.FFmpegError) as error:
@@ -89,16 +89,16 @@ def decode_with_dali(path: str | Path, sizes: Sequence[tuple[int, int]], *, devi
         reader.close()
 
 
-def _index_from_packets(path: Path, device: str) -> tuple[FrameIndex, VideoFacts]:
+def _index_from_packets(path: Location, device: str) -> tuple[FrameIndex, VideoFacts]:
     """The order of the frames from the packets alone, without decoding; and the properties of the first frame."""
     container, stream = open_video(path)
     with container:
-        facts = describe(stream, next(container.decode(stream)))
+        facts = describe(stream, next(frames_of(container, stream)))
     if reason := why_not_dali(facts.codec, facts.rotation, read_coding(path), capabilities(device)):
         raise NotForDali(reason)
     container, stream = open_video(path)
     with container:
-        packets = [(p.pts, p.is_keyframe, p.is_discard) for p in container.demux(stream) if p.size]
+        packets = [(p.pts, p.is_keyframe, p.is_discard) for p in packets_of(container, stream) if p.size]
     if any(pts is None or discard for pts, _, discard in packets):
         raise NotForDali("packets without time stamps, or hidden by an edit list")
     packets.sort()
@@ -146,7 +146,7 @@ def _start(cuts: list[VideoSlice], sizes: tuple, device: str) -> None:
     with _dead_after_errors():
         pipeline.feed_input("data", [np.frombuffer(cut.data, np.uint8) for cut in cuts])
         pipeline.feed_input("shown", np.array([cut.shown for cut in cuts]))
-        pipeline.feed_input("colour", np.array([cut.colour for cut in cuts]))
+        pipeline.feed_input("correction", np.array([cut.correction for cut in cuts]))
         pipeline.schedule_run()
 
 
@@ -189,9 +189,9 @@ def _pipeline(sizes: tuple, device: str) -> dali.Pipeline:
     def pipeline():
         data = fn.external_source(name="data", no_copy=True, ndim=1, dtype=types.UINT8)
         shown = fn.external_source(name="shown", ndim=1, dtype=types.INT32)
-        colour = fn.external_source(name="colour", ndim=2, dtype=types.FLOAT)
+        correction = fn.external_source(name="correction", ndim=2, dtype=types.FLOAT)
         frames = fn.decoders.video(data, device="mixed" if device == "gpu" else "cpu")
-        return original_pictures(frames, shown, colour, *sizes)
+        return original_pictures(frames, shown, correction, *sizes)
 
     built = pipeline()
     built.build()

@@ -1,7 +1,6 @@
 """Decode whole videos with PyAV: any codec, on the CPU."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import av
 import numpy as np
@@ -9,12 +8,13 @@ from av.video.reformatter import VideoReformatter
 
 from eruv_dali.video.frames import Chunk, describe, rgb_picture
 from eruv_dali.video.mp4 import is_mp4
-from eruv_dali.video.open import NO_PTS, DamagedVideo, UnusableVideo, libav_words, open_video
+from eruv_dali.video.open import NO_PTS, DamagedVideo, UnusableVideo, libav_words, open_video, packets_of
+from eruv_dali.video.place import Location
 
 CHUNK = 128  # frames yielded at a time
 
 
-def decode_with_pyav(path: str | Path, sizes: Sequence[tuple[int, int]], threads: int) -> Iterator[Chunk]:
+def decode_with_pyav(path: str | Location, sizes: Sequence[tuple[int, int]], threads: int) -> Iterator[Chunk]:
     """Decode every frame of a video as `decode.decode_pictures` does; raises the same exceptions."""
     container, stream = open_video(path, threads=threads)
     count, damage, facts = 0, None, None
@@ -61,7 +61,7 @@ def _decode(
     waiting packets have the same.
     """
     placed = is_mp4(container)
-    for packet in container.demux(stream):
+    for packet in packets_of(container, stream):
         if placed and packet.size and packet.pos is not None and packet.pts is not None:
             places[packet.pts] = (0, 0) if packet.pts in places else (packet.pos, packet.size)
         yield from packet.decode()

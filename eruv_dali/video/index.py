@@ -9,14 +9,16 @@ time stamp is used only as an identifier: the frame with time stamp `pts[n]` is 
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import av
 import numpy as np
 
 from eruv_dali.video.frames import VideoFacts, describe
 from eruv_dali.video.mp4 import Packets, is_mp4, packets_from_header
-from eruv_dali.video.open import NO_PTS, UnusableVideo, libav_words, open_video
+from eruv_dali.video.open import NO_PTS, UnusableVideo, frames_of, libav_words, open_video, packets_of, unusable
+from eruv_dali.video.place import Location
+from eruv_dali.video.remote_store import OutOfReach
+from eruv_dali.video.tags import tags_hold
 
 CHECKED = 8  # packets that are read from an MP4 or MOV file, at least, and must be as its header says
 
@@ -70,7 +72,7 @@ class FrameIndex:
         return int(order[at]) if at < len(tags) and tags[at] == pts else -1
 
 
-def index_video(path: str | Path) -> tuple[FrameIndex, VideoFacts]:
+def index_video(path: str | Location) -> tuple[FrameIndex, VideoFacts]:
     """Find the frames of a video, and the file's own properties.
 
     Raises:
@@ -78,11 +80,14 @@ def index_video(path: str | Path) -> tuple[FrameIndex, VideoFacts]:
     """
     container, stream = open_video(path)
     with container:
-        told = packets_from_header(path, container, stream) if stream.codec_context.name != "vp8" else None
+        try:
+            told = packets_from_header(path, container, stream) if stream.codec_context.name != "vp8" else None
+        except OutOfReach as error:
+            raise unusable(error) from None
         found: list[tuple[int, bool, int, int]] = []
         facts, damage, placed = None, "", is_mp4(container)
         try:
-            for packet in container.demux(stream):
+            for packet in packets_of(container, stream):
                 if facts is None:
                     facts = next((describe(stream, frame) for frame in packet.decode()), None)
                 if packet.is_corrupt:
@@ -107,7 +112,7 @@ def index_video(path: str | Path) -> tuple[FrameIndex, VideoFacts]:
     sure = timed and not damage and facts.codec in PACKET_IS_PICTURE and key[0] and pts[0] == pts.min()
     order = np.argsort(pts, kind="stable")
     index = FrameIndex(pts[order], key[order], *((packets.offset[order], packets.size[order]) if placed else ()))
-    return (index, facts) if sure and index.tagged else (index_by_decoding(path), facts)
+    return (index, facts) if sure and index.tagged and tags_hold(path) else (index_by_decoding(path), facts)
 
 
 def _packets(found: list[tuple[int, bool, int, int]]) -> Packets:
@@ -119,8 +124,9 @@ def _shows(stream: av.video.stream.VideoStream, packet: av.Packet) -> bool:
     return stream.codec_context.name != "vp8" or bool(bytes(memoryview(packet)[:1])[0] & 0x10)
 
 
-def index_by_decoding(path: str | Path) -> FrameIndex:
-    """The frames of a video as decoding it finds them, up to where it is damaged.
+def index_by_decoding(path: str | Location) -> FrameIndex:
+    """The frames of a video as decoding it finds them, up to where it is damaged. Time stamps that depend on where
+    reading starts are left out.
 
     Raises:
         UnusableVideo: no frame can be decoded from it.
@@ -129,11 +135,12 @@ def index_by_decoding(path: str | Path) -> FrameIndex:
     pts, key = [], []
     with container:
         try:
-            for frame in container.decode(stream):
+            for frame in frames_of(container, stream):
                 pts.append(NO_PTS if frame.pts is None else frame.pts)
                 key.append(frame.key_frame)
         except av.error.FFmpegError as error:
             if not pts:
                 raise UnusableVideo(f"no frame could be decoded ({libav_words(error)})") from None
             # Frames before the damage are good, as in `decode`.
-    return FrameIndex(np.array(pts), np.array(key, bool))
+    known = np.array(pts) if tags_hold(path) else np.full(len(pts), NO_PTS)
+    return FrameIndex(known, np.array(key, bool))

@@ -10,10 +10,11 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
+
+from eruv_dali.video.place import Location, locate, open_location
 
 LARGEST_HEADER = 1 << 28  # bytes; that of a 24-hour video at 60 frames/s is about 100 MB
 HOLDERS = (b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl")  # boxes that hold only boxes
@@ -41,7 +42,7 @@ class Packets:
 
 
 def packets_from_header(
-    path: str | Path, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    path: str | Location, container: av.container.InputContainer, stream: av.video.stream.VideoStream
 ) -> Packets | None:
     """The packets of an opened MP4 or MOV file, without reading its data; None if its header does not surely tell.
 
@@ -55,7 +56,7 @@ def packets_from_header(
     if delays is None:
         return None
     decoded, key, offset, size, hidden = (np.array(column) for column in zip(*entries, strict=True))
-    if hidden.any() or offset.min() < 0 or size.min() <= 0 or (offset + size).max() > os.stat(path).st_size:
+    if hidden.any() or offset.min() < 0 or size.min() <= 0 or (offset + size).max() > locate(path).stat().st_size:
         return None
     pts = decoded + delays
     return Packets(pts - pts[0], key, offset, size)
@@ -66,7 +67,7 @@ def is_mp4(container: av.container.InputContainer) -> bool:
     return "mp4" in container.format.name.split(",")
 
 
-def _delays(path: str | Path, track: int, count: int) -> np.ndarray | None:
+def _delays(path: str | Location, track: int, count: int) -> np.ndarray | None:
     """(count,) int64: how long after its decoding time each sample of a track is shown; None if that cannot be told."""
     header = _header(path)
     if header is None:
@@ -88,11 +89,11 @@ def _delays(path: str | Path, track: int, count: int) -> np.ndarray | None:
     return np.repeat(runs[:, 1].astype(np.int64), lengths)
 
 
-def _header(path: str | Path) -> bytes | None:
+def _header(path: str | Location) -> bytes | None:
     """The content of the file's only box `moov`; None if it has none, several, or one for fragments."""
     found: list[bytes] = []
-    with open(path, "rb") as file:
-        at, end = 0, os.fstat(file.fileno()).st_size
+    with open_location(locate(path)) as file:
+        at, end = 0, file.seek(0, os.SEEK_END)
         while at + 8 <= end:
             file.seek(at)
             size, kind = struct.unpack(">I4s", file.read(8))

@@ -10,7 +10,6 @@ import contextlib
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import av
 import numpy as np
@@ -20,7 +19,8 @@ from eruv_dali.video.byte_reader import SKIP_CODECS, ByteReader
 from eruv_dali.video.byte_slice import cut_bytes, stream_header
 from eruv_dali.video.frames import rgb_picture
 from eruv_dali.video.index import FrameIndex
-from eruv_dali.video.open import UnusableVideo, libav_words, open_video
+from eruv_dali.video.open import UnusableVideo, libav_words, open_video, packets_of
+from eruv_dali.video.place import Location
 from eruv_dali.video.remux import cut_slice
 from eruv_dali.video.video_slice import VideoSlice
 
@@ -43,8 +43,8 @@ class FrameReader:
     """
 
     def __init__(self) -> None:
-        self._open: OrderedDict[Path, tuple] = OrderedDict()
-        self._primed: set[Path] = set()
+        self._open: OrderedDict[Location, tuple] = OrderedDict()
+        self._primed: set[Location] = set()
         self._byte_reader = ByteReader()
         self._scaler = VideoReformatter()
         self.seconds = {"read": 0.0, "demux": 0.0, "decode": 0.0}
@@ -61,7 +61,7 @@ class FrameReader:
             self._forget(next(iter(self._open)))
 
     def read(
-        self, path: Path, index: FrameIndex, wanted: Sequence[int] | np.ndarray, height: int, width: int
+        self, path: Location, index: FrameIndex, wanted: Sequence[int] | np.ndarray, height: int, width: int
     ) -> np.ndarray:
         """Decode frames `wanted` (ascending, no repeats) with PyAV: (len(wanted), height, width, 3) uint8 RGB.
 
@@ -92,7 +92,7 @@ class FrameReader:
         raise FrameNotFound(f"{path}: frames {missing[0]}..{missing[-1]} cannot be decoded{failure}; run prepare again",
                             missing)
 
-    def _read_bytes(self, path: Path, index: FrameIndex, wanted: np.ndarray, pictures: np.ndarray) -> int:
+    def _read_bytes(self, path: Location, index: FrameIndex, wanted: np.ndarray, pictures: np.ndarray) -> int:
         """Fill `pictures` from byte ranges, if the index has the packets' places; returns how many it could."""
         filled, started = 0, time.perf_counter()
         try:
@@ -109,7 +109,7 @@ class FrameReader:
         return filled
 
     def _decode_from(
-        self, start: int | None, path: Path, index: FrameIndex, wanted: np.ndarray
+        self, start: int | None, path: Location, index: FrameIndex, wanted: np.ndarray
     ) -> Iterator[av.VideoFrame]:
         """Decode from key frame `start` (None: the start of the file) and yield the wanted frames until one fails."""
         opened = time.perf_counter()
@@ -123,14 +123,14 @@ class FrameReader:
         codec = stream.codec_context
         can_skip = start is not None and index.ordered and codec.name in SKIP_CODECS
         tags = set(index.pts[wanted].tolist())
-        # Counting from the file's start needs no time stamps. After a seek, frames shown before the key frame may lack
-        # their references; a wanted frame is never among them, because `start` is at or before the first wanted.
+        # Without time stamps, frames are counted from the file's start. After a seek, frames shown before the key frame
+        # may lack their references; a wanted frame is never among them, because `start` is at or before the first.
         begun, count, left = start is None, 0, deque(wanted.tolist())
         for packet in self._packets(container, stream):
             codec.skip_frame = "NONREF" if can_skip and packet.pts is not None and packet.pts not in tags else "DEFAULT"
             started = time.perf_counter()
             for frame in packet.decode():
-                number = count if start is None else index.locate(frame.pts)
+                number = index.locate(frame.pts) if index.tagged else count
                 count += 1
                 begun = begun or number in index.keys
                 if not begun or number < left[0]:
@@ -143,7 +143,7 @@ class FrameReader:
                     return
             self.seconds["decode"] += time.perf_counter() - started
 
-    def _prime(self, path: Path) -> None:
+    def _prime(self, path: Location) -> None:
         """Pass the first packet of an H.264 file to the decoder, once.
 
         Only there does x264 write its version, and libav has a special case for the 4:4:4 of old versions, which had a
@@ -154,11 +154,11 @@ class FrameReader:
             return
         self._primed.add(path)
         with contextlib.suppress(av.error.FFmpegError):  # damage there need not affect the rest
-            next(container.demux(stream)).decode()
+            next(packets_of(container, stream)).decode()
 
     def _packets(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator:
         """The packets from the container's current position, timed; the last one is empty and flushes the decoder."""
-        packets = container.demux(stream)
+        packets = packets_of(container, stream)
         while True:
             started = time.perf_counter()
             packet = next(packets, None)
@@ -168,7 +168,7 @@ class FrameReader:
             self._bytes += packet.size
             yield packet
 
-    def slice(self, path: Path, index: FrameIndex, wanted: Sequence[int] | np.ndarray) -> VideoSlice | None:
+    def slice(self, path: Location, index: FrameIndex, wanted: Sequence[int] | np.ndarray) -> VideoSlice | None:
         """A slice of the packets that frames `wanted` (ascending) need.
 
         None if the container's own order of packets does not reliably tell which frame is which, or DALI would show
@@ -193,7 +193,7 @@ class FrameReader:
             self._forget(path)  # `read` will find out which frames can be read, or report why none can
             return None
 
-    def _container(self, path: Path) -> tuple:
+    def _container(self, path: Location) -> tuple:
         if path in self._open:
             self._open.move_to_end(path)
         else:
@@ -202,7 +202,7 @@ class FrameReader:
                 self._forget(next(iter(self._open)))
         return self._open[path]
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: Location) -> None:
         if path in self._open:
             self._open.pop(path)[0].close()
             self._primed.discard(path)

@@ -26,13 +26,13 @@ class VideoSlice:
         data: the Matroska file.
         positions: (F,) int32, the wanted frames' places in it, in the order shown.
         shown: (4,) int32, the rectangle of the decoded pictures that the video shows: top, left, bottom, right.
-        colour: (3, 3) float32, shown RGB = colour · RGB by BT.601 (see `colour`).
+        correction: (3, 3) float32, shown RGB = correction · RGB by BT.601 (see `colour`).
     """
 
     data: bytes
     positions: np.ndarray
     shown: np.ndarray
-    colour: np.ndarray
+    correction: np.ndarray
 
 
 def make_slice(
@@ -50,8 +50,8 @@ def make_slice(
     Returns None if DALI would not show these pictures as they are: too many for a slice, an unknown codec or matrix, or
     parameter sets that do not tell the shown size.
     """
-    colour = from_bt601(matrix)
-    if codec not in CODECS or colour is None or max(times) > LARGEST_TIME:
+    correction = from_bt601(matrix)
+    if codec not in CODECS or correction is None or max(times) > LARGEST_TIME:
         return None
     shown = (0, 0, height, width)
     if codec in ("h264", "hevc"):
@@ -64,4 +64,4 @@ def make_slice(
             return None
         height, width = coded.height, coded.width
     data = matroska(codec, private, width, height, packets, keys, times)
-    return VideoSlice(data, positions.astype(np.int32), np.array(shown, np.int32), colour)
+    return VideoSlice(data, positions.astype(np.int32), np.array(shown, np.int32), correction)

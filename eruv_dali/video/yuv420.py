@@ -51,14 +51,12 @@ def yuv420_frame(picture: np.ndarray, height: int, width: int) -> av.VideoFrame:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    source = native.kernels_dir() / "yuv420.cc"
     try:
-        command = [native.find_compiler("g++"), "-O3", "-march=native", "-std=c++20", "-shared", "-fPIC", str(source)]
-        path = native.build_library("yuv420", [[*command, "-o", "{out}"]], [source])
+        library = native.load_cpp("yuv420")
     except native.NoCompiler as reason:
         native.say_once(f"{reason}; pictures of a video pack are converted by swscale, which is slower (install g++)")
         return None
-    library, address = ctypes.CDLL(str(path)), ctypes.c_void_p
+    address = ctypes.c_void_p
     strides = [ctypes.c_int64] * 2
     library.yuv420_rectangle.argtypes = [address] * 3 + strides + [ctypes.c_int] * 6 + [address]
     library.yuv420_from_rgb.argtypes = [address] + [ctypes.c_int] * 2 + [address] * 3 + strides + [ctypes.c_int] * 2

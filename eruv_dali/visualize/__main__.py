@@ -7,6 +7,8 @@
     python -m eruv_dali.visualize attention my_video.mp4 --init none runs/vcop runs/eruv --out attention.png
     python -m eruv_dali.visualize attention my_video.mp4 --init runs/c3d --start 300 --frames 120 --out attention.mp4
     python -m eruv_dali.visualize neighbours runs/c3d_ucf101_retrieval --queries 20 --k 5 --out neighbours.html
+    python -m eruv_dali.visualize pairs runs/c3d --out pairs.html
+    python -m eruv_dali.visualize training runs/c3d --out training.html
 
 `shots` draws each video's difference curve with its cuts and gradual transitions, and the first, middle and last frame
 of every shot: a page that needs no other file (.html), or a picture (.png). --rule and --threshold try other settings
@@ -19,36 +21,48 @@ features, one panel per network, and prints the mean distances within and betwee
 `attention` draws where the last convolution responds strongly (mean over channels of its square), networks below each
 other in a .png, side by side in an .mp4 or .gif.
 
-`neighbours` shows queries of a RUN of retrieve, each with its nearest videos, animated, hits and misses marked, on
-a page that needs no other file.
+`neighbours` shows queries of a RUN of retrieve, each with its nearest videos, moving, hits and misses marked, on a page
+that needs no other file.
+
+`pairs` shows samples of the held-out videos that a RUN of pretrain is validated on, for ERUV pairs of clips: moving, as
+the network sees them, each with what it is, what the network said, and how probable it found that. It can be filtered.
+
+`training` is the report of a RUN of pretrain or finetune, finished, stopped or under way: curves, accuracy of each
+relation, confusion, configuration, and the pairs, on one page that needs no other file.
 """
 
 import argparse
 from pathlib import Path
 
 from eruv_dali.actions import DATASETS
-from eruv_dali.console import height_by_width
-from eruv_dali.device import DEVICES
+from eruv_dali.choices import BACKBONES
 from eruv_dali.errors import EruvError, run_program
-from eruv_dali.models import BACKBONES
+from eruv_dali.options import add_device, height_by_width, program
 from eruv_dali.shots import RULES
+
+EXAMPLES, *PARAGRAPHS = (__doc__ or "").split("\n\n")[1:]
+
+
+def words_of(name: str) -> str:
+    """The examples and the explanation of one kind, out of the docstring of this module."""
+    lines = EXAMPLES.replace("\\\n", "\0").splitlines()
+    examples = [line.replace("\0", "\\\n") for line in lines if f"visualize {name} " in line]
+    return "\n\n".join(["\n".join(examples), *(text for text in PARAGRAPHS if text.startswith(f"`{name}`"))])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m eruv_dali.visualize", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = program("visualize", __doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
 
     def add_kind(name: str, draw, words: str, ends: str) -> argparse.ArgumentParser:
-        kind = kinds.add_parser(name, help=words, description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+        kind = kinds.add_parser(name, help=words, description=words_of(name))
         kind.add_argument("--out", type=Path, required=True, metavar="FILE", help=f"file to write: {ends}")
         kind.set_defaults(draw=draw)
         return kind
 
     shots = add_kind("shots", _shots, "difference curve, cuts and contact sheet of prepared videos", ".html or .png")
-    shots.add_argument("dataset", type=Path, metavar="DATASET", help="folder made by eruv_dali.prepare")
-    shots.add_argument("--video", nargs="+", metavar="NAME", help="videos as named in videos.csv (default: all)")
+    shots.add_argument("dataset", metavar="DATASET", help="folder made by eruv_dali.prepare")
+    shots.add_argument("--video", nargs="+", metavar="NAME", help="videos as named in videos.csv (default all)")
     shots.add_argument("--rule", choices=RULES, help="instead of the one the DATASET was made with")
     shots.add_argument("--threshold", type=float, help="instead of the rule's own")
 
@@ -60,7 +74,7 @@ def main() -> None:
     embedding.add_argument("--batch-size", type=int, default=16, help="clips (default %(default)s)")
 
     attention = add_kind("attention", _attention, "where in a video the network responds strongly", ".png, .mp4, .gif")
-    attention.add_argument("video", type=Path, metavar="VIDEO")
+    attention.add_argument("video", type=Path, metavar="VIDEO", help="video file")
     attention.add_argument("--start", type=int, default=0, help="first frame (default %(default)s)")
     attention.add_argument("--frames", type=int, default=64, help="how many (default %(default)s)")
     attention.add_argument("--power", type=float, default=2, help="p of |A|^p (default %(default)s)")
@@ -71,16 +85,25 @@ def main() -> None:
     neighbours.add_argument("--queries", type=int, default=20, help="how many, spread over all (default %(default)s)")
     neighbours.add_argument("--k", type=int, default=5, help="neighbours of each, at most 10 (default %(default)s)")
 
+    pairs = add_kind("pairs", _pairs, "held-out samples and what the network said about them", ".html")
+    training = add_kind("training", _training, "the report of a run: curves, confusion, pairs", ".html")
+    for kind, what in ((pairs, "pretrain"), (training, "pretrain or finetune")):
+        kind.add_argument("run", type=Path, metavar="RUN", help=f"folder that eruv_dali.{what} writes")
+        kind.add_argument("--samples", type=int, default=48, help="how many of the held-out samples, from the first on"
+                          + "; 0: without them" * (kind is training))
+        kind.add_argument("--data", metavar="DATASET", help="where the DATASET of the run lies (default where it lay)")
+        add_device(kind)
+
     for kind in (embedding, attention):
         kind.add_argument("--init", required=True, nargs="+", metavar="CKPT", help="RUNs or checkpoints of pretrain; "
                           "none: random weights, in a network like the first checkpoint's")
-        kind.add_argument("--backbone", choices=BACKBONES, help="of the random network (default: a checkpoint's, c3d)")
-        kind.add_argument("--width", type=int, help="of the random network (default: a checkpoint's, 64)")
-        kind.add_argument("--crop", type=int, help="pixels (default: as in the checkpoint's RUN, else 112)")
+        kind.add_argument("--backbone", choices=BACKBONES, help="of the random network (default a checkpoint's, c3d)")
+        kind.add_argument("--width", type=int, help="of the random network (default a checkpoint's, 64)")
+        kind.add_argument("--crop", type=int, help="pixels (default as in the checkpoint's RUN, else 112)")
         kind.add_argument("--frame-size", type=height_by_width, metavar="HxW", help="of the frames that are cropped "
-                          "(default: as in the checkpoint's RUN, else 128x171)")
+                          "(default as in the checkpoint's RUN, else 128x171)")
         kind.add_argument("--seed", type=int, default=0, help="of random weights and samples (default %(default)s)")
-        kind.add_argument("--device", default="auto", choices=DEVICES)
+        add_device(kind)
     args = parser.parse_args()
     if not args.out.parent.is_dir():
         raise EruvError(f"{args.out.parent}: no such folder; --out names a file to write")
@@ -125,6 +148,18 @@ def _neighbours(args: argparse.Namespace) -> None:
     from eruv_dali.visualize.neighbours import draw_neighbours
 
     draw_neighbours(args.run, args.out, queries=args.queries, k=args.k)
+
+
+def _pairs(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.pairs import draw_pairs
+
+    draw_pairs(args.run, args.out, samples=args.samples, data=args.data, device=args.device)
+
+
+def _training(args: argparse.Namespace) -> None:
+    from eruv_dali.visualize.training import draw_training
+
+    draw_training(args.run, args.out, samples=args.samples, data=args.data, device=args.device)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ The map of a clip is the mean over channels of |A|^p, A the last feature maps, u
 
 import io
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -102,6 +103,8 @@ def draw_attention(
         if (net.crop, net.frame_size) != (first.crop, first.frame_size):
             raise EruvError(f"{name} sees crops of {net.crop} in frames of {net.frame_size}, {networks[0][0]} of "
                             f"{first.crop} in {first.frame_size}; give crop and frame_size for all")
+    if not 0 < p < math.inf:
+        raise EruvError(f"power {p} must be greater than 0, and finite")
     if not path.is_file():
         raise EruvError(f"{path}: no such video")
     try:
@@ -137,7 +140,9 @@ def draw_attention(
     try:
         if out.suffix == ".png":
             shown = np.unique(np.linspace(start, start + frames - 1, STRIP).round().astype(int))
-            write_aside(out, lambda file: _strip(rows(shown)).save(file, "PNG", optimize=True))
+            (_, seen), *overlaid = rows(shown)
+            named = f"{path.name}, frames {', '.join(map(str, shown))}; below, bright where a network responds strongly"
+            write_aside(out, lambda file: _strip([(named, seen), *overlaid]).save(file, "PNG", optimize=True))
         elif out.suffix == ".gif":
             _write_gif(moving(), fps, out)
         else:
@@ -189,6 +194,7 @@ def _write_mp4(moving: Iterator[np.ndarray], fps: float, out: Path) -> None:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        assert isinstance(stream, av.VideoStream)
         first = next(moving)
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = "yuv420p"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from eruv_dali.visualize.curves import write_figure
 
@@ -30,8 +31,9 @@ def draw_confusion(confusion: Sequence[Sequence[int]], names: Sequence[str], png
     axes.set_ylabel("true")
     if len(names) <= MOST_NUMBERED:
         for row, column in np.ndindex(*counts.shape):
-            axes.text(column, row, f"{share[row, column]:.0%}\n{counts[row, column]}", ha="center", va="center",
-                      fontsize=7, color="white" if share[row, column] > 0.55 else "black")
+            said = f"{share[row, column]:.0%}\n{counts[row, column]}" if counts[row].any() else "–"
+            axes.text(column, row, said, ha="center", va="center", fontsize=7,
+                      color="white" if share[row, column] > 0.55 else "black")
     axes.set_title(title, fontsize=10)
-    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="share of the row", shrink=0.8, format=PercentFormatter(1))
     write_figure(figure, png)

@@ -148,7 +148,8 @@ def _draw(
                          marker=MARKS[label % len(MARKS)], color=COLOURS[label % len(COLOURS)])
         d = network["pool5"]
         axes.set_title(f"{network['name']} ({network['backbone']})\n"
-                       f"inter / intra = {d['inter']:.3g} / {d['intra']:.3g} = {d['ratio']:.3f}", fontsize=10)
+                       f"distance between classes / within: {d['inter']:.3g} / {d['intra']:.3g} = {d['ratio']:.3f}",
+                       fontsize=10)
         axes.set_xlabel(f"first component ({network['variance'][0]:.0%} of variance)", fontsize=9)
         axes.set_ylabel(f"second ({network['variance'][1]:.0%})", fontsize=9)
         axes.set_xticks([])

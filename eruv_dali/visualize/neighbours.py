@@ -1,27 +1,27 @@
 """Neighbours: videos and those that a network finds most similar, animated, on a page that needs no other file."""
 
-import base64
 import html
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from eruv_dali.checks import shown
 from eruv_dali.console import progress
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
+from eruv_dali.page import html_page
 from eruv_dali.video.index import index_video
 from eruv_dali.video.open import UnusableVideo
 from eruv_dali.video.reader import FrameNotFound, FrameReader
+from eruv_dali.visualize.moving import SCRIPT, Moving, controls, moving
+from eruv_dali.visualize.moving import STYLE as MOVING_STYLE
 
 HEIGHT = 96  # pixels of a thumbnail
 WIDEST = 2 * HEIGHT
 SHOWN = 16  # frames of a thumbnail: for a video spread over all of it, for a clip those from its start on
-MILLISECONDS = 120  # per frame
 
 Clip = tuple[str, int | None]  # path, and first frame; None: all of the video
 
@@ -55,7 +55,7 @@ def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> N
                 thumbnails[clip] = thumbnail(clip, reader)
     finally:
         reader.close()
-    write_text(out, html_page(chosen, thumbnails, title=str(run), of=len(found)))
+    write_text(out, neighbours_page(chosen, thumbnails, title=str(run), of=len(found)))
 
 
 def read_neighbours(run: Path) -> list[dict[str, Any]]:
@@ -73,19 +73,24 @@ def read_neighbours(run: Path) -> list[dict[str, Any]]:
     try:
         found = json.loads(file.read_text())["queries"]
         for video in (each for query in found for each in (query, *query["neighbours"])):
-            str(video["video"]), str(video["class"])
+            start = video.get("start", 0)
+            if not (isinstance(video["video"], str) and isinstance(video["class"], str) and "\0" not in video["video"]):
+                raise TypeError("a video or a class that is no text")
+            if type(start) is not int or not 0 <= start < 2**31:
+                raise TypeError(f"start {shown(start)}, which must be a frame's number")
         for neighbour in (each for query in found for each in query["neighbours"]):
             float(neighbour["similarity"]), bool(neighbour["hit"])
         sizes = {len(query["neighbours"]) for query in found}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EruvError(f"{file}: is damaged ({type(error).__name__}: {error}); run retrieve again") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise EruvError(f"{file}: is damaged ({type(error).__name__}: {words}); run retrieve again") from None
     if len(sizes) != 1 or 0 in sizes:
         raise EruvError(f"{file}: lists no queries, or unequal numbers of neighbours; run retrieve again")
     return found
 
 
-def thumbnail(clip: Clip, reader: FrameReader) -> str:
-    """A video, or a clip of it, as a small animated WebP picture in a data: URL.
+def thumbnail(clip: Clip, reader: FrameReader) -> Moving:
+    """A video, or a clip of it, as a small moving picture.
 
     Raises:
         EruvError: it cannot be decoded.
@@ -99,39 +104,49 @@ def thumbnail(clip: Clip, reader: FrameReader) -> str:
         frames = reader.read(path, index, np.unique(wanted.round().astype(int).clip(0, last)), HEIGHT, width)
     except (UnusableVideo, FrameNotFound) as error:
         raise EruvError(f"{path}: cannot be decoded ({error}); repair it, or leave it out of retrieve") from None
-    pictures = [Image.fromarray(frame) for frame in frames]
-    buffer = io.BytesIO()
-    pictures[0].save(buffer, "WEBP", save_all=True, append_images=pictures[1:], duration=MILLISECONDS, loop=0,
-                     quality=60)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return moving(np.asarray(frames))
 
 
-def html_page(queries: Sequence[dict[str, Any]], thumbnails: dict[Clip, str], *, title: str, of: int) -> str:
+def neighbours_page(queries: Sequence[dict[str, Any]], thumbnails: dict[Clip, Moving], *, title: str, of: int) -> str:
     """The page of `queries`, out of `of`; a thumbnail is embedded once, however often it appears."""
     number = {clip: place for place, clip in enumerate(thumbnails)}
     k = len(queries[0]["neighbours"])
     first = sum(query["neighbours"][0]["hit"] for query in queries)
     any_hit = sum(any(each["hit"] for each in query["neighbours"]) for query in queries)
     words = (f"{len(queries)} of {of} queries; the nearest is a hit for {first}, one of the {k} nearest for "
-             f"{any_hit}. A hit has the query's class; numbers are cosines.")
-    pictures = "\n".join(f".v{number[clip]} {{ background-image: url({address}); }}"
-                         for clip, address in thumbnails.items())
-    parts = [_HEAD.format(title=html.escape(title), pictures=pictures),
-             f"<h1>Neighbours, {html.escape(title)}</h1><p>{words}</p>"]
-    for query in queries:
-        parts.append(f'<section>{_figure(query, number, "query", "query")}')
-        for place, each in enumerate(query["neighbours"], 1):
-            kind = "hit" if each["hit"] else "miss"
-            parts.append(_figure(each, number, kind, f'{place}. {kind}, {each["similarity"]:.3f}'))
+             f"{any_hit}. A hit has the query's class; numbers are cosines, 1 for the same direction.")
+    digits = _digits(queries)
+    lengths = {each.frames for each in thumbnails.values()}
+    parts = [f"<h1>Neighbours, {html.escape(title)}</h1><p>{words}</p>",
+             controls(lengths.pop() if len(lengths) == 1 else None)]
+    for place, query in enumerate(queries, 1):
+        parts.append(f'<section aria-label="query {place}">{_figure(query, thumbnails, number, "query", "query")}')
+        for rank, each in enumerate(query["neighbours"], 1):
+            kind, mark = ("hit", "✓") if each["hit"] else ("miss", "✗")
+            parts.append(_figure(each, thumbnails, number, kind,
+                                 f'{rank}. {mark} {kind}, {each["similarity"]:.{digits}f}'))
         parts.append("</section>")
-    return "\n".join([*parts, "</body></html>\n"])
+    pictures = "".join(thumbnails[clip].style(f"v{place}") for clip, place in number.items())
+    return html_page(f"Neighbours, {title}", parts, style=(MOVING_STYLE, STYLE, pictures), script=(SCRIPT,))
 
 
-def _figure(video: dict[str, Any], number: dict[Clip, int], kind: str, words: str) -> str:
-    name = html.escape(Path(video["video"]).name)
+def _digits(queries: Sequence[dict[str, Any]]) -> int:
+    """Digits, 3 to 6, with which no two neighbours of a query look equally similar unless they are."""
+    for digits in range(3, 6):
+        if all(len({f"{each:.{digits}f}" for each in found}) == len(found)
+               for found in ({each["similarity"] for each in query["neighbours"]} for query in queries)):
+            return digits
+    return 6
+
+
+def _figure(
+    video: dict[str, Any], thumbnails: dict[Clip, Moving], number: dict[Clip, int], kind: str, words: str
+) -> str:
+    name, clip = html.escape(Path(video["video"]).name), _clip(video)
     start = f" from frame {video['start']}" if "start" in video else ""
-    return (f'<figure class="{kind}"><div class="v{number[_clip(video)]}" role="img" aria-label="{name}"></div>'
-            f'<figcaption><b>{words}</b><br>{html.escape(video["class"])}<br><span title="'
+    many = " many" * (thumbnails[clip].frames > 1)
+    return (f'<figure class="{kind}"><div class="moving{many} v{number[clip]}" role="img" aria-label="{name}{start}">'
+            f'</div><figcaption><b>{words}</b><br>{html.escape(video["class"])}<br><span title="'
             f'{html.escape(video["video"])}">{name}{start}</span></figcaption></figure>')
 
 
@@ -139,20 +154,15 @@ def _clip(video: dict[str, Any]) -> Clip:
     return video["video"], video.get("start")
 
 
-_HEAD = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Neighbours, {title}</title><style>
-body {{ font: 14px/1.4 system-ui, sans-serif; color: #20242c; margin: 1.5rem; }}
-h1 {{ font-size: 1.25rem; margin: 0; overflow-wrap: anywhere; }}
-p {{ color: #646c78; margin: .2rem 0 1rem; }}
-section {{ display: flex; flex-wrap: wrap; gap: 10px; padding: 12px 0; border-top: 1px solid #e4e7ec; }}
-figure {{ margin: 0; width: 150px; border: 3px solid; border-radius: 4px; padding: 4px; }}
-figure.query {{ border-color: #8a929e; margin-right: 14px; }}
-figure.hit {{ border-color: #0072b2; }}
-figure.miss {{ border-color: #d55e00; border-style: dashed; }}
-figure div {{ height: 96px; background: #f2f4f7 center / contain no-repeat; }}
-figcaption {{ font-size: 12px; color: #646c78; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }}
-figcaption b {{ color: #20242c; }}
-.hit b {{ color: #0072b2; }}
-.miss b {{ color: #b34700; }}
-{pictures}
-</style></head><body>"""
+STYLE = """
+section { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(10rem, 46%), 1fr)); gap: .7rem;
+  padding: .8rem 0; }
+section + section { border-top: 1px solid var(--line); }
+section figure { border: 3px solid var(--faint); border-radius: 5px; padding: .3rem; max-width: 14rem; }
+figure.query { background: var(--panel); }
+figure.hit { border-color: var(--right); }
+figure.miss { border-color: var(--wrong); border-style: dashed; }
+figure .moving { max-width: calc(11rem * var(--ratio)); margin: 0 auto .3rem; }
+.hit b { color: var(--right); }
+.miss b { color: var(--wrong); }
+"""

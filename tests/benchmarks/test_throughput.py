@@ -182,14 +182,14 @@ def test_it_runs_whole(videos, tmp_path, monkeypatch, capsys):
 def test_the_profile_has_python_on_the_training_thread(datasets, tmp_path, monkeypatch):
     result = tmp_path / "result.json"
     monkeypatch.setattr("sys.argv", ["throughput.py", "--data", *map(str, datasets.values()), "--device", "cpu",
-                                     "--profile", "--clips", "32", "--json", str(result)])
+                                     "--profile", "--clips", "48", "--json", str(result)])
     throughput.main()
     rows = json.loads(result.read_text())["profile"]
     assert len(rows) == len(datasets) and all(row["python_engine"] > 0 and row["python_loader"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("words, said", [
-    (["--clips", "0"], "--clips 0"), (["--gop", "0"], "--gop 0"), (["--profile", "--clips", "8"], "--profile"),
+    (["--clips", "0"], "--clips 0"), (["--gop", "0"], "--gop 0"), (["--profile", "--clips", "47"], "--clips 48"),
     (["--codecs", "prores"], "no video"), (["--order", "spread"], "--order spread"),
 ])
 def test_wrong_arguments_are_one_line(datasets, monkeypatch, capsys, words, said):

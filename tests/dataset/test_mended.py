@@ -18,7 +18,7 @@ from eruv_dali.prepare import prepare
 @pytest.mark.parametrize("name", ["dataset.json", "videos.json", "videos.csv", "segments.csv", "segments.npy",
                                   "frames.npy", "seal.json", "shots.csv", "pack/frames-00000.bin"])
 @pytest.mark.parametrize("damage", ["empty", "delete", "flip"])
-def test_prepare_mends_it_and_decodes_nothing(copy_of, films, made, name, damage):
+def test_prepare_mends_it_and_decodes_nothing(copy_of, films, undisturbed, name, damage):
     folder = copy_of("jpeg")
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "records").iterdir()}
     content = (folder / name).read_bytes()

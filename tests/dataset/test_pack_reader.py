@@ -49,3 +49,14 @@ def test_close_leaves_no_file_open_and_a_later_read_opens_it_again(pack):
     reader.close()
     assert len(os.listdir("/proc/self/fd")) == before
     assert reader.read("frames-00000.bin", 0, 3) == first
+
+
+def test_files_that_are_let_go_need_no_warning(pack, recwarn):
+    """Python warns of files that nobody closed; here whoever reads last closes, at exit and in threads too."""
+    for close in (True, False):
+        reader = PackReader(pack)
+        reader.hold(["frames-00000.bin"])
+        if close:
+            reader.close()
+        del reader
+    assert not recwarn.list

@@ -17,7 +17,7 @@ def brute_force(queries, database, k):
 
 
 @pytest.mark.parametrize("queries, database, dim, k", [(1, 1, 1, 1), (7, 50, 3, 50), (33, 1000, 16, 20)])
-@pytest.mark.parametrize("block", [1 << 28, 4 * 16 * 37])
+@pytest.mark.parametrize("block", [1 << 28, 8 * 16 * 37])
 def test_against_brute_force_in_one_block_and_in_many(monkeypatch, queries, database, dim, k, block):
     monkeypatch.setattr(search, "BYTES_AT_ONCE", block)
     monkeypatch.setattr(search, "QUERIES_AT_ONCE", 1024 if block > 1 << 20 else 5)
@@ -30,7 +30,15 @@ def test_against_brute_force_in_one_block_and_in_many(monkeypatch, queries, data
     assert dim == 1 or (index == wanted).all()
 
 
-@pytest.mark.parametrize("block", [1 << 28, 4 * 2 * 5])
+def test_neighbours_that_float32_cannot_tell_apart():
+    """Features of an untrained network: cosines of 0.99999 and more, 1e-7 apart."""
+    random = np.random.default_rng(2)
+    features = (random.random(192) + 1e-3 * random.standard_normal((60, 192))).astype(np.float32)
+    index, _ = nearest(features[:30], features[30:], 30, device="cpu")
+    assert (index == brute_force(*(part.astype(np.float64) for part in (features[:30], features[30:])), 30)[0]).all()
+
+
+@pytest.mark.parametrize("block", [1 << 28, 8 * 2 * 5])
 def test_equals_come_in_the_order_of_the_database_and_zeros_are_like_nothing(monkeypatch, block):
     monkeypatch.setattr(search, "BYTES_AT_ONCE", block)
     database = np.tile(np.array([[1, 0], [0, 1], [-1, 0], [0, 0]], np.float32), (25, 1))

@@ -11,10 +11,11 @@ DATA = Path(os.environ.get("ERUV_TEST_DATA") or ROOT.parent / "shared" / "data")
 
 
 def benchmark(name: str) -> ModuleType:
-    """A program of benchmarks/ as a module."""
-    file = ROOT / "benchmarks" / f"{name}.py"
-    if str(file.parent) not in sys.path:  # as where it is run, a program there finds its neighbours
-        sys.path.append(str(file.parent))
+    """A program of benchmarks/ as a module, or a part of one, such as detection/scoring."""
+    folder = ROOT / "benchmarks"
+    file = folder / f"{name}.py"
+    if str(folder) not in sys.path:  # as where it is run, a program there finds its neighbours
+        sys.path.append(str(folder))
     spec = importlib.util.spec_from_file_location(f"benchmark_{name}", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -6,6 +6,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from numbered import write_video
 
 from eruv_dali.dataset import Dataset
 
@@ -21,6 +22,14 @@ def table(folder: Path, name: str) -> list[dict[str, str]]:
 def tables(folder: Path) -> dict[str, bytes]:
     """All tables as they lie there."""
     return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+def draw_long(folder: Path, *names: str) -> Path:
+    """Videos of 200 frames, which are decoded in several chunks, and no.mp4, which is none."""
+    for name in names:
+        write_video(folder / f"{name}.mp4", frames=200, size=(64, 96))
+    (folder / "no.mp4").write_text("no video")
+    return folder
 
 
 def check_pack(folder: Path, every: int = 40) -> None:

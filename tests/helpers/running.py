@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+from eruv_dali.console import console
 from eruv_dali.errors import run_program
 
 
@@ -25,6 +26,8 @@ def outcome(monkeypatch, capture, main: Callable, *words: object) -> SimpleNames
         run_program(main)
     except SystemExit as end:
         code = end.code
+    finally:
+        console.quiet = False  # as it is where a program begins
     said = capture.readouterr()
     return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
 

@@ -1,5 +1,8 @@
 """Mirrored clips, permuted quarters and changed colours: clip_transform against NumPy, alone and all together."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -166,6 +169,37 @@ def test_wrong_settings_are_refused_when_the_pipeline_is_defined(wrong, message)
 
     with pytest.raises(EruvError, match=message):
         pipeline()
+
+
+AT_THE_END_OF_MEMORY = """
+import ctypes, mmap
+import numpy as np
+from nvidia.dali import fn, pipeline_def
+from eruv_dali.loader.clip_transform import clip_transform, load_operator
+assert load_operator("cpu")
+size = 2 * 16 * 16 * 3
+memory = mmap.mmap(-1, 2 * mmap.PAGESIZE)
+address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address + mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+frames = np.frombuffer(memory, np.uint8, size, mmap.PAGESIZE - size).reshape(2, 16, 16, 3)
+for rotation in (0, 90, 180, 270):
+    for flip in (0, 1):
+        @pipeline_def(batch_size=1, num_threads=1, device_id=None)
+        def pipeline():
+            source = fn.external_source(lambda: [frames], no_copy=True)
+            return clip_transform(source, crop_pos=(4, 4), crop=12, rotation=rotation, flip=bool(flip), sequence=True,
+                                  color=[0.5, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0.5, 0], device="cpu")
+        built = pipeline()
+        built.build()
+        built.run()
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_read_beyond_the_last_pixel():
+    """Of frames that end where a page ends, before one that must not be read."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", AT_THE_END_OF_MEMORY], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:] or f"killed by signal {-done.returncode}"
 
 
 @pytest.mark.gpu

@@ -385,12 +385,13 @@ def test_the_kernel_compiles_for_the_gpu(architecture):
 
 
 @pytest.mark.slow
-def test_the_cuda_half_builds_and_loads():
+def test_the_cuda_half_builds_and_loads(monkeypatch):
     """With nvcc but no GPU too: the library links, loads beside the CPU half, and the CPU half goes on working."""
     try:
         native.find_compiler("nvcc")
     except native.NoCompiler as reason:
         pytest.skip(str(reason))
+    monkeypatch.setattr(module, "CUDA_ARCHITECTURES", module.CUDA_ARCHITECTURES[-1:])  # each takes 10 s more
     assert module.load_operator("gpu")
     assert "eruv__ClipTransform" in ops_registry.gpu_ops()
     samples = random_batch(np.random.default_rng(9), 2, 16, 4)

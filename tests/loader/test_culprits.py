@@ -20,7 +20,7 @@ from eruv_dali.video.nvdec import NO_LIBRARY, Capabilities, Limits
 
 T, CROP, CLIPS = 4, 8, 8
 FORMAT = ClipFormat(T, CROP, (8, 8), "float32", (0, 0, 0), (1, 1, 1), "THWC", "cpu")
-VIDEOS = SimpleNamespace(videos=[SimpleNamespace(path=f"{n}.mp4") for n in range(6)], pack="none")
+VIDEOS = SimpleNamespace(videos=[SimpleNamespace(path=f"{n}.mp4") for n in range(6)], pack="none", in_store=False)
 
 
 class FakePipeline:

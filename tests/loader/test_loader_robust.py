@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import threading
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,14 @@ import torch
 from numbered import verified, verified_infos, write_video
 
 from eruv_dali import ClipLoader, EruvError, RelationLoader
-from eruv_dali.dataset import Dataset
+from eruv_dali.dataset import Dataset, pack_reader
+from eruv_dali.dataset.crop_mapped import MappedFile
 from eruv_dali.loader import clip_transform as operator
 from eruv_dali.loader import read_originals
+from eruv_dali.loader.clip_reader import UnreadableFrames
+from eruv_dali.loader.pipelines import ClipFormat
+from eruv_dali.loader.read_raw_pack import RawPackReader
+from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.prepare import prepare
 from eruv_dali.pretext.loader import PretextLoader
 from eruv_dali.video.closed_groups import GROUP
@@ -131,7 +137,7 @@ def test_damage_in_frames_that_a_sped_up_clip_skips_costs_nothing(prepared):
 
 @pytest.mark.parametrize("pack", ["video", "jpeg", "raw"])
 def test_a_pack_that_is_cut_short_meanwhile(prepared, pack, caplog):
-    """A file that was mapped would end the process (SIGBUS). The epoch is longer than what is read ahead."""
+    """No signal ends the process, though a raw pack is mapped. The epoch is longer than what is read ahead."""
     folder = prepared(pack)
     with RelationLoader(folder, batch_size=4, device="cpu", pairs_per_epoch=100, seed=2, threads=2) as loader:
         batches = iter(loader)
@@ -150,7 +156,7 @@ def test_a_pack_that_is_cut_short_meanwhile(prepared, pack, caplog):
                for line in lines)
 
 
-@pytest.mark.parametrize("pack", ["video", "jpeg"])
+@pytest.mark.parametrize("pack", ["video", "jpeg", "raw"])
 def test_a_pack_that_is_deleted_meanwhile(prepared, pack):
     """The loader has the file open, so the disk keeps it."""
     folder = prepared(pack)
@@ -186,7 +192,7 @@ def test_an_epoch_without_a_sound_clip_ends_with_a_clear_line(prepared):
     with ClipLoader(folder, batch_size=2, device="cpu") as loader:
         for video in loader.videos.videos:
             video.path.unlink()
-        with pytest.raises(EruvError, match="100 clips in a row cannot be decoded; run prepare"):
+        with pytest.raises(EruvError, match="100 clips in a row cannot be decoded .the last one: .*; run prepare"):
             list(loader)
 
 
@@ -235,6 +241,37 @@ def test_without_a_compiler_the_pixels_are_the_same(datasets, pack, dtype, monke
         for expected, batch in zip(want, loader, strict=True):
             assert batch.info == expected.info and batch.clips.stride() == expected.clips.stride()
             assert (batch.clips.float() - expected.clips.float()).abs().max() * 255 <= 1
+
+
+def test_a_raw_pack_larger_than_memory_is_read_not_mapped(datasets, monkeypatch):
+    copied, copy = [], MappedFile.crop
+    monkeypatch.setattr(MappedFile, "crop", lambda *args: copied.append(copy(*args)) or copied[-1])
+    options = dict(batch_size=2, device="cpu", pairs_per_epoch=10)
+    with RelationLoader(datasets["raw"], **options) as mapped:
+        want = [batch.clips.clone() for batch in mapped]
+    assert len(copied) == 20 and all(copied)
+    monkeypatch.setattr(pack_reader, "MEMORY", 1000)
+    with RelationLoader(datasets["raw"], **options) as read:
+        for expected, batch in zip(want, read, strict=True):
+            assert torch.equal(batch.clips, expected)
+    assert len(copied) == 20
+
+
+def test_of_a_raw_pack_cut_within_a_frame_that_frame_is_lost_too(prepared):
+    folder = prepared("raw")
+    with closing(Dataset(folder)) as dataset:
+        rows = dataset.frames_of(0)
+        os.truncate(folder / "pack" / dataset.videos[0].pack_file, int(rows["offset"][20]) + 5)
+        reader = RawPackReader(dataset, ClipFormat(4, 40, (128, 171), "float32", (0, 0, 0), (1, 1, 1), "THWC", "cpu"))
+        place = np.empty((4, 40, 40, 3), np.uint8)
+        for frames, lost in (([16, 17, 18, 19], []), ([17, 18, 19, 20], [20]), ([22, 19, 21, 20], [20, 21, 22])):
+            request = ClipRequest(0, 0, 0, np.array(frames), 0, (3, 5), 1)
+            if lost:
+                with pytest.raises(UnreadableFrames) as error:
+                    reader.read([request], [place])
+                assert error.value.frames.tolist() == lost
+            else:
+                reader.read([request], [place])
 
 
 def test_two_loaders_at_once(datasets):

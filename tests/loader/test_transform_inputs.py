@@ -40,9 +40,6 @@ class Changed(Pretext):
             self.clip(place, random, rotation=90 * int(random.integers(4)), **{a: DRAWN[a](random) for a in self.asks})
             for _ in range(2)))
 
-    def head(self, feature_dim, options):
-        raise NotImplementedError
-
 
 @pytest.fixture
 def changed(monkeypatch):

@@ -195,7 +195,8 @@ def test_what_is_left_over_is_named(tmp_path):
     refuse(state | {"module.bn1.weight": torch.rand(2)}, "occurs twice")
     refuse(state | {"bn1.weight": [1.0, 1.0]}, "not all values are tensors")
     refuse({"model": state, "model_ema": state}, "several networks .model, model_ema.")
-    refuse(state | {"bn1.weight": torch.rand(10**6)}, "does not hold .* of width 1000000: ")  # and builds no such one
+    refuse(state | {"bn1.weight": torch.rand(1000)}, "does not hold .* of width 1000: ")  # and builds no such one
+    refuse(state | {"bn1.weight": torch.rand(10**6)}, "backbone width 1000000 must be at most 1024")
     image = {"conv1.weight": torch.rand(64, 3, 7, 7), "bn1.weight": torch.rand(64)}
     refuse(image, "is not a backbone file: give the backbone.pt")
     for other in ({}, [], 3, {"state_dict": 5}, {1: torch.rand(2)}):

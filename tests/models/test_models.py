@@ -62,6 +62,15 @@ def test_other_clip_sizes_and_feature_is_the_mean_of_the_maps(name):
         assert backbone(torch.rand(1, 3, 8, 32, 32)).shape == (1, 16)
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("clips", [torch.rand(3, 16, 32, 32), torch.rand(1, 16, 3, 32, 32),
+                                   torch.zeros(1, 3, 16, 32, 32, dtype=torch.uint8)])
+def test_what_is_no_clip_is_said_to_be(name, clips):
+    """In place of PyTorch's "could not create a primitive"."""
+    with pytest.raises(EruvError, match=r"^clips of shape \(.*\), torch\..*: expected \(B, 3, T, H, W\) of floats"):
+        build_backbone(name, width=1)(clips)
+
+
 def test_c3d_names_a_clip_too_small_to_pool():
     with pytest.raises(EruvError, match="4 frames of 56x56.*at least 8 frames"):
         build_backbone("c3d", width=2)(torch.rand(1, 3, 4, 56, 56))
@@ -126,6 +135,12 @@ def test_mlp_and_linear_heads_have_the_stated_layers():
     assert count(RelationNet(backbone, 7, head="linear").head) == 1024 * 7 + 7
     with pytest.raises(EruvError, match="unknown head 'cosine'"):
         RelationNet(backbone, 7, head="cosine")
+    for number in (0, "CS", 1.5):
+        with pytest.raises(EruvError, match="^num_relations .* must be"):
+            RelationNet(backbone, number)
+    for other in ("r3d", 7, nn.Linear(1, 1)):
+        with pytest.raises(EruvError, match="^backbone .* is no network with a feature_dim; make one with build_"):
+            RelationNet(other, 7)
 
 
 def test_relation_net_is_the_backbone_on_each_clip_then_the_head_on_both():
@@ -230,9 +245,17 @@ def test_load_backbone_names_the_file_and_the_problem(tmp_path):
     refuses("damaged or not a backbone file")
 
 
+def test_only_backbones_are_saved_and_only_where_there_is_a_folder(tmp_path):
+    with pytest.raises(EruvError, match="^Linear is no backbone; give one that build_backbone or load_backbone made$"):
+        save_backbone(nn.Linear(1, 1), tmp_path / "x.pt")
+    with pytest.raises(FileNotFoundError) as caught:
+        save_backbone(build_backbone("r3d", width=1), tmp_path / "no" / "x.pt")
+    assert caught.value.filename == str(tmp_path / "no" / "x.pt")  # not the file that would have been renamed to it
+
+
 def test_build_backbone_refuses_unknown_names_and_widths():
     with pytest.raises(EruvError, match="unknown backbone 'resnet'"):
         build_backbone("resnet")
-    for width in (0, -1, 1.5, True, None):
+    for width in (0, -1, 1.5, True, None, 10**6, 10**18, 10**5000):
         with pytest.raises(EruvError, match="backbone width"):
             build_backbone("c3d", width=width)

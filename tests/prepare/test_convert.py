@@ -67,6 +67,7 @@ def test_interrupted_it_goes_on(packs, tmp_path, capsys):
     assert "nothing was new or changed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_quality(packs, tmp_path):
     sizes = {quality: (convert(packs / "raw", tmp_path / str(quality), quality=quality, workers=1).folder / "pack" /
                        "frames-00000.bin").stat().st_size for quality in (30, None, 10)}
@@ -101,3 +102,13 @@ def test_damage_in_the_old_pack_is_one_line(packs, tmp_path):
     with pytest.raises(EruvError, match=r"frames-00000\.bin: wrong checksum at frame 5"):
         convert(tmp_path / "raw", tmp_path / "out", workers=1)
     assert not (tmp_path / "out" / "dataset.json").exists()
+
+
+@pytest.mark.parametrize("options, names", [
+    (dict(threshold=float("nan")), "threshold nan"), (dict(segment_length=0), "segment_length 0"),
+    (dict(min_length=301), "min_length 301"), (dict(workers=0), "workers 0"),
+])
+def test_bad_arguments_are_named(packs, tmp_path, options, names):
+    with pytest.raises(EruvError, match=f"^{names} must"):
+        convert(packs / "raw", tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()

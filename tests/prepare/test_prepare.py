@@ -172,6 +172,7 @@ def test_hostile_files(real_videos, tmp_path):
     (["{short}"], "too short: 20 frames, fewer than 48"),
     (["{short}", "--device", "gpu"], "device 'gpu'"),
     (["{short}", "--min-length", "0"], "min_length 0"),
+    (["{short}", "--threshold", "inf"], "threshold inf must be greater than 0, and finite"),
     (["{short}", "--frame-size", "big"], "'big' is not HEIGHTxWIDTH"),
 ])
 def test_one_clear_line_and_exit_code_2(monkeypatch, capfd, tmp_path, arguments, message):
@@ -203,6 +204,14 @@ def test_a_folder_with_other_things_is_left_alone(videos, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(EruvError, match="holds something other than a DATASET"):
         prepare([videos], tmp_path, device="cpu")
+
+
+def test_a_dataset_without_its_records_is_made_anew(undisturbed, copy_of, films):
+    """As what reads it says: run prepare on it again."""
+    folder = copy_of("none")
+    shutil.rmtree(folder / "records")
+    prepare([films], folder, device="cpu", pack="none", workers=1)
+    assert tables(folder) == tables(undisturbed["none"])
 
 
 def test_two_runs_at_once(videos, tmp_path):

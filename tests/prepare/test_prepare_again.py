@@ -1,5 +1,6 @@
 """prepare on a DATASET that holds videos already: nothing goes that was not asked to go."""
 
+import json
 import os
 import resource
 import shutil
@@ -201,7 +202,7 @@ def test_renamed_by_a_higher_folder_decodes_nothing(two, monkeypatch):
     shutil.rmtree(out)
     prepare([a], out, **OPTIONS, pack="raw")
     frames = [row["frames"] for row in rows(out)]
-    monkeypatch.setattr("eruv_dali.prepare.scan_all.Workers.run", None)  # nobody may scan
+    monkeypatch.setattr("eruv_dali.prepare.workers.Workers.run", None)  # nobody may scan
     (a.parent / "above").mkdir()
     a.rename(a.parent / "above" / "a")  # moved: neither path nor, at the end, name is what it was
     prepare([a.parent / "above" / "a"], out, **OPTIONS, pack="raw")
@@ -209,6 +210,70 @@ def test_renamed_by_a_higher_folder_decodes_nothing(two, monkeypatch):
     prepare([a.parent / "above"], out, **OPTIONS, pack="raw")
     assert names(out) == ["a/a.mp4", "a/b.mp4"] and [row["frames"] for row in rows(out)] == frames
     check_pixels(out)
+
+
+def nobody_scans(monkeypatch):
+    monkeypatch.setattr("eruv_dali.prepare.workers.Workers.run", None)
+
+
+def test_what_is_known_by_its_content_is_not_decoded_again(two, monkeypatch):
+    a, _, out = two
+    frames = [row["frames"] for row in rows(out)]
+    nobody_scans(monkeypatch)
+    for path in a.iterdir():
+        os.utime(path, (1, 1))
+    prepare([a], out, **OPTIONS)  # touched
+    assert {row["mtime_ns"] for row in rows(out)} == {str(10**9)}
+    copy = a.parent / "copy"
+    shutil.copytree(a, copy, copy_function=shutil.copyfile)
+    prepare([copy], out, **OPTIONS)  # copied, with new times, while the old ones are there
+    assert {Path(row["path"]).parent for row in rows(out)} == {copy}
+    shutil.rmtree(a)
+    copy.rename(a)
+    (a / "a.mp4").rename(a / "z.mp4")
+    os.utime(a / "z.mp4", (2, 2))
+    prepare([a], out, **OPTIONS)  # moved back, one renamed and touched too
+    assert names(out) == ["b.mp4", "z.mp4"] and len(records(out)) == 3
+    assert [row["frames"] for row in rows(out)] == frames
+    prepare([a], out, **OPTIONS)
+    shutil.copytree(out, a.parent / "out2", copy_function=shutil.copyfile)
+    prepare([a], a.parent / "out2", **OPTIONS)  # a copied DATASET
+    check_pixels(a.parent / "out2")
+
+
+def test_another_content_is_decoded_however_alike(two):
+    a, _, out = two
+    before = records(out)
+    content, status = (a / "a.mp4").read_bytes(), (a / "a.mp4").stat()
+    (a / "a.mp4").write_bytes(content[:-1] + b"x")
+    prepare([a], out, **OPTIONS)
+    assert sum(before[name] != time for name, time in records(out).items()) == 1
+    (a / "a.mp4").unlink()  # another one of the same size under a new name is not the renamed one
+    (a / "new.mp4").write_bytes(content[:-1] + b"y")
+    os.utime(a / "new.mp4", ns=(status.st_atime_ns, status.st_mtime_ns + 5))
+    with pytest.raises(VideosNotNamed, match=r"'a.mp4'"):
+        prepare([a], out, **OPTIONS)
+
+
+def test_an_early_record_goes_by_the_time(two, monkeypatch):
+    """Records of earlier versions do not tell the content."""
+    a, _, out = two
+    for path in (out / "records").iterdir():
+        with np.load(path) as record:
+            arrays = dict(record)
+        note = json.loads(str(arrays.pop("note")))
+        assert len(note.pop("content")) == 32
+        np.savez(path, note=np.array(json.dumps(note)), **arrays)
+    prepare([a], out, **OPTIONS, segment_length=100)
+    videos = json.loads((out / "videos.json").read_text())
+    assert [video.pop("content") for video in videos.values()] == ["", ""]
+    before = records(out)
+    os.utime(a / "a.mp4", (1, 1))
+    prepare([a], out, **OPTIONS)
+    assert sum(before[name] != time for name, time in records(out).items()) == 1
+    nobody_scans(monkeypatch)
+    os.utime(a / "a.mp4", (2, 2))
+    prepare([a], out, **OPTIONS)
 
 
 def test_kept_videos_whose_files_are_gone_or_changed(two):
@@ -317,7 +382,7 @@ def test_what_is_scanned_with_other_settings_stays_until_it_is_replaced(two, mon
     assert state(out) == before
 
 
-def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
+def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch, capsys):
     """WebM with a duration of 1e13: the forecast of disk space goes by the size of the file."""
     film(tmp_path / "films" / "good.mp4")
     liar = film(tmp_path / "films" / "liar.mkv", options={"cluster_time_limit": "100"})
@@ -327,6 +392,11 @@ def test_a_header_that_lies_refuses_nothing(tmp_path, monkeypatch):
     dataset = prepare([tmp_path / "films"], tmp_path / "out", **OPTIONS)
     assert [video.name for video in dataset.videos] == ["good.mp4", "liar.mkv"]
     usage = shutil.disk_usage(tmp_path)
+    with liar.open("ab") as file:
+        file.write(bytes(1_000_000))  # by its size and header, 51,000 frames
+    monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=10_000_000))
+    dataset = prepare([tmp_path / "films"], tmp_path / "tried", **OPTIONS)
+    assert len(dataset.videos) == 2 and "which is much for a file of its size" in capsys.readouterr().err
     monkeypatch.setattr("eruv_dali.prepare.scan_all.shutil.disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(EruvError, match=r"the largest part for .*liar\.mkv \(about [\d,]+ frames by its header\)"):
         prepare([tmp_path / "films"], tmp_path / "other", **OPTIONS)
@@ -356,11 +426,21 @@ def test_a_worker_that_ends_on_a_full_disk_says_nothing(tmp_path):
     assert (tmp_path / "pack" / name).stat().st_size == 0
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     path = film(tmp_path / "a.mp4")
     done = run(path, "--out", "/sys/eruv_dali")
     assert done.returncode == 2 and "Traceback" not in done.stderr and "error: /sys/eruv_dali" in done.stderr
-    prepare([path], tmp_path / "out", **OPTIONS)
+    nowhere = {**os.environ, "ERUV_CACHE": "", "HOME": "/proc"}
+    nowhere.pop("ERUV_CACHE"), nowhere.pop("XDG_CACHE_HOME", None)
+    nowhere["TMPDIR"] = str(tmp_path)  # a read-only home: kernels are kept elsewhere, or NumPy works in their place
+    done = run_alone("prepare", path, "--out", tmp_path / "out", "--device", "cpu", "--workers", "1", env=nowhere)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert done.stderr.count(f"compiled kernels are kept in {tmp_path}/eruv_dali-") == 2  # here, and by the worker
+    for module, *words in (("visualize", "shots", tmp_path / "out", "--out", "/proc/shots.html"),
+                           ("prepare", "--from-pack", tmp_path / "out", "--pack", "raw", "--out", "/proc/out")):
+        done = run_alone(module, *words)
+        assert done.returncode == 2 and "Traceback" not in done.stderr and "error: /proc/" in done.stderr
 
     def read_only(*arguments):
         raise OSError(30, "Read-only file system", str(tmp_path / "out" / "videos.csv"))

@@ -93,9 +93,11 @@ def dissolving() -> tuple[Record, list]:
         row[50 : 50 + lag] = 0.2
         row[197 : 197 + lag] = 0.2
         row[110 : 130 + lag] = 0.02 * min(lag, 5)
-    window = np.zeros(200, np.float32)
-    window[112:128] = 0.05
-    curves = ShotCurves(hog=lags[0], luminance=lags[0], lags=lags, window=window)
+    window, colour, grey = np.zeros(200, np.float32), np.zeros((2, 200), np.float32), np.full((32, 200), 60, np.uint8)
+    window[112:128], colour[:, 105:136] = 0.05, 0.5
+    grey[:, 110:130], grey[:, 130:] = np.linspace(60, 140, 20), 140
+    curves = ShotCurves(hog=lags[0], luminance=lags[0], lags=lags, low=lags, window=window,
+                        window_low=np.stack([window, window]), colour=colour, grey=grey)
     frames = np.zeros(200, [("pts", "<i8"), ("key", "?")])
     frames["pts"] = np.arange(200) * 512 + 1024
     note = Note("a & b/<x>.mp4", Identity("/films/a & b/<x>.mp4", 1, 1), Scan(128, 171, "none", 0),

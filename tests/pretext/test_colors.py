@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eruv_dali import EruvError
-from eruv_dali.pretext.colors import color_jitter, grey, jitter_bounds, replicated_channel
+from eruv_dali.pretext.colors import color_jitter, jitter_bounds, replicated_channel
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.uniform(0.3, 0.7, (20, 30, 3))  # far from the ends, where torchvision's clipping after each step shows
@@ -36,10 +36,6 @@ def fixed(**factors):
 @pytest.mark.parametrize("channel", range(3))
 def test_a_channel_in_the_place_of_all(channel):
     np.testing.assert_array_equal(shown(replicated_channel(channel)), PICTURE[..., [channel] * 3])
-
-
-def test_grey_is_the_luma():
-    np.testing.assert_allclose(shown(grey()), np.repeat(luma(PICTURE), 3, -1))
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.4, 1.0, 1.7])

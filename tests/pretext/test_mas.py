@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from drawn_motion import FRAMES, SIDE, box, moving
 from numbered import write_video
 from running import metrics
 
@@ -19,35 +20,11 @@ from eruv_dali.pretext.pretext import Setting
 from eruv_dali.pretrain.run import pretrain
 from eruv_dali.train.config import load_config
 
-SIDE, FRAMES = 112, 8
 SEGMENTS = np.array([(0, 0, 0, 0, 300), (1, 1, 0, 0, 15)], SEGMENT)
 
 
 def mas(segments=SEGMENTS, *, appearance=0.1, **setting):
     return Mas(segments, Setting(**setting), MasOptions(appearance=appearance))
-
-
-def texture(seed=0, side=240):
-    """A picture of blurred noise, values from 0 to 1."""
-    noise = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(seed))
-    smooth = torch.nn.functional.avg_pool2d(torch.nn.functional.avg_pool2d(noise, 5, 1, 2), 5, 1, 2)[0, 0]
-    return ((smooth - smooth.mean()) / smooth.std() / 5 + 0.5).clamp(0, 1)
-
-
-def moving(mask, right, down):
-    """A clip (1, 3, T, H, W) in which the texture inside `mask` (H, W) moves by so many pixels a frame."""
-    still, picture = texture(1)[:SIDE, :SIDE], texture(2)
-    frames = []
-    for t in range(FRAMES):
-        top, left = 64 - t * down, 64 - t * right
-        frames.append(torch.where(mask, picture[top : top + SIDE, left : left + SIDE], still))
-    return torch.stack(frames).expand(1, 3, -1, -1, -1)
-
-
-def box(top, left, height, width):
-    mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
-    mask[top : top + height, left : left + width] = True
-    return mask
 
 
 @pytest.mark.parametrize("right, down", [(0, 0), (1, 0), (-2, 1), (4, 0), (0, -6)])
@@ -150,12 +127,13 @@ def test_samples_and_bad_options():
 
 
 @pytest.mark.slow
-def test_a_run_is_scored_by_its_loss_and_resumes_bit_for_bit(tmp_path):
+@pytest.mark.parametrize("name", ["mas", "flow"])
+def test_a_run_is_scored_by_its_loss_and_resumes_bit_for_bit(tmp_path, name):
     for number in range(4):
         write_video(tmp_path / "videos" / f"{number}.mp4", frames=60, size=(64, 96), first=100 * number)
     prepare([tmp_path / "videos"], tmp_path / "data", device="cpu", pack="raw", workers=1, frame_size=(64, 86))
     dataset = Dataset(tmp_path / "data")
-    words = ["pretext=mas", "device=cpu", "data.crop=40", "data.frame_size=[64,86]", "data.batch_size=2",
+    words = [f"pretext={name}", "device=cpu", "data.crop=40", "data.frame_size=[64,86]", "data.batch_size=2",
              "data.pairs_per_epoch=4", "data.val_pairs=4", "model.width=4", "model.backbone=r3d", "log.every_steps=1",
              "optim.schedule=step", "optim.drop_every=3", "optim.lr=0.001", "log.tensorboard=false"]
     result = pretrain(load_config(None, [*words, "optim.epochs=3"]), dataset, tmp_path / "whole")

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from draws import check_draws
 from numbered import read_number, write_video
 from perceptron import accuracy_of_a_perceptron
 
@@ -86,12 +87,7 @@ def test_the_shortest_segments_serve():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_draw_depends_on_its_place_alone_and_a_replacement_keeps_its_kind(name):
-    forwards = [repr(made(name, seed=5).sample(3, number)) for number in range(40)]
-    pretext = made(name, seed=5)
-    assert forwards == [repr(pretext.sample(3, number)) for number in reversed(range(40))][::-1]
-    for number in range(40):
-        others = [pretext.sample(0, number, attempt) for attempt in range(4)]
-        assert len({sample.kind for sample in others}) == 1 and len(set(map(repr, others))) > 1
+    check_draws(made, name)
 
 
 def test_rotnet3d_shows_a_clip_in_all_four_rotations_in_a_row():

@@ -48,6 +48,7 @@ def test_the_example(tmp_path, monkeypatch):
         load_config(None, ["pretext=arrow", "pretext.speed=0"])
 
 
+@pytest.mark.slow
 def test_the_script(tmp_path):
     """What it prints shows that the option of the example, in the folder of the script, is known."""
     for name, text in zip(("arrow.py", "train.py"), re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL), strict=True):

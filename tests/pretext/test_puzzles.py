@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from cells import BLACK, WHITE, cell_picture, read_cells
+from draws import check_draws
 from numbered import write_video
 from perceptron import accuracy_of_a_perceptron
 
@@ -151,12 +152,7 @@ def test_each_piece_has_a_colour_and_a_place_of_its_own():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_draw_depends_on_its_place_alone_and_a_replacement_keeps_its_kind(name):
-    forwards = [repr(made(name, seed=5).sample(3, number)) for number in range(40)]
-    pretext = made(name, seed=5)
-    assert forwards == [repr(pretext.sample(3, number)) for number in reversed(range(40))][::-1]
-    for number in range(40):
-        others = [pretext.sample(0, number, attempt) for attempt in range(4)]
-        assert len({sample.kind for sample in others}) == 1 and len(set(map(repr, others))) > 1
+    check_draws(made, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -319,6 +315,7 @@ def test_bad_options(name, options, setting, message):
         made(name, options=options, **setting)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, backbone, length", [("jigsaw", "caffenet", 1), ("buchler", "caffenet", 1),
                                                     ("puzzle3d", "c3d", 8), ("opn", "r3d", 4)])
 def test_training_resumes_exactly(cell_sets, tmp_path, name, backbone, length):

@@ -141,6 +141,7 @@ def test_the_network_reconstructs_what_was_delivered_before_it_was_normalised():
     assert torch.equal(net(other)[:, :4], output[:, :4]) and not torch.equal(net(other)[:, 5], output[:, 5])
 
 
+@pytest.mark.slow
 def test_both_losses_fall_on_a_few_samples():
     net, pretext = net_and_pretext(width=8)
     clips = torch.nn.functional.interpolate(torch.rand(4, 6, 4, 4, 4), (16, 32, 32)).unflatten(1, (2, 3))

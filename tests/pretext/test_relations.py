@@ -122,7 +122,8 @@ def test_any_subset():
     (SEGMENTS, dict(crop=129), "129 does not fit"),
     (SEGMENTS, dict(clip_length=2), "clip_length 2"),
     (SEGMENTS, dict(clip_length=301), "no segment has the 301 frames that eruv needs"),
-    (SEGMENTS[3:4], {}, "CV needs a video of two shots"),
+    (SEGMENTS[3:4], {}, "CV needs a video of two shots.*add videos, or leave CV out \\(relations=CS,CD,CR,PI,PD,PS"),
+    (SEGMENTS[3:4], dict(relations=["CS", "CV"]), "CV needs a video of two shots.*add videos$"),
     (SEGMENTS[:3], {}, "CD needs two videos"),
     (SEGMENTS[[0, 2, 4]], dict(clip_length=250), "CV needs"),
 ])

@@ -90,8 +90,11 @@ def test_bad_options(segments, options, message):
 
 
 def test_the_loader_names_wrong_options(datasets):
-    for options, message in ((dict(gapp=3), "gapp"), (7, "not those of this pretext")):
+    for options, message in ((dict(gapp=3), "none called 'gapp', only clips, gap"), ({7: 1}, "called 7"),
+                             (7, "not those of this pretext")):
         with pytest.raises(EruvError, match=message):
             PretextLoader(datasets["raw"], "vcop", options=options, device="cpu")
+    with pytest.raises(EruvError, match="none called 'cells', and no others"):
+        PretextLoader(datasets["raw"], "flow", options=dict(cells=3), device="cpu")
     with pytest.raises(EruvError, match="pretext 'colourise' is not one of eruv, vcop"):
         PretextLoader(datasets["raw"], "colourise", device="cpu")

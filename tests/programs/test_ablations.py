@@ -8,11 +8,11 @@ import pytest
 import yaml
 from running import lasting, outcome
 
-from eruv_dali import ablations
+from eruv_dali.ablations import __main__ as ablations
 from eruv_dali.native import data_dir
 from eruv_dali.pretext.eruv import RELATIONS
-from eruv_dali.tables.paper import ABLATIONS
-from eruv_dali.train.config import load_config, load_rows
+from eruv_dali.tables.paper import ABLATIONS, PRETRAINING_DATA
+from eruv_dali.train.config import flatten, load_config, load_rows
 
 SMALL = ["device=cpu", "data.crop=56", "data.batch_size=2", "data.val_pairs=6", "data.pairs_per_epoch=4",
          "model.width=4", "model.backbone=r3d", "optim.epochs=1", "log.tensorboard=false"]
@@ -33,6 +33,27 @@ def test_table_2_is_the_papers_and_differs_from_its_experiment_in_nothing_but_re
     for config in rows.values():
         config.pretext.relations = list(RELATIONS)
         assert config == whole
+
+
+def test_table_3_has_each_methods_own_settings():
+    for trimmed in (False, True):  # the rows are run twice, on untrimmed and on trimmed videos
+        rows = load_rows(data_dir("configs") / "table3.yaml", [f"data.trimmed={trimmed}"])
+        assert {(name, trimmed) for name in rows} == {key for key in PRETRAINING_DATA if key[1] == trimmed}
+        for name, file in {"vcop": "vcop_c3d", "vcp": "vcp_c3d", "eruv": "thumos14_c3d"}.items():
+            assert rows[name] == load_config(data_dir("configs") / f"{file}.yaml", [f"data.trimmed={trimmed}"])
+def test_each_option_beside_the_paper_has_a_row_with_it_alone_and_one_without_it():
+    rows = {name: flatten(config) for name, config in
+            load_rows(data_dir("configs") / "eruv_plus_ablation.yaml").items()}
+    paper = flatten(load_config(data_dir("configs") / "thumos14_c3d.yaml", ["data.batch_size=64"]))
+    changed = {name: {key: value for key, value in row.items() if value != paper[key]} for name, row in rows.items()}
+    assert changed["paper"] == {} and rows["plus"] == flatten(load_config(data_dir("configs") / "eruv_plus.yaml"))
+    options = [name for name in rows if f"all_but_{name}" in rows]
+    assert len(options) == 8 and len(rows) == 2 * 8 + 3
+    assert changed["all"] == {key: value for name in options for key, value in changed[name].items()}
+    for name in options:
+        assert {**changed[f"all_but_{name}"], **changed[name]} == changed["all"]
+        assert not changed[f"all_but_{name}"].keys() & changed[name].keys()
+    assert changed["plus"] == {**changed["difference"], **changed["decorrelation"]}
 
 
 @pytest.mark.slow
@@ -92,6 +113,8 @@ def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
     assert done.returncode == 2 and "absent" in done.stderr
     done = run(tmp_path / "good.yaml", *rest, "--finetune", "--dataset folder --rot x")
     assert done.returncode == 2 and "--root" in done.stderr
+    done = run(tmp_path / "good.yaml", *rest, "--finetune", "--root 'x")
+    assert done.returncode == 2 and done.stderr == "error: --finetune \"--root 'x\": No closing quotation\n"
     done = run(tmp_path / "good.yaml", "--data", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 2 and "no DATASET here" in done.stderr
     assert not (tmp_path / "out").exists()

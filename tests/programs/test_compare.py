@@ -4,6 +4,7 @@ input is told before anything runs."""
 import csv
 import json
 import math
+import re
 import signal
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ from eruv_dali.compare import entrants as entrants_module
 from eruv_dali.compare.__main__ import main
 from eruv_dali.compare.chart import draw_chart
 from eruv_dali.compare.entrants import Entrant, entrants
+from eruv_dali.compare.page import comparison_page
 from eruv_dali.compare.summary import estimate, interval, markdown, rows, student, write_table
 from eruv_dali.dataset import Dataset
 from eruv_dali.evaluate.pretrained import load_pretrained
@@ -133,6 +135,19 @@ def test_figures_intervals_gains_and_the_papers(tmp_path):
     assert float(first["mean"]) == pytest.approx(0.6) and first["values"] == "0.5 0.7 0.6"
     assert float(first["low"]) == pytest.approx(0.6 - half) and float(first["gain_high"]) == pytest.approx(high)
     assert table[1]["deviation"] == table[1]["low"] == table[1]["gain"] == table[3]["mean"] == ""
+    page = comparison_page(found, 0.1, "Words <b>.")
+    assert "Words &lt;b&gt;." in page and not re.search(r"(src|href)=|url\(|https?://", page)
+    first = page.split("<li>")[1]  # ERUV by retrieval
+    assert 'class="mean" style="width: 60.00%"' in first and '<span class="figure">60.0</span>' in first
+    low = 100 * (0.6 - half)
+    assert f'class="between" style="left: {low:.2f}%; width: {min(100, 100 * (0.6 + half)) - low:.2f}%"' in first
+    assert re.findall(r'class="seed" style="left: ([\d.]+)%"', first) == ["50.00", "70.00", "60.00"]
+    assert 'class="paper" style="left: 8.60%"' in first and 'class="chance" style="left: 10.00%"' in first
+    assert "not finished" in page.split("<li>")[4] and page.split("<li>")[4].startswith("<span>random weights")
+    for line in lines[:2]:  # the table has what the Markdown has, but for the paper's figures
+        assert "".join(f"<td>{cell}</td>" for cell in line[:2]) in page
+        assert all(f"<td class=number>{line[place]}</td>" in page for place in (2, 3, 5, 7))
+    assert f"<td class=number>{lines[2][2]}</td>" in page
     draw_chart(found, 0.1, "Title", tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     put(tmp_path, "probe", 0, "high", field[0])
@@ -210,6 +225,7 @@ def test_one_command_adds_pieces_and_repeats_none(run, datasets, persons, tmp_pa
     states = {name: torch.load(out / f"{name}_seed1" / "last.pt", weights_only=True)["step"] for name in clips}
     assert states == {"eruv": 3, "vcop": 2}  # 3 x 2 x 2 and 2 x 2 x 3 clips
     assert len({*out.glob("dataset_*")}) == 1 and (out / "compare.png").exists()
+    assert (out / "compare.html").read_text().count("<li>") == 12  # three starts, four measures
 
     for words, said in ((["--clips", "24"], "was begun with clips = 12, not 24"),
                         (["--knn", "3"], "was begun with knn = 2, not 3"),
@@ -223,7 +239,7 @@ def test_one_command_adds_pieces_and_repeats_none(run, datasets, persons, tmp_pa
 
 @pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_weights(run, datasets, persons, tmp_path):
-    words = ["--pretexts", "eruv,none", "--data", datasets["raw"], "--clips", "400", "--seeds", 0, "--evaluate", "knn",
+    words = ["--pretexts", "eruv,none", "--data", datasets["raw"], "--clips", "200", "--seeds", 0, "--evaluate", "knn",
              *labelled(persons), *QUICK, *SMALL, "checkpoint.every_minutes=0", "log.every_steps=1"]
     command = [sys.executable, "-m", "eruv_dali.compare", *map(str, words), "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -31,6 +31,21 @@ def test_any_run_can_be_drawn(tmp_path, lines):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "metrics.jsonl"]
 
 
+def test_odd_lines_are_left_out(tmp_path, monkeypatch):
+    """They once ended a training that was done in a traceback."""
+    figures = []
+    monkeypatch.setattr(curves, "write_figure", lambda figure, png: figures.append(figure))
+    odd = [{"step": 1}, line(2, loss=None), line(3, lr="fast"), line(4, accuracy=[]), {"step": 5, "val": {}}, [1], 7,
+           {"step": 6, "val": {"loss": 10**400}}, line(10), val(10), line(20),
+           {"step": 20, "val": {"loss": 1.0, "accuracy": 0.5, "per_relation": {"CS": "much"}}},
+           {"step": 30, "val": {"loss": 1.0, "accuracy": 0.5, "per_relation": 3}}]
+    (tmp_path / "metrics.jsonl").write_bytes(b"\xff\n" + "".join(json.dumps(each) + "\n" for each in odd).encode())
+    draw_curves(tmp_path / "metrics.jsonl", tmp_path / "curves.png")
+    loss, _, relations = figures[0].axes[:3]
+    assert loss.lines[0].get_xdata().tolist() == [10, 20] and loss.lines[1].get_xdata().tolist() == [10, 20, 30]
+    assert relations.lines[0].get_xdata().tolist() == [10]
+
+
 def test_the_curves_show_the_numbers(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(curves, "write_figure", lambda figure, png: figures.append(figure))

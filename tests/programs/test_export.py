@@ -8,11 +8,12 @@ import onnxruntime
 import pytest
 import torch
 from places import ROOT
-from running import refused
+from running import outcome, refused
 
 from eruv_dali.errors import EruvError
-from eruv_dali.export import export_onnx, main
+from eruv_dali.export import main
 from eruv_dali.models import BACKBONES, build_backbone, load_backbone, save_backbone
+from eruv_dali.models.onnx_file import export_onnx
 
 
 @pytest.fixture(params=BACKBONES)
@@ -67,7 +68,33 @@ def test_random_weights_by_torch_hub():
     assert sum(p.numel() for p in parameters) == 14_361_792  # the 14.36 M of the paper
 
 
+def test_a_run_gives_its_own_clip_length_and_crop(monkeypatch, capsys, tmp_path):
+    save_backbone(build_backbone("r3d", width=2), tmp_path / "backbone.pt")
+    (tmp_path / "config.yaml").write_text("data: {clip_length: 8, crop: 40}\n")
+    seen = []
+
+    def noted(backbone, path, **look):
+        seen.append(look)
+        path.touch()
+        return 0.0
+
+    monkeypatch.setattr("eruv_dali.models.onnx_file.export_onnx", noted)
+    for words in ([], ["--crop", 64]):
+        outcome(monkeypatch, capsys, main, tmp_path, "--out", tmp_path / "x.onnx", *words)
+    assert seen == [dict(clip_length=8, crop=40), dict(clip_length=8, crop=64)]
+    (tmp_path / "config.yaml").write_text("data: [")
+    assert refused(monkeypatch, capsys, main, tmp_path, "--out", tmp_path / "x.onnx", "--crop", "0").endswith(
+        "--crop 0 must be at least 1")
+    assert "config.yaml: not valid YAML" in refused(monkeypatch, capsys, main, tmp_path, "--out", tmp_path / "x.onnx")
+
+
 def test_a_file_that_is_no_backbone_is_refused(monkeypatch, capsys, tmp_path):
     (tmp_path / "x.pt").write_text("nothing")
     said = refused(monkeypatch, capsys, main, tmp_path / "x.pt", "--out", tmp_path / "x.onnx")
     assert "is not a backbone file" in said and not (tmp_path / "x.onnx").exists()
+
+
+def test_clips_that_are_too_small_for_the_network_are_refused(monkeypatch, capsys, tmp_path):
+    save_backbone(build_backbone("c3d", width=1), tmp_path / "backbone.pt")
+    said = refused(monkeypatch, capsys, main, tmp_path, "--out", tmp_path / "x.onnx", "--crop", "8")
+    assert said.startswith("error: c3d cannot take a clip of 16 frames of 8x8")

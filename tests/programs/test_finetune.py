@@ -21,7 +21,8 @@ from eruv_dali.finetune.__main__ import main
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
-from eruv_dali.finetune.task import FinetuneTask, Recipe, train_actions
+from eruv_dali.finetune.recipe import Recipe
+from eruv_dali.finetune.task import FinetuneTask, train_actions
 from eruv_dali.prepare import prepare
 from eruv_dali.train import loop
 from eruv_dali.train.stop import Stopped
@@ -134,6 +135,31 @@ def test_every_training_video_is_seen_once_an_epoch_with_the_same_head_and_order
     assert len({crop for _, _, crop in places}) > 10
     assert len({start for video, start, _ in places if "denis" in video}) > 2
     assert {start for video, start, _ in places if "daria" in video} == {0}
+
+
+def test_layers_have_rates_and_begin_with_the_norms_of_a_fresh_network(monkeypatch, tmp_path, runs, persons):
+    split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
+    seen = []
+
+    class Recorder(loop.TrainStep):
+        def __init__(self, net, *args, **options):
+            super().__init__(net, *args, **options)
+            seen.append((net, net.backbone.stage4.conv2.weight.detach().clone(),
+                         {id(p): group["lr"] for group in self.optimizer.param_groups for p in group["params"]}))
+
+    monkeypatch.setattr(loop, "TrainStep", Recorder)
+    start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
+    with torch.no_grad():
+        start.backbone.stage4.conv2.weight.mul_(7)
+    recipe = Recipe(epochs=1, batch_size=9, lr=0.01, layer_rate=0.5, rescale=True)
+    train_actions(start, split.train, np.zeros(9, bool), split.classes, dataset(runs, persons), tmp_path / "run",
+                  recipe, device="cpu")
+    ((net, weight, rates),) = seen
+    assert float(weight.norm()) == pytest.approx((8 / 3) ** 0.5, rel=1e-5)
+    found = {name.removeprefix("backbone.").partition(".")[0]: rates[id(p)] for name, p in net.named_parameters()}
+    assert found == pytest.approx({"head": 0.01, "stage4": 0.005, "stage3": 0.0025, "stage2": 0.00125,
+                                   "stage1": 0.000625, "stem": 0.0003125})
+    assert metrics(tmp_path / "run")[0]["lr"] == 0.01  # the head's
 
 
 def test_the_best_epoch_is_kept_by_accuracy_then_by_loss(monkeypatch, tmp_path, runs, persons):
@@ -313,6 +339,19 @@ def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     save_checkpoint(tmp_path / "other.pt", {"net": {}})
     with pytest.raises(EruvError, match="no backbone in this checkpoint"):
         load_pretrained(tmp_path / "other.pt")
+    for seed in (-1, 2**70, 1.5):
+        with pytest.raises(EruvError, match="^seed .* must be"):
+            load_pretrained("none", seed=seed)
+
+
+@pytest.mark.parametrize("key, value", [
+    ("epochs", 0), ("epochs", 1.5), ("batch_size", 0), ("seed", -1), ("seed", 2**63), ("lr", 0), ("lr", float("nan")),
+    ("lr", float("inf")), ("weight_decay", -1e-9), ("weight_decay", float("nan")), ("momentum", float("inf")),
+    ("layer_rate", 2), ("layer_rate", 0), ("layer_rate", float("nan")),
+])
+def test_a_recipe_that_cannot_be(key, value):
+    with pytest.raises(EruvError, match=f"^{key} {value} must be"):
+        Recipe(**{key: value})
 
 
 def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
@@ -320,10 +359,20 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     out = ["--out", runs / "new"]
     assert "does not fit into frames of 36x48" in refused(
         monkeypatch, capsys, main, *folder, "--init", "none", "--crop", 40, "--frame-size", "36x48", *out)
+    assert "--crop 0 does not fit" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--crop", 0, *out)
+    c3d = ("--init", "none", "--crop", 8, "--width")
+    assert "c3d cannot take a clip of 16 frames of 8x8" in refused(monkeypatch, capsys, main, *folder, *c3d, 1, *out)
+    assert "backbone width 0 must" in refused(monkeypatch, capsys, main, *folder, *c3d, 0, *out)
     assert "no such checkpoint" in refused(monkeypatch, capsys, main, *folder, "--init", "nowhere.pt", *out)
     assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 13, *out)
     assert "--leave-one-out needs" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--leave-one-out", *out)
     assert "epochs 0 must be" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--epochs", 0, *out)
+    before = set(runs.iterdir())
+    elsewhere = ["--frame-size", "40x50", "--out", runs / "new"]  # not prepared yet
+    for option, value in (("lr", "nan"), ("val-fraction", "1"), ("val-fraction", "nan")):
+        said = refused(monkeypatch, capsys, main, *folder, *RANDOM, f"--{option}", value, *elsewhere)
+        assert f"{option} {float(value)} must be" in said
+    assert set(runs.iterdir()) == before
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "result.json").write_text("{}")
     (tmp_path / "old" / "result.json").write_text('{"program": "pretrain"}')

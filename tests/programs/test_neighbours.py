@@ -1,19 +1,18 @@
 """Neighbours: the page shows the queries asked for, what each found, and moving pictures of the right frames."""
 
-import base64
-import io
 import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from running import outcome, run
+from sprites import sprites
 
 from eruv_dali.video.reader import FrameReader
 from eruv_dali.visualize.__main__ import main
-from eruv_dali.visualize.neighbours import HEIGHT, MILLISECONDS, SHOWN, thumbnail
+from eruv_dali.visualize.moving import moving
+from eruv_dali.visualize.neighbours import HEIGHT, SHOWN, neighbours_page, thumbnail
 
 COLOUR = {"bend": 0, "run": 1, "wave1": 2}  # the strongest channel of their noise
 
@@ -34,17 +33,6 @@ def write(folder: Path, persons: Path, **more) -> Path:
     return folder
 
 
-def pictures(address: str) -> list[np.ndarray]:
-    """The frames; WebP shows one for longer, where the next hardly differs: here it is repeated instead."""
-    image = Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/webp;base64,"))))
-    found = []
-    for number in range(image.n_frames):
-        image.seek(number)
-        frame = np.asarray(image.convert("RGB")).astype(int)
-        found += [frame] * (image.info["duration"] // MILLISECONDS)
-    return found
-
-
 def test_the_page(monkeypatch, tmp_path, persons):
     out = tmp_path / "a <b>" / "page.html"
     folder = write(out.parent, persons)
@@ -52,23 +40,24 @@ def test_the_page(monkeypatch, tmp_path, persons):
     page = out.read_text()
     assert not re.search(r'(src|href)=|url\((?!data:)|<b>/', page) and "a &lt;b&gt;" in page  # all within, all escaped
     assert "3 of 5 queries; the nearest is a hit for 3" in page
-    address = dict(re.findall(r"\.(v\d+) \{ background-image: url\(([^)]*)\)", page))
+    address = sprites(page)
     assert len(address) == 6  # three queries and three neighbours, each once
-    sections = page.split("<section>")[1:]
-    figure = r'<figure class="(\w+)"><div class="(v\d+)".*?<b>(.*?)</b><br>(.*?)<br><span title="(.*?)">(.*?)</span>'
+    sections = page.split("<section ")[1:]
+    figure = (r'<figure class="(\w+)"><div class="moving many (v\d+)".*?<b>(.*?)</b><br>(.*?)<br>'
+              r'<span title="(.*?)">(.*?)</span>')
     for section, name, person in zip(sections, ("bend", "run", "wave1"), ("ido", "ido", "daria"), strict=True):
         query, first, second = re.findall(figure, section)
         assert query[0] == "query" and query[5] == f"{person}_{name}.avi" and Path(query[4]).is_file()
-        assert (first[0], first[2], first[3]) == ("hit", "1. hit, 0.900", name)
-        assert (second[0], second[2]) == ("miss", "2. miss, 0.800") and second[3] != name
+        assert (first[0], first[2], first[3]) == ("hit", "1. ✓ hit, 0.900", name)
+        assert (second[0], second[2]) == ("miss", "2. ✗ miss, 0.800") and second[3] != name
         for _, number, _, label, *_ in (query, first, second):
-            mean = np.mean(pictures(address[number]), (0, 1, 2))
+            mean = np.mean(address[number], (0, 1, 2))
             assert mean.argmax() == COLOUR[label]
 
 
 def test_thumbnails_move_and_show_the_clip(persons, ramped):
     reader = FrameReader()
-    whole, clip = (pictures(thumbnail((str(ramped), start), reader)) for start in (None, 20))
+    whole, clip = (sprites(thumbnail((str(ramped), start), reader).style("v"))["v"] for start in (None, 20))
     reader.close()
     assert len(whole) == len(clip) == SHOWN and whole[0].shape == (HEIGHT, HEIGHT * 64 // 48, 3)
     shade = [[picture.mean() for picture in each] for each in (whole, clip)]
@@ -98,11 +87,22 @@ def test_clips_say_where_they_begin(monkeypatch, tmp_path, persons):
     assert (tmp_path / "p.html").read_text().count(" from frame 4<") == 2
 
 
+def test_cosines_have_digits_enough_to_differ(persons):
+    video = {"video": "a.avi", "class": "run"}
+    for near, shown in (((0.9, 0.8), ("0.900", "0.800")), ((1.0, 1 - 1e-9), ("1.000000",)),
+                        ((0.99991, 0.99992, 0.99992), ("0.99991", "0.99992"))):
+        query = {**video, "neighbours": [{**video, "similarity": value, "hit": True} for value in near]}
+        page = neighbours_page([query], {("a.avi", None): moving(np.zeros((2, 4, 4, 3), np.uint8))}, title="t", of=1)
+        found = set(re.findall(r"hit, ([\d.]+)<", page))
+        assert found == set(shown)
+
+
 @pytest.mark.parametrize("words, said", [
     (["--out", "page.png"], "a file name that ends in .html"), (["--k", "4"], "lists 3 neighbours of each query"),
     (["--queries", "0"], "both must be at least 1"), ("absent", "name a RUN of eruv_dali.retrieve"),
     ("splits", "give one: run/split_1"), ("damaged", "is damaged (KeyError"), ("{", "is damaged (JSONDecodeError"),
-    ("empty", "lists no queries"), ("gone", "the video no longer exists"),
+    ("<b>", "start '<b>', which must be"), (-5, "start -5, which must be"), (10**30, "start 1000000"),
+    (True, "start True"), ("empty", "lists no queries"), ("gone", "the video no longer exists"),
 ])
 def test_bad_input(monkeypatch, tmp_path, capsys, persons, words, said):
     monkeypatch.chdir(tmp_path)
@@ -117,6 +117,8 @@ def test_bad_input(monkeypatch, tmp_path, capsys, persons, words, said):
         del found["queries"][0]["class"]
     elif words == "empty":
         found["queries"] = []
+    elif words in ("<b>", -5, 10**30) or words is True:
+        found["queries"][0]["neighbours"][0]["start"] = words
     elif words == "gone":
         found["queries"][0]["video"] = "/gone.avi"
     if file.exists():

@@ -17,7 +17,7 @@ import pytest
 import torch
 from forked import Forked, program
 from numbered import write_video
-from running import metrics, outcome
+from running import metrics, outcome, refused
 
 from eruv_dali import RelationLoader
 from eruv_dali.dataset import Dataset
@@ -30,15 +30,30 @@ from eruv_dali.pretext.eruv import RELATIONS, Eruv, EruvOptions
 from eruv_dali.pretext.pretext import Setting
 from eruv_dali.pretrain.__main__ import main
 from eruv_dali.pretrain.run import pretrain
+from eruv_dali.pretrain.task import PretrainTask
 from eruv_dali.train.checkpoint import checkpoints, load_checkpoint, load_newest, save_checkpoint
 from eruv_dali.train.config import load_config
 from eruv_dali.train.kind_scores import KindScores
+from eruv_dali.train.loop import only_training
+from eruv_dali.train.processes import ALONE
 from eruv_dali.train.report import EPOCHS_AT_CHANCE, Report
 from eruv_dali.train.settings import OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
 SMALL = ["device=cpu", "data.crop=40", "data.batch_size=2", "data.val_pairs=8", "data.pairs_per_epoch=8",
          "model.width=4", "model.backbone=r3d", "optim.epochs=2", "log.every_steps=2"]
+
+
+def test_a_quiet_run_says_what_is_wrong(datasets, tmp_path, monkeypatch, capsys):
+    words = ["--data", datasets["raw"], "--out", tmp_path / "run", *SMALL, "optim.epochs=1"]
+    done = outcome(monkeypatch, capsys, main, *words, "--quiet")
+    assert done.returncode == 0 and not done.stdout and (tmp_path / "run/result.json").exists()
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: only ") and "can show CV" in line
+    assert "holds a run already" in refused(monkeypatch, capsys, main, *words, "--quiet")
+    (tmp_path / "file").touch()
+    assert refused(monkeypatch, capsys, main, *words, "--out", tmp_path / "file").endswith(
+        "file: is a file; --out names a folder")
 
 
 def test_a_run_and_its_files(datasets, tmp_path):
@@ -90,9 +105,16 @@ def test_scores_count_each_relation_by_itself():
 
 def test_a_second_run_in_the_same_place_is_refused(datasets, tmp_path):
     dataset = Dataset(datasets["raw"])
+    with (only_training(tmp_path, False, ALONE),  # one that has not saved anything yet
+          pytest.raises(EruvError, match="another training is writing this run; wait for it to end")):
+        pretrain(load_config(None, SMALL), dataset, tmp_path)
+    assert not list(tmp_path.iterdir())
     pretrain(load_config(None, [*SMALL, "optim.max_steps=1"]), dataset, tmp_path)
     with pytest.raises(EruvError, match="holds a run already"):
         pretrain(load_config(None, SMALL), dataset, tmp_path)
+    # Begun and ended since this one asked: it has the lock, but the folder is not its own.
+    with pytest.raises(EruvError, match="holds a run already"), only_training(tmp_path, False, ALONE):
+        pass
 
 
 def test_videos_are_prepared_once(program_here, videos, tmp_path, monkeypatch):
@@ -110,6 +132,7 @@ def test_the_program_prints_accuracy_beside_chance(program_here, datasets, tmp_p
     done = program_here("--data", datasets["jpeg"], "--out", tmp_path / "run", *SMALL, "optim.max_steps=2")
     assert done.returncode == 0, done.stderr
     assert "14.3%" in done.stderr and "overall" in done.stderr and "same shot" in done.stderr
+    assert any(line.strip() == "Accuracy, epoch 0 (8 samples of held-out videos)" for line in done.stderr.splitlines())
 
 
 def test_a_run_knows_the_frame_size_of_its_dataset(program_here, tmp_path):
@@ -400,6 +423,21 @@ def test_a_relation_at_chance_is_said_once_with_its_cause(tmp_path, capsys):
         assert "CR is" not in said
 
 
+@pytest.mark.parametrize("relations, terms, warned", [
+    (("CS",), False, True), (("CS", "CR"), False, False), (("CS",), True, False)])
+def test_one_relation_alone_is_warned_of(relations, terms, warned):
+    """Unless terms of the loss beside the pretext's own give the network something to learn."""
+    class Terms(SimpleNamespace):
+        def __bool__(self):
+            return terms
+
+    task = object.__new__(PretrainTask)
+    task.pretext = SimpleNamespace(kinds=relations, kind_word="relation", warnings=list)
+    task.terms, task._clips = Terms(warnings=lambda clips, dim: []), 2
+    task.net = SimpleNamespace(backbone=SimpleNamespace(feature_dim=2))
+    assert any("only one relation, CS" in said for said in task.warnings()) is warned
+
+
 @pytest.mark.parametrize("single_shot_videos, warned", [(1, False), (3, True)])
 def test_a_relation_that_few_videos_can_show_is_warned_of(single_shot_videos, warned):
     """Two segments, of the two shots of video 0, can begin a CV pair; the network must not learn to know video 0."""
@@ -409,3 +447,5 @@ def test_a_relation_that_few_videos_can_show_is_warned_of(single_shot_videos, wa
     assert ("only 2 of 5 segments can show CV, from 1 of 4 videos" in said
             and "(relations=CS,CD,CR,PI,PD,PS)" in said) is warned
     assert said.count("can show") == warned
+    pair = Eruv(np.array(segments, SEGMENT), Setting(), EruvOptions(relations=["CS", "CV"])).warnings()
+    assert not any("leave" in said for said in pair)  # CS alone could not be trained on

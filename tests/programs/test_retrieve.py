@@ -9,11 +9,12 @@ import pytest
 from running import refused, run
 
 from eruv_dali import EruvError
+from eruv_dali.actions.retrieval import retrieval_scores, retrieve
 from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.dataset import Dataset
 from eruv_dali.evaluate.features import video_features
 from eruv_dali.evaluate.pretrained import load_pretrained
-from eruv_dali.retrieve import main, retrieval_scores, retrieve
+from eruv_dali.retrieve import main
 
 WORDS = ["--dataset", "folder", "--groups", r"/([a-z]+)_", "--init", "none", "--backbone", "r3d", "--width", "2",
          "--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4", "--clips", "3"]
@@ -98,3 +99,13 @@ def test_bad_input(monkeypatch, capsys, tmp_path, persons):
     said = refused(monkeypatch, capsys, main, *WORDS, "--root", persons, "--splits", tmp_path, "--out",
                    tmp_path / "run")
     assert "splits is for ucf101 and hmdb51" in said
+
+
+def test_a_finished_run_is_not_written_again_unless_told(monkeypatch, capsys, tmp_path, persons):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/result.json").write_text('{"program": "retrieve"}')
+    words = (*WORDS, "--root", persons, "--out", tmp_path / "run")
+    assert "holds a finished run" in refused(monkeypatch, capsys, main, *words)
+    # It gets as far as the next mistake.
+    said = refused(monkeypatch, capsys, main, *words, "--overwrite", "--frame-size", "16x16")
+    assert "--crop 32 does not fit" in said

@@ -7,10 +7,12 @@ import sys
 
 import pytest
 import yaml
+from running import refused
 
 from eruv_dali import RELATIONS, EruvError
 from eruv_dali.errors import run_program
-from eruv_dali.tables.__main__ import main, markdown, mean_and_deviation, paper_tables
+from eruv_dali.tables.__main__ import main
+from eruv_dali.tables.filled import markdown, mean_and_deviation, paper_tables
 from eruv_dali.tables.runs import read_run
 
 
@@ -57,7 +59,8 @@ def tables(*folders):
 
 
 def cells(table):
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in markdown(table).splitlines()[4:]]
+    lines = [line for line in markdown(table).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def test_every_program_has_its_table_and_the_papers_figure(tmp_path):
@@ -203,3 +206,9 @@ def test_missing_and_foreign_files(tmp_path, monkeypatch, capsys, text, said):
         run_program(main)
     error = capsys.readouterr().err
     assert stop.value.code == 2 and said in error and error.count("\n") == 1
+
+
+def test_a_file_is_no_folder_for_tables(tmp_path, monkeypatch, capsys):
+    (tmp_path / "x").touch()
+    said = refused(monkeypatch, capsys, main, "--paper", "--out", tmp_path / "x")
+    assert said.endswith("x: is a file; --out names a folder")

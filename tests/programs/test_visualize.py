@@ -129,6 +129,7 @@ def test_overlay_shows_the_frame_where_attention_is_weak():
     assert np.abs(found[0, 0] - 130).max() <= 2 and found[7, 7, 0] > 200 and found[7, 7, 2] < 180
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["png", "mp4", "gif"])
 def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ramp, kind):
     monkeypatch.setattr("eruv_dali.visualize.attention.CHUNK", 5)
@@ -159,6 +160,11 @@ def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ram
     (["attention", "gone.mp4", *RANDOM, "--out", "a.png"], "gone.mp4: no such video"),
     (["attention", "RAMP", *RANDOM, "--start", "20", "--out", "a.png"], "the video has frames 0 to 19"),
     (["attention", "RAMP", "--init", "none", "--crop", "200", "--out", "a.png"], "a crop of 200 does not fit"),
+    (["attention", "RAMP", "--init", "none", "--crop", "0", "--out", "a.png"], "a crop of 0 does not fit"),
+    (["attention", "RAMP", "--init", "none", "--crop", "8", "--out", "a.png"], "c3d cannot take a clip of 16 frames of "
+     "8x8"),
+    (["attention", "RAMP", "--init", "none", "--width", "0", "--out", "a.png"], "backbone width 0 must be at least 1"),
+    (["attention", "RAMP", *RANDOM, "--power", "nan", "--out", "a.png"], "power nan must be greater than 0"),
     (["embedding", "--dataset", "folder", "--root", "PERSONS", "--classes", "bend,jump", *RANDOM, "--out", "e.png"],
      "class 'jump' is not in"),
     (["embedding", "--dataset", "folder", "--root", "PERSONS", "--classes", "bend", *RANDOM, "--out", "e.png"],
@@ -166,6 +172,7 @@ def test_attention_program_shows_what_the_network_saw(monkeypatch, tmp_path, ram
     (["embedding", "--dataset", "folder", "--root", "PERSONS", "--classes", "bend,run", *RANDOM, "--samples", "3",
       "--out", "e.png"], "fewer than two for each of 2 classes"),
     (["attention", "RAMP", *RANDOM, "--out", "no/such/a.png"], "no such folder"),
+    (["shots", "s3://bucket/set", "--out", "s.html"], "s3://bucket/set: the DATASET must be a folder of this machine"),
 ])
 def test_bad_input(monkeypatch, tmp_path, capsys, ramp, persons, words, said):
     monkeypatch.chdir(tmp_path)

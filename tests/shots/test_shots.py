@@ -1,101 +1,21 @@
-"""Shots: streamed statistics, the three rules, and what they make of videos whose cuts are known."""
+"""Shots: what the three rules make of videos whose cuts are known."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_shots import curves_like, curves_of, dissolve, film, flat_curves, intervals, shot
 from places import benchmark
 
 from eruv_dali.errors import EruvError
-from eruv_dali.shots import RULES, ShotCurves, ShotStatistics, find_shots, hog_host
+from eruv_dali.shots import RULES, ShotCurves, find_shots, rules
 from eruv_dali.shots.curves import LAGS
-
-
-def picture(seed: int, H: int = 192, W: int = 256) -> np.ndarray:
-    """A picture of random rectangles, tall ones for odd seeds, on a textured ground: (H, W, 3) float32."""
-    rng = np.random.default_rng(seed)
-    image = np.full((H, W, 3), 120, np.float32)
-    for size in (4, 8, 16):
-        image += np.kron(rng.normal(0, 12, (H // size, W // size, 1)), np.ones((size, size, 1)))
-    texture = image - 120
-    for _ in range(200):
-        y, x = rng.integers(0, H), rng.integers(0, W)
-        h, w = (rng.integers(*limits) for limits in (((6, 24), (10, 90)), ((10, 90), (6, 24)))[seed % 2])
-        image[y : y + h, x : x + w] = rng.integers(0, 256, 3)
-    return image + texture
-
-
-def shot(seed: int, T: int, speed: float = 0.0) -> np.ndarray:
-    """T frames of a picture the camera pans over, `speed` pixels a frame."""
-    image = picture(seed)
-    return np.stack([image[20:116, 10 + round(t * speed) :][:, :128] for t in range(T)])
-
-
-def film(*parts: np.ndarray, grain: float = 1.5) -> np.ndarray:
-    frames = np.concatenate(parts)
-    frames = frames + np.random.default_rng(1).normal(0, grain, frames.shape)
-    return frames.round().clip(0, 255).astype(np.uint8)
-
-
-def dissolve(a: np.ndarray, b: np.ndarray, T: int) -> np.ndarray:
-    weight = (np.arange(1, T + 1) / (T + 1))[:, None, None, None]
-    return a * (1 - weight) + b * weight
-
-
-def curves_of(frames: np.ndarray, chunk: int = 64) -> ShotCurves:
-    statistics = ShotStatistics()
-    for begin in range(0, len(frames), chunk):
-        statistics.add(frames[begin : begin + chunk])
-    return statistics.finish()
-
-
-def intervals(curves: ShotCurves, **options) -> list[tuple[int, int]]:
-    return [(shot.start, shot.end) for shot in find_shots(curves, **options)]
-
-
-def flat_curves(N: int, **cuts: float) -> ShotCurves:
-    """Curves of a still video with clean cuts, f40=0.2 being one of that strength before frame 40."""
-    lags = np.zeros((len(LAGS), N), np.float32)
-    for name, strength in cuts.items():
-        for row, lag in zip(lags, LAGS, strict=True):
-            t = int(name[1:])
-            row[max(t, lag) : t + lag] = strength
-    return ShotCurves(hog=lags[0].copy(), luminance=np.zeros(N), lags=lags, window=np.zeros(N, np.float32))
-
-
-def assert_curves_equal(a: ShotCurves, b: ShotCurves) -> None:
-    for name in ("hog", "luminance", "lags", "window"):
-        assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
 def test_rules_are_named():
     assert RULES == ("robust", "untrimmednets", "threshold")
-
-
-@pytest.mark.parametrize("chunk", [1, 7, 33, 300])
-def test_curves_do_not_depend_on_chunks(chunk):
-    frames = film(shot(1, 40), shot(2, 50, speed=1))
-    assert_curves_equal(curves_of(frames, chunk), curves_of(frames, len(frames)))
-
-
-def test_curves_are_what_they_say():
-    from eruv_dali.shots import hog
-    from eruv_dali.shots.curves import EPSILON
-
-    frames = film(shot(1, 30), shot(2, 30))
-    curves, plain, features = curves_of(frames), hog(frames), hog(frames, epsilon=EPSILON)
-    assert len(curves) == 60 and curves.hog.dtype == curves.window.dtype == curves.lags.dtype == np.float32
-    assert curves.hog[0] == curves.luminance[0] == 0
-    assert curves.hog[30] == pytest.approx(np.abs(plain[30] - plain[29]).mean(), rel=1e-5)
-    for row, lag in zip(curves.lags, LAGS, strict=True):
-        assert (row[:lag] == 0).all()
-        assert row[33] == pytest.approx(np.abs(features[33] - features[33 - lag]).mean(), rel=1e-5)
-    windows = features[25 + 8 : 25 + 17].mean(0) - features[25 - 16 : 25 - 7].mean(0)
-    assert curves.window[25] == pytest.approx(np.abs(windows).mean(), rel=1e-5)
-    assert (curves.window[:16] == 0).all() and (curves.window[-16:] == 0).all() and curves.window[16:-16].all()
-    grey = frames[29:31].astype(int) @ [77, 150, 29] >> 8
-    assert curves.luminance[30] == pytest.approx(np.abs(grey[1] - grey[0]).mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -103,21 +23,6 @@ def test_curves_are_what_they_say():
 def test_short_videos(rule, N):
     frames = film(shot(1, 34))[:N]
     assert intervals(curves_of(frames), rule=rule) == ([(0, N)] if N else [])
-
-
-def test_no_frames_in_a_chunk_is_no_harm():
-    frames = film(shot(1, 20))
-    statistics = ShotStatistics()
-    for chunk in (frames[:0], frames[:7], frames[7:7], frames[7:]):
-        statistics.add(chunk)
-    assert_curves_equal(statistics.finish(), curves_of(frames))
-
-
-def test_frame_size_may_not_change():
-    statistics = ShotStatistics()
-    statistics.add(np.zeros((2, 96, 128, 3), np.uint8))
-    with pytest.raises(EruvError, match=r"\(48, 64\)"):
-        statistics.add(np.zeros((2, 48, 64, 3), np.uint8))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -139,7 +44,7 @@ def test_threshold_is_the_papers_sentence():
 def test_untrimmednets_asks_that_a_difference_stands_out():
     steps = np.full(60, 0.08, np.float32)
     steps[0], steps[30], steps[45] = 0, 0.12, 0.0801
-    curves = ShotCurves(hog=steps, luminance=steps, lags=np.tile(steps, (len(LAGS), 1)), window=steps)
+    curves = curves_like(np.tile(steps, (len(LAGS), 1)), steps)
     around = steps[25:36]
     assert steps[30] > around.mean() + 1.5 * around.std() > steps[31]
     starts = [s.start for s in find_shots(curves, rule="untrimmednets")]
@@ -149,10 +54,32 @@ def test_untrimmednets_asks_that_a_difference_stands_out():
 
 
 def test_robust_sees_through_flashes():
-    for length in range(1, 5):
+    for length in range(1, 9):
         frames = film(shot(1, 80, speed=0.3)).astype(np.int32)
         frames[40 : 40 + length] = 250
         assert intervals(curves_of(frames.astype(np.uint8))) == [(0, 80)], length
+
+
+def test_robust_sees_through_what_is_drawn_over_a_part_of_the_picture():
+    frames, other = film(shot(1, 80)), film(shot(2, 80))
+    frames[40:, 48:, :96] = other[40:, 48:, :96]
+    curves = curves_of(frames)
+    assert np.argmax(curves.lags[0]) == 40 and curves.lags[0][40] > 0.03 > 2 * curves.low[0][40]
+    assert intervals(curves, threshold=0.025) == [(0, 80)]
+    assert len(intervals(replace(curves, low=curves.lags), threshold=0.025)) == 2
+
+
+@pytest.mark.parametrize("length", [10, 20])
+def test_a_slide_of_moving_pictures_is_found(length):
+    """All the while both shots move, so that HOG differs from frame to frame."""
+    tint = np.array([1, 0.3, 0.1])
+    a, b = shot(1, 60 + length, speed=1.5), shot(2, 60 + length, speed=1.5) * tint
+    moved = a[60:].copy()
+    for n in range(length):
+        edge = 128 * (n + 1) // (length + 1)
+        moved[n, :, 128 - edge :] = b[n, :, :edge]
+    shots = find_shots(curves_of(film(a[:60], moved, b[length:])))
+    assert len(shots) == 2 and 58 <= shots[1].start <= 62 + length
 
 
 def test_robust_sees_through_a_passing_object():
@@ -183,6 +110,111 @@ def test_a_dissolve_is_an_interval_of_its_own(length):
     first, second = find_shots(curves_of(frames))
     assert abs(first.end - 60) <= 4 and abs(second.start - (60 + length)) <= 4
     assert first.end < second.start and second.score > 0
+
+
+@pytest.mark.parametrize("way", ["wipe", "slide", "push"])
+@pytest.mark.parametrize("speed", [0.0, 1.5])
+def test_both_ends_of_a_transition_that_moves_are_found(way, speed):
+    """Whether the shots move or not: at most a few frames of the old shot are lost, and none of the other is left."""
+    length, tint = 16, np.array([1, 0.3, 0.1])
+    a, b = shot(1, 60 + length, speed=speed), shot(2, 60 + length, speed=speed) * tint
+    between = a[60:].copy()
+    for n in range(length):
+        edge = 128 * (n + 1) // (length + 1)
+        if way == "push":
+            between[n, :, : 128 - edge] = a[60 + n, :, edge:]
+        between[n, :, 128 - edge :] = b[n, :, 128 - edge :] if way == "wipe" else b[n, :, :edge]
+    first, second = find_shots(curves_of(film(a[:60], between, b[length:])))
+    assert (60 - 8 if speed else 60 - 2) <= first.end <= 60 + 1 and -1 <= second.start - (60 + length) <= 2
+    assert second.transition == "gradual"
+
+
+def brighter(curves: ShotCurves, *, before: float, after: float, parts: int = 32) -> ShotCurves:
+    """The curves of a dissolve in frames 60 to 80 with other grey levels; so many parts go from one to the other."""
+    grey = np.full((32, len(curves)), float(before))
+    grey[:parts] += (after - before) * np.clip((np.arange(len(curves)) - 59) / 21, 0, 1)
+    return replace(curves, grey=grey.round().astype(np.uint8))
+
+
+def test_a_dissolve_changes_nearly_all_parts_of_the_picture():
+    """21 parts of 32 are less than what bars, a panel or a forearm may cover."""
+    a, b = shot(1, 80), shot(2, 80)
+    curves = curves_of(film(a[:60], dissolve(a[60:], b[:20], 20), b[20:]))
+    for parts, count in ((20, 1), (21, 1), (24, 2), (32, 2)):
+        assert len(find_shots(brighter(curves, before=100, after=140, parts=parts))) == count, parts
+    assert len(find_shots(brighter(curves, before=10, after=14))) == 2  # that is much in the dark
+    assert len(find_shots(brighter(curves, before=200, after=204))) == 1
+    assert len(find_shots(curves)) == 2 and len(find_shots(curves, threshold=0.2)) == 1  # it is for both kinds
+
+
+def slow_change(N: int, first: int, end: int, step: int, *, cut: int | None = None) -> ShotCurves:
+    """Curves whose windows differ in frames first .. end-1 alone; brightness does at once, at frame `step`."""
+    curves = flat_curves(N, **({f"f{cut}": 0.2} if cut else {}))
+    window = np.zeros(N, np.float32)
+    window[first:end] = 0.1
+    grey = np.full((32, N), 100, np.uint8)
+    grey[:, step:] = 140
+    return replace(curves, window=window, window_low=np.stack([window, window]), grey=grey)
+
+
+def test_a_slow_change_must_last():
+    assert len(find_shots(slow_change(140, 60, 65, 62))) == 1
+    assert len(find_shots(slow_change(140, 60, 66, 62))) == 2
+
+
+def test_near_a_cut_a_slow_change_is_the_cut():
+    """The windows contain the cut up to 16 frames away: only what lies beyond counts, if it is long enough."""
+    assert [s.start for s in find_shots(slow_change(180, 71, 82, 79, cut=60))] == [0, 60]
+    found = find_shots(slow_change(180, 72, 83, 79, cut=60))
+    assert [s.start for s in found][:2] == [0, 60] and len(found) == 3
+    assert [s.start for s in find_shots(slow_change(180, 91, 102, 93, cut=112))] == [0, 112]
+    assert len(find_shots(slow_change(180, 90, 102, 93, cut=112))) == 3
+
+
+def test_the_windows_whose_brightness_is_compared():
+    """Frames t-16 .. t-8 and t+8 .. t+16: all is changed where a step lies between them."""
+    curves = slow_change(140, 0, 0, 60)
+    always = replace(curves, window_low=np.stack([curves.window, curves.window + 1]))
+    evidence = rules.gradual_evidence(always)
+    np.testing.assert_allclose(evidence[52:68], 0.55 * 40 / (120 + 8), rtol=1e-5)
+    assert evidence[51] < 0.95 * evidence[52] and evidence[68] < 0.95 * evidence[67]
+
+
+@pytest.mark.parametrize(("others", "size", "count"), [(3, 0.09, 2), (4, 0.09, 1), (4, 0.05, 2)])
+def test_a_cut_among_many_steps_as_large_is_none(others, size, count):
+    """A disturbance in a shot that moves: what differs for good is not more than steps around it do."""
+    curves = flat_curves(120, f60=0.09)
+    curves.lags[0, [48, 55, 65, 72][:others]] = size
+    assert len(find_shots(curves)) == count
+
+
+@pytest.mark.parametrize(("before", "after"), rules.PAIRS)
+def test_what_any_two_frames_around_a_step_have_in_common_is_no_cut(before, after):
+    curves = flat_curves(120, f60=0.2)
+    assert len(find_shots(curves)) == 2 and len(rules.PAIRS) == 6
+    curves.lags[LAGS.index(before + after), 60 + after] = 0
+    assert len(find_shots(curves)) == 1
+
+
+@pytest.mark.parametrize("speeds", [(1.8, 0), (0, 1.8), (1.8, 1.8)])
+def test_a_cut_beside_fast_motion_is_no_transition(speeds):
+    shots = find_shots(curves_of(film(*(shot(seed, 60, speed=speed) for seed, speed in enumerate(speeds, 1)))))
+    assert [(s.start, s.end, s.transition) for s in shots] == [(0, 60, ""), (60, 120, "cut")]
+
+
+def test_a_fade_counts_as_other_colours():
+    brightness = np.concatenate([np.full(40, 160), np.linspace(160, 32, 20), np.full(40, 32)])
+    curves = replace(flat_curves(100), grey=np.tile(brightness.astype(np.uint8), (32, 1)))
+    apart = rules.colours_apart(curves)
+    assert apart[50] == pytest.approx((160 - 32) * 0.8 / 128, abs=0.05) and apart[20] == apart[80] == 0
+    assert (rules.colours_apart(replace(curves, colour=np.full((2, 100), 0.9, np.float32))) >= 0.9 - 1e-6).all()
+
+
+def test_a_run_of_very_short_shots_is_found():
+    starts = np.cumsum([30, 6, 7, 6, 9, 6])
+    frames = film(*(shot(seed, length) for seed, length in enumerate([30, 6, 7, 6, 9, 6, 40], 1)))
+    assert [s.start for s in find_shots(curves_of(frames), threshold=0.045)] == [0, *starts]
+    assert len(find_shots(curves_of(frames), threshold=0.045, min_shot=8)) < len(starts)
 
 
 @pytest.mark.parametrize("hold", [0, 1, 6])
@@ -221,7 +253,7 @@ def test_a_short_piece_at_either_end_belongs_to_no_shot():
 def test_shots_of_any_curves_are_in_order_and_long_enough(rule, min_shot):
     rng = np.random.default_rng(3)
     lags = rng.exponential(0.05, (len(LAGS), 500)).astype(np.float32)
-    curves = ShotCurves(hog=lags[0], luminance=lags[0], lags=lags, window=lags[1])
+    curves = curves_like(lags, lags[1])
     shots = find_shots(curves, rule=rule, min_shot=min_shot)
     assert all(s.end - s.start >= min_shot for s in shots)
     assert all(a.end <= b.start for a, b in zip(shots, shots[1:], strict=False)) and shots[-1].end <= 500
@@ -236,25 +268,9 @@ def test_bad_options_are_named(options, names):
         find_shots(flat_curves(10), **options)
 
 
-@pytest.mark.gpu
-def test_gpu_statistics_equal_the_hosts():
-    import cupy
-
-    if not hog_host.available():
-        pytest.skip("no compiler: the host library cannot be built")
-    frames = film(shot(1, 140, speed=0.3), shot(2, 150))
-    statistics = ShotStatistics(device="gpu")
-    statistics.add(frames[:100])
-    statistics.add(cupy.asarray(frames[100:]))
-    found, expected = statistics.finish(), curves_of(frames)
-    for name in ("hog", "luminance", "lags", "window"):
-        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-5)
-    assert intervals(found) == intervals(expected) == [(0, 140), (140, 290)]
-
-
 def test_other_constants_hold_only_for_a_while():
-    shots, curves = benchmark("shots"), flat_curves(100, f50=0.2)
-    with shots.constants(CUT_THRESHOLD=0.3, GRADUAL_THRESHOLD=9.0):
+    validation, curves = benchmark("detection/cross_validation"), flat_curves(100, f50=0.2)
+    with validation.constants(CUT_THRESHOLD=0.3, GRADUAL_THRESHOLD=9.0):
         assert len(find_shots(curves)) == 1
     assert len(find_shots(curves)) == 2
 
@@ -269,11 +285,11 @@ def test_other_constants_hold_only_for_a_while():
 )
 def test_known_cuts_of_a_made_film(real_videos, name, rule, threshold, least):
     path = real_videos / "shots_synthetic" / f"{name}.mp4"
-    shots = benchmark("shots")
+    scoring = benchmark("detection/scoring")
     events = json.loads(path.with_suffix(".json").read_text())["events"]
-    found = [s.start for s in find_shots(decoded(shots, path), rule=rule, threshold=threshold)][1:]
-    hits, false = shots.score(events, found)
-    assert shots.f1(hits, false, len(events)) >= least
+    found = [s.start for s in find_shots(decoded(path), rule=rule, threshold=threshold)][1:]
+    hits, false = scoring.score(events, found)
+    assert scoring.f1(hits, false, len(events)) >= least
 
 
 @pytest.mark.parametrize("name", ["weizmann", "ut_interaction"])
@@ -282,16 +298,15 @@ def test_no_false_cut_in_single_takes(real_videos, name):
     hard = {"24_5_0.avi", "4_1_0.avi", "8_2_0.avi"}  # people walk in on a pavement whose grain codes badly
     paths = every[::12] + [path for path in every if path.name in hard]
     assert paths
-    shots = benchmark("shots")
     for path in paths:
-        curves = decoded(shots, path)
+        curves = decoded(path)
         assert intervals(curves) == [(0, len(curves))], path.name
 
 
 _curves: dict[Path, ShotCurves] = {}
 
 
-def decoded(benchmark, path: Path) -> ShotCurves:
+def decoded(path: Path) -> ShotCurves:
     if path not in _curves:
-        _curves[path] = benchmark.read_curves(path, device="cpu")
+        _curves[path] = benchmark("detection/detectors").read_curves(path, device="cpu")
     return _curves[path]

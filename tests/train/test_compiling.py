@@ -69,6 +69,7 @@ def test_cudnn_does_not_try_its_algorithms_on_a_smaller_batch(monkeypatch):
     assert torch.backends.cudnn.benchmark
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sync_batchnorm", [False, True])
 @pytest.mark.parametrize("fails, at", [(None, ""), (1, "forwards"), (0, "backwards")])
 def test_where_one_compiler_fails_all_processes_go_on_uncompiled(tmp_path, fails, at, sync_batchnorm):

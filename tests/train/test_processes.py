@@ -23,6 +23,7 @@ SMALL = ["device=cpu", "data.crop=40", "data.batch_size=2", "data.val_pairs=9", 
          "checkpoint.every_minutes=0"]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_the_doubled_batch(datasets, tmp_path):
     """In float64, where what is left of a difference is no rounding: weights after 6 steps agree to 1e-9."""
     two = ranks(tmp_path / "said", 2, train_in_double, datasets["raw"], tmp_path / "two.pt", 2, 0.01)

@@ -47,6 +47,19 @@ def test_the_reader_takes_them_and_reads_no_packet(videos, monkeypatch):
     assert [read_number(picture) for picture in decoded(cut)] == list(range(60, 76))
 
 
+def test_a_tag_that_is_no_text(videos, tmp_path):
+    """The four characters of the codec damaged, in a file that says elsewhere what its codec is."""
+    sound = next(path for path in sorted(videos.rglob("*.mp4")) if b"mp4v" in path.read_bytes())
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(sound.read_bytes().replace(b"mp4v", b"mp\xebv"))
+    index, _ = index_video(damaged)
+    assert index_video(sound)[1].codec == stream_header(damaged).codec and stream_header(damaged).tag == "\0" * 4
+    wanted = np.arange(20, 36)
+    reader = FrameReader()
+    assert np.array_equal(reader.read(damaged, index, wanted, 128, 171), reader.read(sound, index, wanted, 128, 171))
+    reader.slice(damaged, index, wanted)
+
+
 @pytest.mark.parametrize("change", ["no places", "a frame without", "cut short", "gone"])
 def test_none_where_the_packets_are_not_all_there(videos, tmp_path, change):
     path = videos / "h264_b.mp4"

@@ -87,7 +87,7 @@ def test_the_tag_is_read_from_stream_and_frame(tmp_path, matrix, full, codec, na
         frame = next(container.decode(video=0))
         assert colour_of(container.streams.video[0].codec_context) == colour_of(frame) == (matrix, full)
     cut = FrameReader().slice(tmp_path / name, index_video(tmp_path / name)[0], np.arange(3))
-    assert np.array_equal(cut.colour, from_bt601(matrix))
+    assert np.array_equal(cut.correction, from_bt601(matrix))
 
 
 @pytest.mark.parametrize("matrix", [1, 5])
@@ -113,7 +113,7 @@ def test_what_is_cropped_never_shows_in_the_pictures(tmp_path, codec):
     def graph():
         frames = fn.external_source(name="frames", ndim=4, dtype=types.UINT8, layout="FHWC")
         shown = fn.external_source(name="shown", ndim=1, dtype=types.INT32)
-        colour = fn.external_source(name="colour", ndim=2, dtype=types.FLOAT)
+        colour = fn.external_source(name="correction", ndim=2, dtype=types.FLOAT)
         return original_pictures(frames, shown, colour, size)
 
     pipeline = graph()
@@ -123,7 +123,7 @@ def test_what_is_cropped_never_shows_in_the_pictures(tmp_path, codec):
     other = np.array([0, 0, 192, 320], np.int32)  # another video of the batch, of which all is shown
     pipeline.feed_input("frames", [whole, whole])
     pipeline.feed_input("shown", np.stack([cut.shown, other]))
-    pipeline.feed_input("colour", np.stack([cut.colour, cut.colour]))
+    pipeline.feed_input("correction", np.stack([cut.correction, cut.correction]))
     pipeline.schedule_run()
     (out,) = pipeline.outputs()
     want = FrameReader().read(path, index, wanted, *size)

@@ -10,7 +10,7 @@ from numbered import KINDS, read_number
 from eruv_dali.video.decode import decode_pictures
 from eruv_dali.video.decode_nvdec import NotForDali, decode_with_dali
 from eruv_dali.video.frames import ACCURATE, SCALING, rgb_picture
-from eruv_dali.video.open import DamagedVideo, UnusableVideo
+from eruv_dali.video.open import DamagedVideo, UnusableVideo, open_video
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -90,6 +90,16 @@ def test_what_is_no_video_says_why(tmp_path):
         container.mux(stream.encode(None))
     with pytest.raises(UnusableVideo, match="no video stream"):
         list(decode_pictures(sound, (SIZE,)))
+
+
+def test_a_header_that_asks_for_all_memory_is_damage(videos, tmp_path):
+    video = tmp_path / "video.mp4"
+    data = bytearray((videos / "h264_b.mp4").read_bytes())
+    count = data.index(b"stts") + 8
+    data[count : count + 4] = (0x0FFFFFFF).to_bytes(4, "big")
+    video.write_bytes(data)
+    with pytest.raises(UnusableVideo, match="Cannot allocate memory"):
+        open_video(video)
 
 
 @pytest.mark.skipif(not ACCURATE, reason="PyAV 17 converts to interleaved RGB less accurately")

@@ -18,10 +18,10 @@ from eruv_dali.video.coding import Coding, checked_coding, read_coding
 from eruv_dali.video.decode import decode_pictures
 from eruv_dali.video.decode_nvdec import NotForDali, decode_with_dali
 from eruv_dali.video.decoder_choice import why_not_dali
-from eruv_dali.video.h264_fields import may_hold_fields
 from eruv_dali.video.hidden import mpeg4_hides, vp8_hides, vp9_hides
 from eruv_dali.video.nvdec import NO_LIBRARY, Capabilities, Limits
 from eruv_dali.video.open import UnusableVideo, open_video
+from eruv_dali.video.parameter_sets import may_hold_fields
 
 # An H100's, as NVIDIA's table gives it: no H.264 of 10 bits.
 HOPPER = Capabilities(limits={

@@ -1,16 +1,19 @@
 """The index of a video: the frames that counting packets finds are those that decoding finds."""
 
+import itertools
 import struct
 
 import av
 import numpy as np
 import pytest
+from decoded import decode
 from numbered import KINDS, write_video
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.video.index import FrameIndex, index_by_decoding, index_video
 from eruv_dali.video.mp4 import packets_from_header
-from eruv_dali.video.open import UnusableVideo, open_video
+from eruv_dali.video.open import DamagedVideo, UnusableVideo, open_video, packets_of
+from eruv_dali.video.reader import FrameNotFound, FrameReader
 
 IN_HEADER = [name for name in KINDS if name.endswith(".mp4")]
 
@@ -25,25 +28,54 @@ def test_counting_packets_finds_the_frames_that_decoding_finds(videos, datasets,
     assert facts.codec == dataset.videos[number].codec
 
 
+class Wrapped:
+    """A container in all but how its packets are read."""
+
+    def __init__(self, container):
+        self._container = container
+
+    def __getattr__(self, attribute):
+        return getattr(self._container, attribute)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._container.close()
+
+
+class Broken(Wrapped):
+    """A container that PyAV fails on after some packets, as on a transport stream in which another stream begins."""
+
+    def demux(self, stream):
+        yield from itertools.islice(self._container.demux(stream), 30)
+        raise IndexError("list index out of range")
+
+
+def test_a_stream_that_begins_in_mid_file(videos, monkeypatch):
+    """Once a traceback, and the end of a whole run of prepare."""
+    path = videos / "mpeg2.ts"
+    for module in ("decode_pyav", "index", "reader", "tags"):
+        monkeypatch.setattr(f"eruv_dali.video.{module}.open_video", broken := lambda *arguments, **options: (
+            lambda container, stream: (Broken(container), stream))(*open_video(*arguments, **options)))
+    assert 20 < len(index_by_decoding(path).pts) <= 30
+    index, _ = index_video(path)
+    assert 20 < len(index.pts) <= 30
+    with pytest.raises(DamagedVideo, match="a stream that begins in mid-file"):
+        decode(path)
+    with pytest.raises(FrameNotFound):
+        FrameReader().read(path, FrameIndex(np.arange(120), np.arange(120) == 0), [100], 96, 128)
+    with pytest.raises(av.error.FFmpegError):
+        list(packets_of(*broken(path)))
+
+
 @pytest.mark.parametrize("name", IN_HEADER)
 def test_the_frames_of_an_mp4_are_found_without_reading_its_data(videos, name, monkeypatch):
     assert told(videos / name) is not None
     read = []
     demux = av.container.InputContainer.demux
 
-    class Counting:  # a container whose packets are counted
-        def __init__(self, container):
-            self._container = container
-
-        def __getattr__(self, attribute):
-            return getattr(self._container, attribute)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self._container.close()
-
+    class Counting(Wrapped):  # a container whose packets are counted
         def demux(self, stream):
             for packet in demux(self._container, stream):
                 read.append(packet.pts)

@@ -69,6 +69,21 @@ def test_frames_without_time_stamps_are_counted_from_the_start(videos):
     assert np.array_equal(FrameReader().read(videos / "h264_b.mp4", blind, [40, 77], *SIZE), pictures[[40, 77]])
 
 
+def test_an_index_in_another_order_than_the_frames_is_never_counted_through(videos):
+    """In a damaged file, a late frame may bear an early time stamp: counting would give other frames, in silence."""
+    path = videos / "h264_b.mp4"
+    (pictures,), index, _ = decode(path)
+    order = np.r_[0, 119, 1:119]  # the last frame is thought to be the second one
+    moved = FrameIndex(index.pts[order], index.key[order])
+    reader = FrameReader()
+    for wanted in ([2, 3, 9], [1, 2], [119]):
+        try:
+            assert np.array_equal(reader.read(path, moved, wanted, *SIZE), pictures[order[wanted]])
+        except FrameNotFound as error:
+            assert error.frames.tolist()[-1] == wanted[-1]
+    reader.close()
+
+
 def test_reading_a_file_that_lost_its_frames_says_so(videos, tmp_path):
     _, index, _ = decode(videos / "h264_b.mp4")
     short = write_video(tmp_path / "short.mp4", frames=20)

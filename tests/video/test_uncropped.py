@@ -11,8 +11,9 @@ from numbered import write_video
 
 from eruv_dali.video.index import index_video
 from eruv_dali.video.open import UnusableVideo
+from eruv_dali.video.parameter_sets import NotUnderstood
 from eruv_dali.video.reader import FrameReader
-from eruv_dali.video.uncropped import Coded, NotUnderstood, uncropped_sps, uncropped_stream
+from eruv_dali.video.uncropped import Coded, uncropped_sps, uncropped_stream
 from eruv_dali.video.video_slice import make_slice
 
 CODECS = {"h264": "libx264", "hevc": "libx265"}

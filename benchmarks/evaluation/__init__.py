@@ -1,0 +1,1 @@
+"""What benchmarks/representation.py is made of: sets, gate, folds, features, measures, statistics, table."""

@@ -1,0 +1,1 @@
+"""A DATASET in a store beside litdata's and MosaicML streaming's way to train from one."""

@@ -1,0 +1,1 @@
+"""What each relation contributes; see `python -m eruv_dali.ablations`."""

@@ -1,0 +1,149 @@
+"""What the program does once its command line is read: fine-tune, or classify fixed features, on each split."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from rich.table import Table
+from rich.text import Text
+
+from eruv_dali.actions import ActionSplit
+from eruv_dali.actions.chosen import chosen_network, prepared_splits, refuse_other_run, split_folder
+from eruv_dali.actions.split_features import SplitFeatures
+from eruv_dali.console import console, warn
+from eruv_dali.dataset import Dataset
+from eruv_dali.errors import EruvError
+from eruv_dali.evaluate.pretrained import Pretrained
+from eruv_dali.files import write_text
+from eruv_dali.finetune.recipe import Recipe
+from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
+from eruv_dali.train.loop import refuse_run
+from eruv_dali.train.processes import ALONE, Processes, first_alone, from_environment
+from eruv_dali.train.stop import Stopped
+from eruv_dali.visualize.confusion import draw_confusion
+
+WORST = 3  # classes listed at the end
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the program; `args` as from `build_parser`."""
+    processes = from_environment()
+    args.resume = args.resume or processes.restarts > 0
+    refuse_other_run(args.out, "finetune")
+    for word, given in (("--rescale", args.rescale), ("--layer-rate", args.layer_rate != Recipe.layer_rate)):
+        if given and (args.freeze or args.knn is not None):
+            raise EruvError(f"{word} is for training all layers; leave it out with --freeze and --knn")
+    _recipe(args)  # before videos are prepared
+    if not 0 <= args.val_fraction < 1:
+        raise EruvError(f"--val-fraction {args.val_fraction} must be at least 0 and less than 1")
+    start = chosen_network(args)
+    if not args.resume and (args.out / "result.json").exists():
+        raise EruvError(f"{args.out}: holds a run already; add --resume to continue it, or choose another --out")
+    refuse_run(args.out, args.resume)
+    if processes.world > 1:
+        if args.freeze or args.knn is not None:
+            raise EruvError("--freeze and --knn use one process; run them without torchrun")
+        first_alone(processes, lambda: str(prepared_splits(args, start)[1].folder))  # the others find it prepared
+    splits, dataset = prepared_splits(args, start)
+    try:
+        recognise(args, lambda: chosen_network(args), splits, dataset, processes)
+    except Stopped as stopped:
+        if processes.first:
+            warn(str(stopped))
+        sys.exit(128 + stopped.signal)
+
+
+def recognise(
+    args: argparse.Namespace, load: Callable[[], Pretrained], splits: list[tuple[str, ActionSplit]], dataset: Dataset,
+    processes: Processes = ALONE,
+) -> None:
+    """Train and test on each split, write the results into `args.out`.
+
+    `args` as from `build_parser`; `load` loads the network to start from: each split starts from the same weights, but
+    the one before has trained them.
+    """
+    start = load()
+    settings = {
+        "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
+        "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width,
+        "input": start.backbone.input, "init": start.init, "seed": args.seed, "clips": args.clips,
+        "crop": start.crop, "frame_size": list(start.frame_size),
+    }
+    if args.knn is not None:
+        settings["k"] = args.knn
+    if settings["mode"] == "finetune":
+        settings |= {"epochs": args.epochs, "lr": args.lr, "batch_size": args.batch_size,
+                     "weight_decay": args.weight_decay, "layer_rate": args.layer_rate,
+                     "rescale": args.rescale}
+    recipe = _recipe(args)
+    per_split, features = {}, None
+    if settings["mode"] != "finetune":
+        knn = args.knn is not None
+        features = SplitFeatures(start, [split for _, split in splits], dataset, layer="pool5" if knn else "average",
+                                 clips=args.clips, average_clips=knn, batch_size=2 * args.batch_size,
+                                 device=args.device)
+    for name, split in splits:
+        folder = split_folder(args.out, name, len(splits))
+        folder.mkdir(parents=True, exist_ok=True)
+        if processes.first:
+            console.print(f"{settings['mode']} {start.backbone.name} from {start.init}, {args.dataset} split {name}: "
+                          f"{len(split.train)} training and {len(split.test)} test videos of {len(split.classes)} "
+                          "classes", highlight=False, markup=False)
+        if args.knn is not None:
+            figures = knn_split(start, split, dataset, k=args.knn, device=args.device, features=features)
+        elif args.freeze:
+            figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
+                                  seed=args.seed, features=features)
+        else:
+            if processes.first:
+                _write_config(folder, start, args.seed)
+            figures = finetune_split(load(), split, dataset, folder, recipe, clips=args.clips,
+                                     groups=args.groups, val_fraction=args.val_fraction, device=args.device,
+                                     resume=args.resume, processes=processes)
+        per_split[name] = figures
+        if len(splits) > 1 and processes.first:
+            write_text(folder / "result.json", json.dumps({**settings, "splits": [name], "classes": list(split.classes),
+                                                           **figures}, indent=1) + "\n")
+    if not processes.first:
+        return
+    result = write_result(args.out, settings, per_split, splits[0][1].classes)
+    draw_confusion(result["confusion"], result["classes"], args.out / "confusion.png",
+                   title=f"{args.dataset}, {start.backbone.name} from {start.init}: top-1 {result['top1']:.1%}")
+    _print_result(result, args.out)
+
+
+def _recipe(args: argparse.Namespace) -> Recipe:
+    return Recipe(args.epochs, args.lr, args.batch_size, args.weight_decay, seed=args.seed, layer_rate=args.layer_rate,
+                  rescale=args.rescale)
+
+
+def _write_config(folder: Path, start: Pretrained, seed: int) -> None:
+    """Write the format of backbone.pt's clips, for loading it later (see `load_pretrained`)."""
+    config = {
+        "data": {"clip_length": start.clip_length, "crop": start.crop, "frame_size": list(start.frame_size),
+                 "mean": list(start.mean), "std": list(start.std)},
+        "model": {"backbone": start.backbone.name, "width": start.backbone.width,
+                  "input": start.backbone.input},
+        "seed": seed,
+    }
+    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+
+
+def _print_result(result: dict, out: Path) -> None:
+    table = Table(title=Text(f"{result['mode']} on {result['dataset']}, from {result['init']}"))
+    for column in ("split", "videos", "top-1", "top-5"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    rows = [*result["per_split"].items()] + ([("mean", result)] if len(result["splits"]) > 1 else [])
+    for name, figures in rows:
+        top5 = "–" if figures["top5"] is None else f"{figures['top5']:.1%}"
+        table.add_row(name, str(figures["videos"]), f"{figures['top1']:.1%}", top5)
+    console.print(table)
+    if result["top5"] is None:
+        console.print(f"top-5 is meaningless for {len(result['classes'])} classes", highlight=False)
+    worst = sorted((value, name) for name, value in result["per_class"].items() if value is not None)[:WORST]
+    named = ", ".join(f"{name} {value:.0%}" for value, name in worst)
+    console.print(f"hardest: {named}", highlight=False, markup=False)
+    console.print(f"{out}: result.json, confusion.png", highlight=False, markup=False)

@@ -1,0 +1,243 @@
+"""prepare as a shot detector: shortest shot, range of time, shots as files and pictures, lists, JSON lines, options."""
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numbered import read_number, write_video
+from PIL import Image
+from prepared import table
+
+from eruv_dali.dataset.opened import read_settings
+from eruv_dali.errors import EruvError
+from eruv_dali.prepare import prepare
+from eruv_dali.prepare.__main__ import clock_time, listed, main
+from eruv_dali.prepare.shot_images import frames_shown
+from eruv_dali.shots import Shot
+from eruv_dali.shots.rules import MIN_SHOT
+
+SIZE = (64, 96)
+OPTIONS = dict(device="cpu", workers=1, pack="none", min_length=1)
+
+
+def numbers_in(path: Path) -> list[int]:
+    """The numbers that the frames of a file carry."""
+    with av.open(str(path)) as container:
+        return [read_number(frame.reformat(171, 128, "rgb24").to_ndarray()) for frame in container.decode(video=0)]
+
+
+def add_sound(path: Path, out: Path) -> Path:
+    """The same packets with 4 seconds of AAC beside them."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as output:
+        video = output.add_stream_from_template(source.streams.video[0])
+        sound = output.add_stream("aac", rate=16000, layout="mono")
+        for n in range(62):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 1024), n, np.float32) / 100, "fltp", "mono")
+            frame.sample_rate, frame.pts = 16000, n * 1024
+            output.mux(sound.encode(frame))
+        output.mux(sound.encode(None))
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                output.mux(packet)
+    return out
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    """Two shots of 50 frames: in a.mp4 the cut is at a key frame, in b.mp4 (with sound) it is not."""
+    folder = tmp_path_factory.mktemp("films")
+    write_video(folder / "v" / "a.mp4", frames=100, shots=2, size=SIZE, gop=25, b_frames=2,
+                options={"sc_threshold": "0"})
+    write_video(folder / "b.mp4", frames=100, shots=2, size=SIZE, gop=250, b_frames=2, options={"sc_threshold": "0"})
+    add_sound(folder / "b.mp4", folder / "v" / "b.mp4")
+    return folder / "v"
+
+
+@pytest.fixture(scope="module")
+def split(films, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    prepare([films], out, **OPTIONS, split=True, images=3)
+    return out
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "b.mp4"])
+def test_split_writes_each_shot_with_its_frames_and_no_others(split, name):
+    files = sorted((split / "split" / name).iterdir())
+    assert [path.name for path in files] == ["0000.mp4", "0001.mp4"]
+    assert [numbers_in(path) for path in files] == [list(range(50)), list(range(50, 100))]
+    with av.open(str(files[1])) as container:
+        assert container.duration == pytest.approx(2e6, abs=1.5e5)
+
+
+def test_split_copies_between_key_frames_and_encodes_elsewhere(films, split):
+    def packets(path, count=None):
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+    original = packets(films / "a.mp4")
+    assert packets(split / "split" / "a.mp4" / "0001.mp4") == original[50:]
+    assert not set(packets(split / "split" / "b.mp4" / "0001.mp4")) & set(packets(films / "b.mp4"))
+
+
+def test_split_keeps_the_sound_that_belongs_to_a_shot(split):
+    for number, first in ((0, 0), (1, 32)):
+        with av.open(str(split / "split" / "b.mp4" / f"{number:04d}.mp4")) as container:
+            sound = [packet for packet in container.demux(audio=0) if packet.size]
+            assert len(sound) == pytest.approx(31, abs=2), (number, first)
+            assert float(sound[0].pts * sound[0].time_base) < 0.1
+
+
+def test_images_are_frames_of_their_shots(split):
+    pictures = sorted((split / "images" / "b.mp4").iterdir())
+    assert [path.name for path in pictures] == [
+        f"{shot:04d}-frame-{frame}.jpg" for shot, frames in ((0, (0, 24, 49)), (1, (50, 74, 99))) for frame in frames]
+    for path in pictures:
+        with Image.open(path) as image:
+            assert image.size == SIZE[::-1]
+            assert read_number(np.asarray(image.resize((171, 128)))) == int(path.stem.split("-")[-1])
+    assert frames_shown(Shot(10, 13, 0, 10), 5) == [10, 11, 12] and frames_shown(Shot(10, 13, 0, 10), 1) == [11]
+
+
+def test_a_rotated_video_is_split_upright(tmp_path):
+    write_video(tmp_path / "plain.mp4", frames=60, size=SIZE, gop=250, options={"sc_threshold": "0"})
+    with av.open(str(tmp_path / "plain.mp4")) as source, av.open(str(tmp_path / "turned.mp4"), "w") as output:
+        stream = output.add_stream_from_template(source.streams.video[0])
+        if not hasattr(stream, "set_display_rotation"):
+            pytest.skip("this PyAV cannot write a rotation")
+        stream.set_display_rotation(90)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    prepare([tmp_path / "turned.mp4"], tmp_path / "out", **OPTIONS, end=1.0, split=True)
+    with av.open(str(tmp_path / "out/split/turned.mp4/0000.mp4")) as container:
+        assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [SIZE] * 25
+
+
+def test_a_range_keeps_the_parts_of_shots_within_it_and_decodes_nothing(split, films):
+    made = [path.stat().st_mtime_ns for path in (split / "records").iterdir()]
+    prepare([films], split, **OPTIONS, start=1.0, end=3.0)
+    rows = [row for row in table(split, "shots.csv") if row["video"] == "a.mp4"]
+    assert [(row["start"], row["end"], row["transition"]) for row in rows] == [("25", "50", ""), ("50", "75", "cut")]
+    assert [path.stat().st_mtime_ns for path in (split / "records").iterdir()] == made
+    assert not (split / "split").exists()
+    prepare([films], split, **OPTIONS, start=2.0)
+    rows = [row for row in table(split, "shots.csv") if row["video"] == "a.mp4"]
+    assert [(row["start"], row["end"], row["transition"]) for row in rows] == [("50", "100", "cut")]
+
+
+def test_a_range_that_begins_after_every_video_is_refused_and_changes_nothing(films, split):
+    before = {path: path.read_bytes() for path in split.rglob("*") if path.is_file()}
+    with pytest.raises(EruvError, match=r"^start 4: every video ends before, the longest, b\.mp4, after 4\.0 "):
+        prepare([films], split, **OPTIONS, start=4)
+    assert {path: path.read_bytes() for path in split.rglob("*") if path.is_file()} == before
+
+
+def test_the_shortest_shot_can_be_chosen(films, split):
+    prepare([films], split, **OPTIONS, min_shot=60)
+    assert [(row["start"], row["end"]) for row in table(split, "shots.csv")] == [("0", "100")] * 2
+    assert read_settings(split)["min_shot"] == 60
+
+
+def test_json_lines_from_a_list_on_standard_input(films, split, monkeypatch, capsys):
+    paths = f"{films / 'a.mp4'}\n{films / 'b.mp4'}\n".encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(paths)))
+    monkeypatch.setattr(sys, "argv", ["prepare", "-", "--out", str(split), "--device", "cpu", "--pack", "none",
+                                      "--min-length", "1", "--json-lines"])
+    main()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["video"], line["start"], line["end"], line["end_time"]) for line in lines] == [
+        (name, start, start + 50, start / 25 + 2) for name in ("a.mp4", "b.mp4") for start in (0, 50)]
+
+
+def test_json_lines_that_nobody_reads_any_more(films, split, monkeypatch):
+    """As with `| head`: the DATASET is finished all the same."""
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w", buffering=1) as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        prepare(str(films), split, **OPTIONS, print_shots=True, threshold=0.05)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), write)  # for what is left at the end
+    assert read_settings(split)["threshold"] == 0.05 and len(table(split, "videos.csv")) == 2
+
+
+def test_lists_of_paths():
+    assert listed(io.BytesIO(b"a b.mp4\n\nc.mp4\n")) == ["a b.mp4", "c.mp4"]
+    assert listed(io.BytesIO(b"a\nb.mp4\0c.mp4\0")) == ["a\nb.mp4", "c.mp4"]
+    assert listed(io.BytesIO(b"\xef\xbb\xbfa.mp4\r\nb \r\n\r\n")) == ["a.mp4", "b "]  # of Windows
+    with pytest.raises(EruvError, match="no paths came on standard input"):
+        listed(io.BytesIO(b"\n"))
+
+
+def test_options_come_from_a_file_unless_the_command_line_says_otherwise(films, split, tmp_path, monkeypatch):
+    (tmp_path / "options.yaml").write_text(
+        f"out: {split}\ndevice: cpu\npack: none\nmin-length: 1\nmin-shot: 60\nend: 0:03\nexport: [edl]\nstats: true\n")
+    monkeypatch.setattr(sys, "argv", ["prepare", str(films), "--config", str(tmp_path / "options.yaml"),
+                                      "--min-shot", "8"])
+    main()
+    assert [row["end"] for row in table(split, "shots.csv")] == ["50", "75"] * 2
+    assert (split / "export" / "a.mp4.edl").exists() and (split / "stats" / "a.mp4.csv").exists()
+
+
+@pytest.mark.parametrize(("text", "names"), [
+    ("min-shots: 3", "'min-shots' is no option; did you mean 'min-shot'"),
+    ("min-shot: many", "min-shot: 'many' is not a value"),
+    ("stats: 3", "stats: 3 is not true or false"),
+    ("pack: zip", "pack: 'zip' is not one of none, video"),
+    ("export: [edl, avid]", "export: 'avid' is not one of"),
+    ("start: [1]", "start: .* is not a value"),
+    ("- 3", "holds no options"),
+    ("a: [", "not valid YAML"),
+])
+def test_bad_option_files_are_named(tmp_path, monkeypatch, text, names):
+    (tmp_path / "options.yaml").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["prepare", "x", "--out", str(tmp_path / "o"), "--config",
+                                      str(tmp_path / "options.yaml")])
+    with pytest.raises(EruvError, match=f"options.yaml: {names}"):
+        main()
+
+
+@pytest.mark.parametrize(("options", "names"), [
+    (dict(min_shot=0), "min_shot 0"), (dict(start=5.0, end=3.0), "start 5"), (dict(start=-1.0), "start -1"),
+    (dict(images=-1), "images -1"), (dict(images=1.5), "images 1.5"), (dict(workers="2"), "workers '2'"),
+    (dict(frame_size="128x171"), "frame_size '128x171'"), (dict(frame_size=(128, 70000)), "frame_size 70000"),
+    (dict(segment_length=2**31), "segment_length 2147483648"), (dict(segment_length=9.5), "segment_length 9.5"),
+    (dict(threshold="high"), "threshold 'high'"), (dict(pack="jpeg", quality="x"), "quality 'x'"),
+    (dict(start="1:30"), "start '1:30'"), (dict(end="x"), "end 'x'"),
+    (dict(time_limit=None), "time_limit None"), (dict(time_limit=0), "time_limit 0"),
+])
+def test_bad_arguments_are_named(films, tmp_path, options, names):
+    with pytest.raises(EruvError, match=names):
+        prepare([films], tmp_path / "out", **{**OPTIONS, **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_names_the_shortest_shot(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prepare", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"default {MIN_SHOT} with robust, 1 with the others" in " ".join(capsys.readouterr().out.split())
+
+
+def test_times_as_people_write_them():
+    assert [clock_time(text) for text in ("90", "1:30", "0:01:30.5")] == [90, 90, 90.5]
+    for text in ("", "1:70", "x", "-3", "1:2:3:4", "nan"):
+        with pytest.raises(Exception, match="is not a time"):
+            clock_time(text)
+
+
+def test_a_video_that_is_gone_cannot_be_split_and_that_is_said(films, tmp_path, capsys):
+    video = tmp_path / "gone.mp4"
+    video.write_bytes((films / "a.mp4").read_bytes())
+    prepare([video], tmp_path / "out", **OPTIONS)
+    video.unlink()
+    prepare([films / "a.mp4"], tmp_path / "out", **OPTIONS, add=True, split=True, images=1)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "gone.mp4: no split" in said and "gone.mp4: no images" in said
+    assert len(list((tmp_path / "out" / "split" / "a.mp4").iterdir())) == 2
