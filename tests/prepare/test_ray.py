@@ -261,7 +261,9 @@ def test_what_a_task_takes_of_the_cluster(monkeypatch, offers, share, resources,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("resources, at_a_time", [({"NVDEC": 2}, 2), ({}, 3)])
-def test_thirds_of_a_gpu_and_its_decoders(real_ray, monkeypatch, resources, at_a_time):
+def test_thirds_of_a_gpu_and_its_decoders(real_ray, monkeypatch, tmp_path, resources, at_a_time):
+    began_by = str(tmp_path)
+
     def record(make, patience, task, exists):
         import os
         import time
@@ -269,7 +271,12 @@ def test_thirds_of_a_gpu_and_its_decoders(real_ray, monkeypatch, resources, at_a
         import ray
 
         began = time.time()
-        time.sleep(1)
+        with open(f"{began_by}/{task.video.name}", "w"):
+            pass
+        # A busy machine may take many seconds to start a Ray worker: the first ones wait for each other.
+        while len(os.listdir(began_by)) < at_a_time and time.time() < began + 120:
+            time.sleep(0.1)
+        time.sleep(1)  # and leave time for one too many
         yield Done(task, (began, time.time(), ray.get_runtime_context().get_assigned_resources(),
                           os.environ.get("CUDA_VISIBLE_DEVICES")))
 
