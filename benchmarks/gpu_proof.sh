@@ -22,7 +22,7 @@ DEVICE=${DEVICE:-gpu}
 PYTHON=${PYTHON:-python3}
 TOTAL=570          # seconds of all parts together
 STRETCH=1          # what these and the parts' limits are multiplied by
-ARCHIVE_EVERY=15   # seconds
+ARCHIVE_EVERY=${ARCHIVE_EVERY:-15}  # seconds
 LARGEST_LOG=1000000
 [[ $RUN == A || $RUN == B ]] || { echo "run $RUN is neither A nor B" >&2; exit 2; }
 WORK=$(mktemp -d)

@@ -57,13 +57,14 @@ def test_all_files_with_tests_of_the_gpu_are_run_and_those_for_the_sanitizer_exi
 def test_a_run_that_is_cut_off_leaves_the_parts_that_it_had(tmp_path):
     python = tmp_path / "python"
     python.write_text(f'#!/bin/bash\ncase "$*" in *proof_table*) exec {sys.executable} "$@";; '
-                      '*machine*) echo a fine machine;; *) sleep 60;; esac\n')
+                      '*machine*) echo a fine machine;; *) sleep 200;; esac\n')
     python.chmod(0o755)
     out, videos = tmp_path / "out", tmp_path
-    environment = {**os.environ, "DEVICE": "cpu", "PYTHON": str(python), "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "DEVICE": "cpu", "PYTHON": str(python), "TMPDIR": str(tmp_path),
+                   "ARCHIVE_EVERY": "1000"}  # so that what archives is the end of a part
     run = subprocess.Popen(["bash", SCRIPT, "A", out, videos], env=environment, start_new_session=True,
                            stdout=subprocess.DEVNULL)
-    archive, until = out / "proof_A.tar.gz", time.monotonic() + 12  # the script archives every 15 s as well
+    archive, until = out / "proof_A.tar.gz", time.monotonic() + 100
     while not archive.exists() and time.monotonic() < until:
         time.sleep(0.05)
     os.killpg(run.pid, signal.SIGKILL)

@@ -142,4 +142,4 @@ def test_a_source_may_be_closed_on_its_own_thread(source, reader, monkeypatch):
 
     monkeypatch.setattr(reader, "read", close)
     begin(source, [1])
-    assert closed.get(timeout=20) == "closed"
+    assert closed.get(timeout=60) == "closed"

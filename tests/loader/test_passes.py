@@ -258,7 +258,7 @@ with RelationLoader(sys.argv[1], batch_size=2, device="cpu", pairs_per_epoch=20)
 @pytest.mark.slow
 def test_over_a_fork_there_is_one_clear_line(datasets):
     ran = subprocess.run([sys.executable, "-c", OVER_A_FORK, datasets["raw"]], capture_output=True, text=True,
-                         timeout=60)
+                         timeout=300)
     first, second, ended, left = ran.stdout.splitlines()
     child = first.split()[0]
     for line in (first, second):

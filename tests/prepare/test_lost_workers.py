@@ -131,7 +131,7 @@ def test_the_whole_group_stopped_for_longer_than_the_limit(films, undisturbed, m
         os.killpg(process.pid, signal.SIGSTOP)
         time.sleep(3)
         os.killpg(process.pid, signal.SIGCONT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 0 and "worker process" not in said, said
     assert tables(out) == undisturbed
 

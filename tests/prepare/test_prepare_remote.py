@@ -158,7 +158,7 @@ def test_without_credentials_for_s3(bucket, tmp_path, monkeypatch):
     began = time.monotonic()
     with pytest.raises(EruvError, match="^s3://films/some: (no credentials|access is refused)"):
         prepare(["s3://films/some"], tmp_path / "none", **OPTIONS)
-    assert time.monotonic() - began < 20 and fsspec
+    assert time.monotonic() - began < 60 and fsspec
 
 
 def test_nothing_reached_twice_under_one_name(store, tmp_path):

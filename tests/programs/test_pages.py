@@ -161,7 +161,7 @@ def test_links_details_and_wide_tables_by_keyboard(browser, pages):
         focus(page, ".scroll")
         for _ in range(3):
             page.keyboard.press("ArrowRight")
-        page.wait_for_function("document.activeElement.scrollLeft > 20", timeout=3000)
+        page.wait_for_function("document.activeElement.scrollLeft > 20")
     with opened(browser, pages / "training.html") as (page, wrong):
         focus(page, "summary")
         page.keyboard.press("Enter")

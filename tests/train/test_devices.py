@@ -62,12 +62,13 @@ def test_the_clock_tells_waiting_from_working(device):
         x = x / x.norm()
         if device == "cpu":
             time.sleep(0.01)
+    read = time.perf_counter()
     seconds, waited = clock.lap()
     assert 0.1 <= waited <= seconds
     if device == "cpu":
         assert seconds >= 0.15
     seconds, waited = clock.lap()
-    assert waited == 0 and seconds < 0.1
+    assert waited == 0 and seconds <= time.perf_counter() - read
 
 
 @pytest.mark.slow
