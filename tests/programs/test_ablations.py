@@ -41,19 +41,22 @@ def test_table_3_has_each_methods_own_settings():
         assert {(name, trimmed) for name in rows} == {key for key in PRETRAINING_DATA if key[1] == trimmed}
         for name, file in {"vcop": "vcop_c3d", "vcp": "vcp_c3d", "eruv": "thumos14_c3d"}.items():
             assert rows[name] == load_config(data_dir("configs") / f"{file}.yaml", [f"data.trimmed={trimmed}"])
-def test_each_option_beside_the_paper_has_a_row_with_it_alone_and_one_without_it():
+def test_each_option_beside_the_paper_has_a_row_with_it_alone_one_added_and_one_without_it():
     rows = {name: flatten(config) for name, config in
             load_rows(data_dir("configs") / "eruv_plus_ablation.yaml").items()}
     paper = flatten(load_config(data_dir("configs") / "thumos14_c3d.yaml", ["data.batch_size=64"]))
     changed = {name: {key: value for key, value in row.items() if value != paper[key]} for name, row in rows.items()}
     assert changed["paper"] == {} and rows["plus"] == flatten(load_config(data_dir("configs") / "eruv_plus.yaml"))
     options = [name for name in rows if f"all_but_{name}" in rows]
-    assert len(options) == 8 and len(rows) == 2 * 8 + 3
+    added = [name for name in rows if f"plus_{name}" in rows]
+    assert {*options} == {*added, "difference", "decorrelation"} and len(options) == 8 and len(rows) == 8 + 6 + 8 + 3
     assert changed["all"] == {key: value for name in options for key, value in changed[name].items()}
     for name in options:
         assert {**changed[f"all_but_{name}"], **changed[name]} == changed["all"]
         assert not changed[f"all_but_{name}"].keys() & changed[name].keys()
     assert changed["plus"] == {**changed["difference"], **changed["decorrelation"]}
+    for name in added:
+        assert changed[f"plus_{name}"] == {**changed["plus"], **changed[name]}
 
 
 @pytest.mark.slow
