@@ -41,6 +41,8 @@ def test_table_3_has_each_methods_own_settings():
         assert {(name, trimmed) for name in rows} == {key for key in PRETRAINING_DATA if key[1] == trimmed}
         for name, file in {"vcop": "vcop_c3d", "vcp": "vcp_c3d", "eruv": "thumos14_c3d"}.items():
             assert rows[name] == load_config(data_dir("configs") / f"{file}.yaml", [f"data.trimmed={trimmed}"])
+
+
 def test_each_option_beside_the_paper_has_a_row_with_it_alone_one_added_and_one_without_it():
     rows = {name: flatten(config) for name, config in
             load_rows(data_dir("configs") / "eruv_plus_ablation.yaml").items()}
