@@ -3,8 +3,8 @@
 DALI 2.4's CPU decoder reads the headers of a batch, and gives samples to its threads meanwhile; a header that it cannot
 read is an exception, and the function is left while the threads are at work with its variables (Valgrind: "Address is
 on thread 5's stack, 736 bytes below stack pointer"). Small batches are not begun that early: there, it is an error like
-any other. Neither inputs without a copy nor rebuilt pipelines play a part. Of a DALI that has mended it the last test is
-reported as passed unexpectedly (XPASS), time and again: then jpeg_header may go.
+any other. Neither inputs without a copy nor rebuilt pipelines play a part. Of a DALI that has mended it the last test
+is reported as passed unexpectedly (XPASS), every time: then jpeg_header may go.
 """
 
 import signal
