@@ -135,9 +135,10 @@ def _says(cell: str, value: object) -> bool:
         return False
     if number == value or not number.is_finite() or value < ROUNDED_FROM:
         return number == value
-    _, digits, exponent = number.normalize().as_tuple()
+    exponent = number.normalize().as_tuple().exponent
     assert isinstance(exponent, int)  # the number is finite
-    return len(digits) >= 5 and abs(number - value) <= Decimal(10) ** exponent
+    # Zeros at the end of the digits may be left out: 1.79600E+18 is 1.796E+18 to some.
+    return abs(number - value) <= Decimal(10) ** min(exponent, number.adjusted() - 4)
 
 
 def _is_whole(cell: str) -> bool:

@@ -35,6 +35,7 @@ class EvenClips:
         device: "auto", "gpu" or "cpu".
         mean, std: per channel, as in the network's training.
         dataset: a prepared DATASET that holds the videos: reading its pack is much faster than the files.
+        threads: for decoding; by default one per core.
 
     Attributes:
         device: torch.device of the clips; `precision`: their dtype, that of `choose_precision("auto")`.
@@ -47,7 +48,7 @@ class EvenClips:
         self, videos: Sequence[str | Path], *, clips: int = 10, clip_length: int = 16, crop: int = 112,
         frame_size: tuple[int, int] = FRAME_SIZE, batch_size: int = 16, device: str = "auto",
         mean: Sequence[float] = (0.0, 0.0, 0.0), std: Sequence[float] = (1.0, 1.0, 1.0),
-        dataset: Dataset | None = None,
+        dataset: Dataset | None = None, threads: int | None = None,
     ) -> None:
         if not len(videos):
             raise EruvError("no videos given")
@@ -65,14 +66,17 @@ class EvenClips:
                         for start in clip_starts(frames[name], clips, clip_length)]
         self._loader = ClipLoader(
             self._wanted, batch_size=batch_size, clip_length=clip_length, crop=crop, hold_last=True, device=device,
-            dataset=self._source, dtype=self.precision, mean=mean, std=std, num_shards=1)
+            dataset=self._source, dtype=self.precision, mean=mean, std=std, num_shards=1,
+            threads=threads)
 
     def answers(
-        self, answer: Callable[[torch.Tensor], torch.Tensor], *, average_clips: bool = False, title: str = ""
+        self, answer: Callable[[torch.Tensor], torch.Tensor], *, average_clips: bool = False, title: str = "",
+        pause: Callable[[], None] | None = None,
     ) -> np.ndarray:
         """Outputs of `answer`, (B, 3, T, H, W) → (B, D), for the clips: (V, clips, D) float32, or (V, D), their mean.
 
         `answer` runs without gradients, under autocast in `precision`. With a `title` there is a progress bar.
+        `pause` is called between batches, and may raise.
 
         Raises:
             EruvError: a video that cannot be decoded.
@@ -99,6 +103,8 @@ class EvenClips:
                 late = (done, out_BD)
                 done += len(out_BD)
                 bar.update(task, completed=done)
+                if pause:
+                    pause()
         assert result is not None and late is not None  # there is a clip at least
         self._keep(result, late, average_clips)
         return result if average_clips else result.reshape(len(self.videos), self.clips, -1)

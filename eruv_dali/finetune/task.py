@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from eruv_dali.dataset import Dataset
 from eruv_dali.device import torch_device
+from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.even_clips import EvenClips, names_in
 from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.finetune.layer_rates import rates_by_name
@@ -28,7 +29,7 @@ from eruv_dali.models.rescale import rescale_convolutions
 from eruv_dali.train.checkpoint import load_checkpoint, parts_of, save_checkpoint
 from eruv_dali.train.kind_scores import KindScores
 from eruv_dali.train.loop import Trainer, disk_errors_named, only_training, refuse_run
-from eruv_dali.train.processes import ALONE, Processes, join, take_device
+from eruv_dali.train.processes import ALONE, Processes, cores_each, join, take_device
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
@@ -90,8 +91,7 @@ class FinetuneTask:
     def validate(self, step: TrainStep, processes: Processes, pause: Any) -> dict[str, Any]:
         if self.even is None:
             return {}
-        logits_VC = torch.from_numpy(self.even.answers(self.net, average_clips=True))
-        pause()
+        logits_VC = torch.from_numpy(self.even.answers(self.net, average_clips=True, pause=pause))
         return {"accuracy": float((logits_VC.argmax(1) == self.labels).float().mean()),
                 "loss": float(F.cross_entropy(logits_VC, self.labels))}
 
@@ -162,14 +162,21 @@ def train_actions(
     names = names_in(dataset, [path for path, _ in train])
     clips = [(name, None, label) for name, (_, label), held in zip(names, train, held_out, strict=True) if not held]
     left_out = [video for video, held in zip(train, held_out, strict=True) if held]
-    look = {**start.look, "device": device, "dataset": dataset}
+    look = {**start.look, "device": device, "dataset": dataset, "threads": cores_each(processes)}
     fingerprint = {**{f"recipe.{key}": value for key, value in asdict(recipe).items()}, "init": start.init,
                    "classes": list(classes), "crop": start.crop, "videos": [list(clip) for clip in clips]}
+    # BatchNorm learns nothing from a batch of one single frame; an epoch's last batch is left out if it is one.
+    single_frames = start.backbone.averages_frames and start.clip_length == 1
+    if single_frames and recipe.batch_size == 1:
+        raise EruvError("batch_size 1 (--batch-size) is one frame, of which BatchNorm learns nothing; raise it to 2 or "
+                        "more")
+    alone = single_frames and 0 < len(clips) % (recipe.batch_size * processes.world) <= processes.world
     with (
         disk_errors_named(out),
         only_training(out, resume, processes),
         ClipLoader(clips, batch_size=recipe.batch_size, random_crop=True, hold_last=True, shuffle=True, dtype=precision,
-                   seed=recipe.seed, shard_id=processes.rank, num_shards=processes.world, **look) as loader,
+                   drop_last=alone, seed=recipe.seed, shard_id=processes.rank, num_shards=processes.world, **look
+                   ) as loader,
         FinetuneTask(net, loader, left_out, look, classes, fingerprint
                      ) as task,
     ):

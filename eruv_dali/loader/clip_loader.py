@@ -270,7 +270,11 @@ def _whole(
     """Videos, (N,) CLIP, end to end, and the classes, from videos or a DATASET."""
     paths = [] if isinstance(source, Dataset) else [source] if isinstance(source, (str, Path)) else source
     videos: VideoSet
-    if isinstance(source, Dataset) or holds_dataset(locate(paths[0])):
+    prepared = [path for path in paths if holds_dataset(locate(path))]
+    if prepared and len(paths) > 1:
+        raise EruvError(f"{prepared[0]}: is a DATASET, and one of {len(paths)} sources; give it alone, or prepare all "
+                        "the videos into one")
+    if isinstance(source, Dataset) or prepared:
         videos = source if isinstance(source, Dataset) else Dataset(paths[0])
         pieces = videos.segments
     else:

@@ -43,7 +43,6 @@ class Begun:
     request: ClipRequest
     place: np.ndarray
     unfinished: Unfinished
-    done: bool = False
     slice: Slice | None = None
     error: BaseException | None = None
 
@@ -53,7 +52,7 @@ class ClipSource:
 
     Args:
         videos: where the clips come from; `clip`: the format of the delivered clips.
-        make_reader: called once here and once by each thread.
+        make_reader: called once for this thread and once for each of the others.
         threads: their number.
 
     Attributes:
@@ -64,16 +63,18 @@ class ClipSource:
         self, videos: VideoSet, clip: ClipFormat, make_reader: Callable[[], ClipReader], threads: int
     ) -> None:
         self.videos, self.clip = videos, clip
-        self._make_reader, self._reader = make_reader, make_reader()
+        self._reader = make_reader()
         self._sliced = np.array([self._reader.slices(video) for video in range(len(videos.videos))], bool)
         self.any_sliced = bool(self._sliced.any())
-        self._readers: list[ClipReader] = []
+        self._readers = [make_reader() for _ in range(threads)]  # here, so that an error comes from here
         self._waiting: dict[Hashable, list[Begun]] = {}  # by group
         self._jobs: queue.SimpleQueue[Hashable | Begun | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()  # guards `_waiting` and the counts of unfinished clips
+        # Guards `_waiting` and the counts of unfinished clips. The garbage collector may call `close` on a thread that
+        # holds it.
+        self._lock = threading.RLock()
         self._free: list[np.ndarray] = []  # memory of batches that were delivered
-        self._threads = [threading.Thread(target=self._serve, name=f"eruv-read-{number}", daemon=True)
-                         for number in range(threads)]
+        self._threads = [threading.Thread(target=self._serve, args=(reader,), name=f"eruv-read-{number}", daemon=True)
+                         for number, reader in enumerate(self._readers)]
         for thread in self._threads:
             thread.start()
 
@@ -92,8 +93,10 @@ class ClipSource:
 
     def memory(self, clips: int) -> np.ndarray:
         """(clips, *place) uint8, for a batch; `give_back` it when DALI has delivered the batch."""
-        if self._free and len(self._free[-1]) >= clips:
-            return self._free.pop()
+        while self._free:
+            memory = self._free.pop()
+            if len(memory) >= clips:
+                return memory  # a smaller one, of an epoch's last batch, is let go
         shape = (clips, *self._reader.place)
         if self.clip.device == "gpu":  # pinned, which is copied to the GPU several times faster
             return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
@@ -214,10 +217,8 @@ class ClipSource:
             for thread in self._threads:
                 thread.join()
 
-    def _serve(self) -> None:
+    def _serve(self, reader: ClipReader) -> None:
         """A thread's work: read what waits, until told to stop."""
-        reader = self._make_reader()
-        self._readers.append(reader)
         while (job := self._jobs.get()) is not None:
             if isinstance(job, Begun):
                 clips = [job]
@@ -228,10 +229,9 @@ class ClipSource:
                 self._read(reader, clips)
             except BaseException as error:  # passed on to the thread that waits for the clips
                 for clip in clips:
-                    clip.error = clip.error or (None if clip.done else error)
+                    clip.error = clip.error or error
             with self._lock:
                 for clip in clips:
-                    clip.done = True
                     clip.unfinished.count -= 1
                     if not clip.unfinished.count:
                         clip.unfinished.finished.put(None)
@@ -240,8 +240,11 @@ class ClipSource:
     def _read(self, reader: ClipReader, clips: Sequence[Begun]) -> None:
         if clips and self._sliced[clips[0].request.video]:
             for clip in clips:
-                clip.slice = reader.slice(clip.request)
-            clips = [clip for clip in clips if clip.slice is None]
+                try:
+                    clip.slice = reader.slice(clip.request)
+                except UnreadableFrames as error:  # of this clip alone, whichever others wait with it
+                    clip.error = error
+            clips = [clip for clip in clips if clip.slice is None and clip.error is None]
         if not clips:
             return
         try:

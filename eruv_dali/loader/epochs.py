@@ -115,7 +115,8 @@ class EpochLoader(ABC):
         self._replaced, self._last_reason = 0, ""
         self._epoch, self._position = 0, 0  # where the last delivered batch ended, in items of all shards together
         self._asked: tuple[int, int] | None = (0, 0)  # epoch and position of the next pass, if one was chosen
-        self._started, self._delivered, self._waited_before = time.perf_counter(), 0, 0.0
+        self._started = self._delivered_at = time.perf_counter()  # of the pass, of its last batch
+        self._delivered, self._waited_before = 0, 0.0
 
     @property
     def shard_id(self) -> int:
@@ -171,15 +172,15 @@ class EpochLoader(ABC):
     def stats(self) -> dict[str, float]:
         """Figures of the current or last pass, and of the loader since it was created.
 
-        Of the pass: `clips`, `clips_per_second` and `wait_seconds` (spent waiting for clips). `queued`: batches in
+        Of the pass, up to the last batch that it delivered: `clips`, `clips_per_second`, and `wait_seconds` (spent
+        waiting for clips). `queued`: batches in
         flight. Since creation: `bytes_read` from pack or files; `quarantined` frames that cannot be decoded; `replaced`
         clips or pairs; `skipped` files that could not be read; `read_seconds`, `demux_seconds`, `decode_seconds` of the
         threads that read original files.
         """
-        seconds = time.perf_counter() - self._started
         return {
             "clips": self._delivered,
-            "clips_per_second": self._delivered / seconds,
+            "clips_per_second": self._delivered / max(self._delivered_at - self._started, 1e-9),
             "wait_seconds": self._engine.waited - self._waited_before,
             "queued": self._engine.queued,
             "bytes_read": self._engine.source.bytes,
@@ -226,7 +227,8 @@ class EpochLoader(ABC):
 
     def _begin(self) -> tuple[int, int]:
         """Epoch and position at which a pass starts."""
-        self._started, self._delivered, self._waited_before = time.perf_counter(), 0, self._engine.waited
+        self._started = self._delivered_at = time.perf_counter()
+        self._delivered, self._waited_before = 0, self._engine.waited
         if not self._shard_said and self.num_shards > 1:
             self._shard_said = True
             log.info("%s: process %d of %d takes its share of each epoch", type(self).__name__, self.shard_id,
@@ -281,6 +283,7 @@ class EpochLoader(ABC):
             except UnreadableClips as error:
                 self._replace(error, epoch, numbers, items)
         self._delivered += len(clips)
+        self._delivered_at = time.perf_counter()
         return self._batch(items, clips)
 
     def _replace(self, error: UnreadableClips, epoch: int, numbers: range, items: list) -> None:

@@ -44,7 +44,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eruv_dali.checks import share, shown, switch
+from eruv_dali.checks import share, shown
 from eruv_dali.dataset.mapped import distinct, kept, pieces, places
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
@@ -123,8 +123,6 @@ class Eruv(Pretext):
         if options.disorder == "chunks" and setting.clip_length % CHUNKS:
             raise EruvError(f"clip_length {setting.clip_length} must be a multiple of {CHUNKS}, because "
                             "pretext.disorder=chunks exchanges the quarters of a clip")
-        switch("pretext.shared_base", options.shared_base)
-        switch("pretext.flip", options.flip)
         check_jitter(options.jitter)
         share("pretext.grey", options.grey)
 

@@ -43,7 +43,7 @@ class PretextBatch(NamedTuple):
 
 
 class PretextLoader(EpochLoader):
-    """Loads batches of a pretext's samples from a prepared DATASET, decoding ahead on DALI's threads.
+    """Loads batches of a pretext's samples from a prepared DATASET, decoding ahead in other threads.
 
         with PretextLoader("my_dataset", "vcop", batch_size=8) as loader:
             for batch in loader:

@@ -7,6 +7,7 @@ The loader, the training loop, checkpoints and reports depend on no particular p
 subclass of `Pretext` and a line in pretext/__init__.py; `pretext: NAME` in a configuration then selects it.
 """
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from eruv_dali.checks import whole_number
+from eruv_dali.checks import switch, whole_number
 from eruv_dali.dataset.columns import SEGMENT
 from eruv_dali.dataset.mapped import ascending, distinct, kept
 from eruv_dali.errors import EruvError
@@ -85,7 +86,7 @@ class Pretext(ABC):
         kind_word: what its kinds are called ("relation").
         Options: its options, a subclass of `PretextOptions`.
         heads: the values of `HeadOptions.kind` that it supports; "compare" is for samples of two clips.
-        positives: kinds whose samples are two clips that show the same and are both as they were filmed.
+        positives: kinds whose samples are two clips of the same; as they were filmed, unless options change both alike.
         stills: its clips show one source frame each (repeated, if clips have more).
         transforms: which of "flip", "tiles" and "color" its clips may ask for; a loader refuses those not named. Each
             takes some time for every clip: where options decide, `__init__` sets those that are needed.
@@ -133,6 +134,9 @@ class Pretext(ABC):
         Raises:
             EruvError: a bad option, or a crop that does not fit into the frame, or is odd and is to be cut into tiles.
         """
+        for name, kind in typing.get_type_hints(cls.Options).items():
+            if kind is bool:
+                switch(f"pretext.{name}", getattr(options, name))
         whole_number("clip_length", setting.clip_length, least=1)
         if whole_number("crop", setting.crop, least=1) > min(setting.frame_size):
             raise EruvError(f"crop {setting.crop} does not fit into frames of "

@@ -36,7 +36,7 @@ class RelationBatch(NamedTuple):
 
 
 class RelationLoader(PretextLoader):
-    """Loads batches of clip pairs in random relations from a prepared DATASET, decoding ahead on DALI's threads.
+    """Loads batches of clip pairs in random relations from a prepared DATASET, decoding ahead in other threads.
 
         with RelationLoader("my_dataset", batch_size=8) as loader:
             for batch in loader:

@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> None:
     processes = from_environment()
     if args.resume and not args.out:
         raise EruvError("--resume needs --out RUN, the run to continue")
-    if processes.world > 1 and not args.out:
-        raise EruvError("several processes need --out RUN, the folder of the run that they share")
+    if (processes.world > 1 or processes.restarts) and not args.out:
+        raise EruvError("under torchrun --out RUN is needed: the folder of the run, which its processes share")
     resume = args.resume or (processes.restarts > 0 and bool(checkpoints(Path(args.out) / "last.pt")))
     file, known = args.config, {}
     if args.resume and file is None:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _next_run() -> Path:
-    """The first of runs/001, runs/002, … that is free."""
+    """runs/001, or the number after the last of those that are there."""
     taken = [int(path.name) for path in RUNS.glob("*") if path.name.isdigit()]
     return RUNS / f"{max(taken, default=0) + 1:03d}"
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import yaml
 
-from eruv_dali.checks import shown
+from eruv_dali.checks import shown, three_numbers
 from eruv_dali.choices import BACKBONES, INPUTS
 from eruv_dali.dataset.pack import PACK_KINDS
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
@@ -119,7 +119,8 @@ class Config:
         for key in positive.split():
             if self[key] is not None and self[key] <= 0:
                 raise EruvError(f"{key} = {shown(self[key])} must be greater than 0")
-        for key in ("loss.variance", "loss.covariance", "loss.contrast", "checkpoint.every_minutes"):
+        for key in ("optim.weight_decay", "loss.variance", "loss.covariance", "loss.contrast",
+                    "checkpoint.every_minutes"):
             if self[key] < 0:
                 raise EruvError(f"{key} = {self[key]} must be at least 0")
         recalibrate = self.checkpoint.recalibrate
@@ -138,6 +139,14 @@ class Config:
         for key, count in (("data.frame_size", 2), ("data.mean", 3), ("data.std", 3)):
             if len(self[key]) != count:
                 raise EruvError(f"{key} = {shown(self[key])} must be a list of {count} numbers")
+        three_numbers("data.mean", self.data.mean)
+        if min(three_numbers("data.std", self.data.std)) <= 0:
+            raise EruvError(f"data.std = {shown(self.data.std)} must be greater than 0")
+        if not 0 < self.data.val_fraction < 1:
+            raise EruvError(f"data.val_fraction = {self.data.val_fraction} must lie between 0 and 1")
+        if not 0 <= self.optim.factor < 1:
+            raise EruvError(f"optim.factor = {self.optim.factor} must be at least 0 and less than 1: the learning rate "
+                            "is multiplied by it")
         if self.optim.schedule == "step" and self.optim.drop_every is None:
             raise EruvError("optim.schedule = 'step' needs optim.drop_every, the number of steps after which the "
                             "learning rate drops")

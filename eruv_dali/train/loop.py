@@ -28,7 +28,7 @@ from eruv_dali.train.checkpoint import checkpoints, load_newest, parts_of, save_
 from eruv_dali.train.clock import Lap, StepClock
 from eruv_dali.train.feature_terms import FeatureTerms
 from eruv_dali.train.host_copy import HostCopy
-from eruv_dali.train.processes import Agreement, Processes
+from eruv_dali.train.processes import Agreement, Processes, cores_each, same_buffers
 from eruv_dali.train.report import Report
 from eruv_dali.train.schedule import build_schedule, scaled
 from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
@@ -162,7 +162,7 @@ class Trainer:
             for aside in self.out.glob(".*.aside"):  # left by a process that was killed while writing
                 aside.unlink()
             self.report = report = Report(self.out, self.total_steps, self.step, tensorboard=self.log.tensorboard,
-                                          at_chance=self.at_chance)
+                                          at_chance=self.at_chance, cores=cores_each(self.processes))
             report.forget_after(self.step, self.validated)
             with report:
                 report.say(self._headline())
@@ -211,6 +211,7 @@ class Trainer:
             origins = self.terms.origins(batch) if self.terms else None
             if origins is not None:
                 origins = origins.to(self.device, non_blocking=True)
+            lr = self.step_by.optimizer.param_groups[0]["lr"]
             output, loss = self.step_by(batch.clips, target, self.step, whole=whole, origins=origins)
             if self.optim.schedule in ("cosine", "step"):
                 self.schedule.step()
@@ -221,27 +222,28 @@ class Trainer:
             self.unchecked.append((loss, batch.info))
             self.clips += batch.clips[..., 0, 0, 0, 0].numel()
             self.step += 1
-            self._stop_if_asked()
             self._report_intervals(left=1)
             if self.step % self.log.every_steps == 0 or self.step == self.total_steps:
-                self._end_interval(epoch)
+                self._end_interval(epoch, lr)
                 if time.monotonic() - self.saved_at > 60 * self.checkpoint.every_minutes:
                     self._save()
+            self._stop_if_asked()
             if self.step == self.total_steps or self.step % self.epoch_steps == 0:
                 break
         batches.close()
         self.laps.append(self.clock.cut())
         self._report_intervals()
 
-    def _end_interval(self, epoch: int) -> None:
+    def _end_interval(self, epoch: int, lr: float) -> None:
         """Have the figures for a line of metrics.jsonl copied to the host, and write it when they have arrived.
+        `lr`: of the last step.
 
         The host does not wait for them: the device would be idle until the host has queued the next step.
         """
         self.laps.append(self.clock.cut())
         self.interval.add_up(self.processes)
         self.awaited.append(Interval(
-            epoch, self.step, self.step_by.optimizer.param_groups[0]["lr"], self.clips,
+            epoch, self.step, lr, self.clips,
             [info for _, info in self.unchecked], _together(self.unchecked),
             HostCopy(list(self.interval.state_dict().values())), self.laps))
         self.interval = self._scores(self.device)
@@ -279,6 +281,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> None:
+        same_buffers(self.processes, self.net)
         epoch = (self.step - 1) // self.epoch_steps
         if self.report:
             self.report.status("validating")

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
 
+from eruv_dali.device import cores
+
 PREPARING = timedelta(days=7)  # how long the others wait while the first process prepares videos
 
 
@@ -78,6 +80,19 @@ def first_alone(processes: Processes, work: Callable[[], str]) -> str:
 def _store(restarts: int) -> dist.Store:
     """torchrun's key-value store, shared by the processes. Entries from before a restart are still in it."""
     return dist.PrefixStore(f"eruv_dali/{restarts}", next(rendezvous("env://"))[0])
+
+
+def cores_each(processes: Processes) -> int:
+    """How many of this machine's cores are this process's own."""
+    return max(1, cores() // processes.local_world)
+
+
+def same_buffers(processes: Processes, net: nn.Module) -> None:
+    """Give all processes the first one's running statistics, which are those that it saves. In training each counts its
+    own, and DistributedDataParallel shares the first one's only ahead of a training step."""
+    if processes.world > 1:
+        for buffer in net.buffers():
+            dist.broadcast(buffer, 0)
 
 
 def add_up(processes: Processes, *tensors: torch.Tensor) -> None:

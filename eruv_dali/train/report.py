@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from eruv_dali.console import progress, warn
-from eruv_dali.device import cores
 from eruv_dali.files import write_text
 from eruv_dali.loader.epochs import EpochLoader
 from eruv_dali.train.metrics import read_metrics
@@ -30,11 +29,14 @@ class Report:
         total_steps: of the whole run; `step` are done.
         tensorboard: also write TensorBoard events, if it is installed (the extra `log`).
         at_chance: for each kind, how many validations in a row found it at chance; to be saved in checkpoints.
+        cores: that this process may use.
     """
 
-    def __init__(self, out: Path, total_steps: int, step: int, *, tensorboard: bool, at_chance: dict[str, int]) -> None:
+    def __init__(
+        self, out: Path, total_steps: int, step: int, *, tensorboard: bool, at_chance: dict[str, int], cores: int
+    ) -> None:
         self._file = out / "metrics.jsonl"
-        self.at_chance = at_chance
+        self.at_chance, self._cores = at_chance, cores
         self._waiting_lines = 0
         self._events = _tensorboard(out, step) if tensorboard else None
         self._progress = progress("{task.fields[state]}")
@@ -73,7 +75,8 @@ class Report:
                               description=f"epoch {figures['epoch']}")
         self._waiting_lines = self._waiting_lines + 1 if figures["data_wait"] > MOST_WAIT else 0
         if self._waiting_lines == WAITING_LINES:
-            self.warn(f"{figures['data_wait']:.0%} of the time is spent waiting for clips: {_cause_of_wait(loader)}")
+            self.warn(f"{figures['data_wait']:.0%} of the time is spent waiting for clips: "
+                      f"{self._cause_of_wait(loader)}")
 
     def validation(self, figures: dict[str, Any], advice: Callable[[str], str]) -> None:
         """Figures of a validation: epoch, step, and under "val" loss, accuracy if there is one, and the rest.
@@ -112,6 +115,17 @@ class Report:
                     self._events.add_scalar(f"{kind}/{name}", value, figures["step"])
             self._events.flush()
 
+    def _cause_of_wait(self, loader: EpochLoader) -> str:
+        """What slows the loader down, as far as its settings tell, and what to do."""
+        pack = loader.videos.pack
+        if pack == "none":
+            return "every clip is decoded from the original videos; prepare with --pack video, which decodes them once"
+        if loader.threads < self._cores:
+            return f"the loader decodes on {loader.threads} of {self._cores} cores; raise data.threads"
+        if pack in ("video", "jpeg") and loader.device == "cpu":
+            return f"decoding the {pack} pack takes all cores; prepare with --pack raw, which needs no decoding"
+        return "the pack is read too slowly; put the DATASET on a faster disk, or make it small enough to fit in memory"
+
 
 def _per_kind(val: dict[str, Any]) -> dict[str, float | None]:
     """The accuracy of each kind, if there are kinds ("per_relation", "per_order", …)."""
@@ -124,15 +138,3 @@ def _tensorboard(out: Path, step: int):
     except ImportError:
         return None
     return SummaryWriter(out, purge_step=step + 1 if step else None)
-
-
-def _cause_of_wait(loader: EpochLoader) -> str:
-    """What slows the loader down, as far as its settings tell, and what to do."""
-    pack = loader.videos.pack
-    if pack == "none":
-        return "every clip is decoded from the original videos; prepare with --pack video, which decodes them once"
-    if loader.threads < cores():
-        return f"the loader decodes on {loader.threads} of {cores()} cores; raise data.threads"
-    if pack in ("video", "jpeg") and loader.device == "cpu":
-        return f"decoding the {pack} pack takes all cores; prepare with --pack raw, which needs no decoding"
-    return "the pack is read too slowly; put the DATASET on a faster disk, or make it small enough to fit in memory"

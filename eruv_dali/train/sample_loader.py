@@ -3,11 +3,10 @@
 import torch
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
 from eruv_dali.pretext.loader import PretextLoader
 from eruv_dali.train.config import Config
-from eruv_dali.train.processes import ALONE, Processes
+from eruv_dali.train.processes import ALONE, Processes, cores_each
 
 VAL_SAMPLES_PER_KIND = 30  # at least, so that the accuracy of one kind is meaningful
 
@@ -30,7 +29,7 @@ def sample_loader(
         # Held-out samples are drawn from their own seed, the same in every epoch.
         seed=config.seed if split == "train" else config.seed + 1,
         shard_id=processes.rank, num_shards=processes.world,
-        threads=data.threads or max(1, cores() // processes.local_world),
+        threads=data.threads or cores_each(processes),
     )
     if split == "val" and data.val_pairs is None:
         loader.items = max(len(loader.pretext), VAL_SAMPLES_PER_KIND * max(1, len(loader.pretext.kinds)))

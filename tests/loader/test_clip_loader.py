@@ -343,3 +343,9 @@ def test_a_clip_may_hold_the_last_frame(videos):
     with ClipLoader(wanted, device="cpu", hold_last=True) as loader:
         (batch,) = loader
     assert [numbers(clip) for clip in batch.clips] == [[*range(110, 120), *[119] * 6], [119] * 16]
+
+
+def test_a_dataset_is_loaded_alone(datasets, tmp_path):
+    for sources in ([datasets["raw"], tmp_path / "nowhere"], [tmp_path / "nowhere", str(datasets["raw"])]):
+        with pytest.raises(EruvError, match="is a DATASET, and one of 2 sources; give it alone"):
+            ClipLoader(sources, device="cpu")

@@ -129,6 +129,44 @@ def test_memory_is_used_again(source):
     assert source.memory(2) is memory and source.memory(2) is not memory
 
 
+def test_the_small_batch_at_the_end_of_an_epoch_leaves_the_others_their_memory(source):
+    whole, last = source.memory(3), source.memory(1)
+    source.give_back(whole)
+    source.give_back(last)
+    assert source.memory(3) is whole and source.memory(1) is not last
+
+
+def test_one_slice_that_cannot_be_cut_does_not_spoil_its_group(reader, monkeypatch):
+    def cut(request):
+        assert reader.gate.wait(20)
+        if request.frames[0] == 13:
+            raise UnreadableFrames("frame 13", np.array([13]))
+
+    monkeypatch.setattr(reader, "slices", lambda video: True)
+    reader.slice = cut  # None: it has to be read
+    source = ClipSource(VIDEOS, FORMAT, lambda: reader, threads=1)
+    reader.gate.clear()
+    batch = begin(source, [11, 13, 12])
+    reader.gate.set()
+    with pytest.raises(UnreadableClips) as error:
+        source.inputs(*batch)
+    assert set(error.value.clips) == {1}
+    source.close()
+
+
+def test_a_reader_that_cannot_be_made_is_an_error_at_once(reader):
+    readers = iter([reader, reader])
+
+    def make():
+        try:
+            return next(readers)
+        except StopIteration:
+            raise MemoryError("no room for a third") from None
+
+    with pytest.raises(MemoryError, match="no room"):
+        ClipSource(VIDEOS, FORMAT, make, threads=2)
+
+
 def test_a_source_may_be_closed_on_its_own_thread(source, reader, monkeypatch):
     """The garbage collector runs on whatever thread allocates; a reading thread cannot wait for itself."""
     closed = queue.SimpleQueue()

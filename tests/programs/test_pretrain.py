@@ -271,7 +271,7 @@ def test_lines_that_will_come_again_are_forgotten(tmp_path):
     for validated, kept in ((0, lines[:2]), (6, lines[:3])):
         file = tmp_path / "metrics.jsonl"
         file.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 12, "lo')
-        Report(tmp_path, 40, 6, tensorboard=False, at_chance={}).forget_after(6, validated)
+        Report(tmp_path, 40, 6, tensorboard=False, at_chance={}, cores=2).forget_after(6, validated)
         assert [json.loads(line) for line in file.read_text().splitlines()] == kept
 
 
@@ -401,7 +401,7 @@ def test_precision_follows_the_device_unless_asked(caplog):
 def test_waiting_for_clips_is_said_once_with_its_cause(tmp_path, capsys, pack, threads, cause):
     loader = SimpleNamespace(videos=SimpleNamespace(pack=pack), threads=threads, device="cpu")
     figures = {"epoch": 0, "loss": 1.0, "accuracy": 0.5, "clips_per_second": 10.0, "lr": 0.01}
-    report = Report(tmp_path, 100, 0, tensorboard=False, at_chance={})
+    report = Report(tmp_path, 100, 0, tensorboard=False, at_chance={}, cores=2)
     said = []
     for step, wait in enumerate([0.9, 0.3, 0.1, 0.3, 0.3, 0.4, 0.5, 0.6]):  # the third breaks the row
         report.steps({**figures, "step": step, "data_wait": wait}, loader)
@@ -410,7 +410,7 @@ def test_waiting_for_clips_is_said_once_with_its_cause(tmp_path, capsys, pack, t
 
 
 def test_a_relation_at_chance_is_said_once_with_its_cause(tmp_path, capsys):
-    report = Report(tmp_path, 100, 0, tensorboard=False, at_chance={})
+    report = Report(tmp_path, 100, 0, tensorboard=False, at_chance={}, cores=2)
     eruv = Eruv(np.array([(0, 0, 0, 0, 100)], SEGMENT), Setting(), EruvOptions(relations=["CS", "CR"]))
     for epoch in range(EPOCHS_AT_CHANCE + 3):
         val = {"accuracy": 0.5, "loss": 1.0, "samples": 60, "per_relation": {"CS": 0.55, "CR": 0.9},

@@ -133,5 +133,5 @@ def test_odd_lines_of_metrics_are_left_out(tmp_path):
     assert read_metrics(file) == []
     file.write_bytes(ODD)
     assert read_metrics(file) == [{"step": 1}]
-    Report(tmp_path, 40, 6, tensorboard=False, at_chance={}).forget_after(6, 6)
+    Report(tmp_path, 40, 6, tensorboard=False, at_chance={}, cores=2).forget_after(6, 6)
     assert [json.loads(line) for line in file.read_text().splitlines()] == [{"step": 1}]

@@ -64,6 +64,12 @@ def test_a_dumped_configuration_loads_as_itself(tmp_path):
     ("data.batch_size=10000000000", "data.batch_size = 10000000000 must be at most 2147483647"),
     ("optim.lr=.inf", "optim.lr = inf must be a finite number"),
     ("optim.momentum=-3", "optim.momentum = -3.0 must lie between 0 and 1"),
+    ("optim.weight_decay=-1", "optim.weight_decay = -1.0 must be at least 0"),
+    ("optim.factor=1.5", "optim.factor = 1.5 must be at least 0 and less than 1"),
+    ("optim.factor=-1", "optim.factor = -1.0 must be at least 0 and less than 1"),
+    ("data.std=[0,1,1]", "data.std = [0.0, 1.0, 1.0] must be greater than 0"),
+    ("data.mean=[.nan,0,0]", "data.mean [nan, 0.0, 0.0] must be three numbers"),
+    ("data.val_fraction=2", "data.val_fraction = 2.0 must lie between 0 and 1"),
     ("device=" + "x" * 10**5, "xxx' is not one of auto, gpu, cpu"),
     ("relations=CS,'", "relation \"'\" is not one of"),
 ])

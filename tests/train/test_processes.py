@@ -68,7 +68,7 @@ def first_of_two(monkeypatch):
 
 
 def test_several_processes_need_a_common_folder(first_of_two, datasets, monkeypatch, capsys):
-    assert "several processes need --out RUN" in refused(monkeypatch, capsys, main, "--data", datasets["raw"])
+    assert "under torchrun --out RUN is needed" in refused(monkeypatch, capsys, main, "--data", datasets["raw"])
 
 
 @pytest.mark.parametrize("source", ["--data", "--videos"])
