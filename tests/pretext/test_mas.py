@@ -143,7 +143,7 @@ def test_a_run_is_scored_by_its_loss_and_resumes_bit_for_bit(tmp_path, name):
     assert losses.index(min(losses)) == result["epoch"]
     assert json.loads((tmp_path / "whole/result.json").read_text()) == result
     rates = [line["lr"] for line in lines if "lr" in line]
-    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-4, 1e-5])
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4])  # the rate each step was taken at
     assert (tmp_path / "whole/curves.png").exists() and not (tmp_path / "whole/confusion.png").exists()
     pretrain(load_config(None, [*words, "optim.epochs=2"]), dataset, tmp_path / "parts")
     pretrain(load_config(None, [*words, "optim.epochs=3"]), dataset, tmp_path / "parts", resume=True)
