@@ -4,6 +4,13 @@
 // processed row by row. An upright row whose colours stay as they are is read in place: one vectorised loop converts it.
 // The pixels of any other row are first collected, one in each word of 32 bits, whatever way they lie in the frame: from
 // there on the same vectorised loops serve every rotation, and a channel is a shift away.
+//
+// A finished row goes to memory past the caches: a batch is larger than they are, and a line that is written in the
+// usual way is read from memory first, so that as much is read as is written.
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include <algorithm>
 
@@ -40,28 +47,54 @@ class ClipTransformCPU : public ClipTransformOp<dali::CPUBackend> {
     for (int64_t share = 0; share < shares; share++)
       pool.AddWork([=, this](int) {
         std::vector<uint32_t> pixels(format_.side);
+        std::vector<Out> finished(format_.side * kChannels);
         for (int64_t k = squares * share / shares; k < squares * (share + 1) / shares; k++)
-          write_square<Out>(tasks_[k], pixels.data());
+          write_square(tasks_[k], pixels.data(), finished.data());
+#ifdef __SSE2__
+        _mm_sfence();  // whoever is told that the work is done sees what was stored past the caches
+#endif
       });
     pool.RunAll();
   }
 
+  // `pixels` and `finished` have room for a row, and stay in the cache.
   template <typename Out>
-  void write_square(const Task &task, uint32_t *pixels) const {
+  void write_square(const Task &task, uint32_t *pixels, Out *finished) const {
     const bool interleaved = format_.channel_stride == 1, in_place = task.right == kChannels && !task.color;
-    for (int i = 0; i < format_.side; i++) {
+    const int side = format_.side;
+    for (int i = 0; i < side; i++) {
       const uint8_t *row = task.source + i * task.down;
       Out *out = static_cast<Out *>(task.output) + i * format_.row_stride;
       if (in_place && interleaved) {
-        write_bytes(row, out);
-        continue;
+        write_bytes(row, finished);
+      } else {
+        collect(row, task.right, side, task.down > 0, pixels);
+        if (interleaved)
+          task.color ? write_interleaved<true>(pixels, task.color, finished)
+                     : write_interleaved<false>(pixels, nullptr, finished);
+        else
+          task.color ? write_planes<true>(pixels, task.color, finished) : write_planes<false>(pixels, nullptr, finished);
       }
-      collect(row, task.right, format_.side, task.down > 0, pixels);
       if (interleaved)
-        task.color ? write_interleaved<true>(pixels, task.color, out) : write_interleaved<false>(pixels, nullptr, out);
+        store(finished, side * kChannels, out);
       else
-        task.color ? write_planes<true>(pixels, task.color, out) : write_planes<false>(pixels, nullptr, out);
+        for (int c = 0; c < kChannels; c++) store(finished + c * side, side, out + c * format_.channel_stride);
     }
+  }
+
+  // Past the caches if all of it is aligned, which it is but for odd sizes of crops.
+  template <typename Out>
+  static void store(const Out *__restrict finished, int count, Out *__restrict out) {
+    const size_t bytes = count * sizeof *out;
+#ifdef __SSE2__
+    if ((reinterpret_cast<uintptr_t>(out) | bytes) % sizeof(__m128i) == 0) {
+      const auto *from = reinterpret_cast<const __m128i *>(finished);
+      auto *to = reinterpret_cast<__m128i *>(out);
+      for (size_t k = 0; k < bytes / sizeof *to; k++) _mm_stream_si128(to + k, _mm_loadu_si128(from + k));
+      return;
+    }
+#endif
+    memcpy(out, finished, bytes);
   }
 
   // `count` pixels, `step` bytes apart, each into a word whose low three bytes are red, green and blue (DALI runs on
@@ -108,7 +141,7 @@ class ClipTransformCPU : public ClipTransformOp<dali::CPUBackend> {
     const int side = format_.side;
     for (int c = 0; c < kChannels; c++) {
       const float scale = format_.scale[c], shift = format_.shift[c];
-      Out *__restrict plane = out + c * format_.channel_stride;
+      Out *__restrict plane = out + c * side;
       for (int j = 0; j < side; j++) encode(normalise(shown<colored>(pixels[j], matrix, c), scale, shift), plane[j]);
     }
   }
