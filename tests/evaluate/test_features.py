@@ -1,5 +1,7 @@
 """Features: the clips are those promised, the last batch counts, short videos are kept."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,25 @@ def test_a_short_video_holds_its_last_frame(tmp_path):
         shown = even.answers(numbers_of)
     assert shown[0].tolist() == [[*range(5), *[4] * 11]] * 2
     assert shown[1].tolist() == [list(range(16)), list(range(24, 40))]
+
+
+def test_a_pause_comes_after_each_batch_and_may_end_it(tmp_path):
+    path = write_video(tmp_path / "long.mp4", frames=40)
+    pauses = []
+
+    def pause():
+        pauses.append(None)
+        if len(pauses) == 5:
+            raise KeyboardInterrupt
+
+    with EvenClips([path], clips=6, batch_size=2, device="cpu", threads=1) as even:
+        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("eruv-read-")] == [
+            "eruv-read-0"]
+        even.answers(numbers_of, pause=pause)
+        assert len(pauses) == 3
+        with pytest.raises(KeyboardInterrupt):
+            even.answers(numbers_of, pause=pause)
+        assert len(pauses) == 5 and len(even.answers(numbers_of)[0]) == 6
 
 
 def test_averages_are_those_of_the_clips_and_the_network_is_left_as_it_was(videos):

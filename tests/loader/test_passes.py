@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import nvidia.dali as dali
@@ -131,6 +132,14 @@ def test_bad_states(datasets, state, message):
     with (RelationLoader(datasets["raw"], batch_size=2, device="cpu", pairs_per_epoch=20) as loader,
           pytest.raises(EruvError, match=message)):
         loader.load_state_dict(state)
+
+
+def test_what_follows_the_last_batch_does_not_lower_the_rate(loader):
+    for _ in loader:
+        pass
+    rate = loader.stats()["clips_per_second"]
+    time.sleep(0.05)
+    assert rate > 0 and loader.stats()["clips_per_second"] == rate
 
 
 @pytest.mark.parametrize("leave", ["break", "exception", "interrupt", "del", "close"])

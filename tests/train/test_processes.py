@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from forked import all_ended, program, ranks
+from own_statistics import own_statistics
 from running import metrics, refused
 from train_in_double import train_in_double
 
 from eruv_dali.pretrain.__main__ import main
-from eruv_dali.train.processes import from_environment
+from eruv_dali.train.processes import Processes, cores_each, from_environment
 from eruv_dali.train.schedule import scaled
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -58,6 +59,17 @@ def test_a_killed_worker_is_started_again_and_nothing_is_lost(datasets, tmp_path
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
     val = [line["val"] for line in metrics(tmp_path / "whole") if "val" in line]
     assert [v["samples"] for v in val] == [9, 9]  # 5 of one process and 4 of the other
+
+
+def test_running_statistics_become_the_first_processs(tmp_path):
+    all_ended(ranks(tmp_path / "said", 2, own_statistics, tmp_path))
+    for rank in range(2):
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True).tolist() == [1, 1]
+
+
+def test_each_process_has_its_share_of_the_cores(monkeypatch):
+    monkeypatch.setattr("eruv_dali.train.processes.cores", lambda: 8)
+    assert [cores_each(Processes(world=4, local_world=local)) for local in (1, 2, 16)] == [8, 4, 1]
 
 
 @pytest.fixture
