@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
 from rich.table import Table
 from rich.text import Text
 
@@ -98,8 +97,6 @@ def recognise(
             figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
                                   seed=args.seed, features=features)
         else:
-            if processes.first:
-                _write_config(folder, start, args.seed)
             figures = finetune_split(load(), split, dataset, folder, recipe, clips=args.clips,
                                      groups=args.groups, val_fraction=args.val_fraction, device=args.device,
                                      resume=args.resume, processes=processes)
@@ -118,18 +115,6 @@ def recognise(
 def _recipe(args: argparse.Namespace) -> Recipe:
     return Recipe(args.epochs, args.lr, args.batch_size, args.weight_decay, seed=args.seed, layer_rate=args.layer_rate,
                   rescale=args.rescale)
-
-
-def _write_config(folder: Path, start: Pretrained, seed: int) -> None:
-    """Write the format of backbone.pt's clips, for loading it later (see `load_pretrained`)."""
-    config = {
-        "data": {"clip_length": start.clip_length, "crop": start.crop, "frame_size": list(start.frame_size),
-                 "mean": list(start.mean), "std": list(start.std)},
-        "model": {"backbone": start.backbone.name, "width": start.backbone.width,
-                  "input": start.backbone.input},
-        "seed": seed,
-    }
-    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
 
 def _print_result(result: dict, out: Path) -> None:

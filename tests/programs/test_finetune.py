@@ -10,7 +10,7 @@ import pytest
 import torch
 from forked import all_ended, program, ranks
 from layouts import make_hmdb51, make_ucf101, write_action
-from running import metrics, refused, run
+from running import lasting, metrics, refused, run
 
 from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
 from eruv_dali.actions import ActionSplit, prepared, read_split
@@ -25,6 +25,7 @@ from eruv_dali.finetune.recipe import Recipe
 from eruv_dali.finetune.task import FinetuneTask, train_actions
 from eruv_dali.prepare import prepare
 from eruv_dali.train import loop
+from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
 from eruv_dali.train.stop import Stopped
 
 SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
@@ -185,9 +186,11 @@ def trained(runs, persons):
     split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
     held_out = hold_out(split.train, split.root, split.classes, fraction=0.3, groups=GROUPS[1], seed=0)
 
-    def train(out, epochs=4, resume=False, lr=0.01):
-        start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
-        net = train_actions(start, split.train, held_out, split.classes, dataset(runs, persons), out,
+    def train(out, epochs=4, resume=False, lr=0.01, **look):
+        look = {"crop": 32, "frame_size": (36, 48), **look}
+        start = load_pretrained("none", backbone="r3d", width=1)._replace(**look)
+        videos = prepare_labelled(persons, runs / "any", frame_size=start.frame_size, device="cpu")
+        net = train_actions(start, split.train, held_out, split.classes, videos, out,
                             Recipe(epochs=epochs, batch_size=2, lr=lr), device="cpu", resume=resume)
         return metrics(out), net.state_dict()
 
@@ -219,6 +222,28 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_
         trained(tmp_path / "broken", resume=True, lr=0.5)
     resumed, resumed_weights = trained(tmp_path / "broken", resume=True)
     assert resumed == metrics and sum("val" in line for line in resumed) == 4 and same(weights, resumed_weights)
+
+
+def test_a_run_goes_on_with_the_clips_it_began_with_and_one_that_is_refused_changes_nothing(tmp_path, trained):
+    trained(tmp_path / "run", epochs=1)
+    before = lasting(tmp_path / "run")
+    grey = (0.5, 0.5, 0.5)
+    for key, value in (("frame_size", (40, 50)), ("clip_length", 8), ("mean", grey), ("std", grey), ("crop", 28)):
+        with pytest.raises(EruvError, match=f"^{key} = .* was .* when this run began"):
+            trained(tmp_path / "run", epochs=2, resume=True, **{key: value})
+    assert lasting(tmp_path / "run") == before and load_pretrained(tmp_path / "run").crop == 32
+
+
+def test_a_run_that_began_before_its_checkpoints_told_the_format_of_clips_goes_on(tmp_path, trained):
+    trained(tmp_path / "run", epochs=1)
+    file = tmp_path / "run" / "last.pt"
+    state = load_checkpoint(file)
+    for key in ("frame_size", "clip_length", "mean", "std"):
+        del state["fingerprint"][key]
+    save_checkpoint(file, state)
+    resumed, _ = trained(tmp_path / "run", epochs=2, resume=True)
+    assert [line["epoch"] for line in resumed if "val" in line] == [0, 1]
+    assert load_checkpoint(file)["fingerprint"]["frame_size"] == [36, 48]
 
 
 def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
@@ -311,7 +336,6 @@ def test_probe_finds_the_direction_that_separates():
 
 def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     from eruv_dali.models import RelationNet
-    from eruv_dali.train.checkpoint import save_checkpoint
 
     torch.manual_seed(3)
     net = RelationNet(build_backbone("r3d", width=2), 7)
