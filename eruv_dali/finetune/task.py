@@ -112,6 +112,9 @@ class FinetuneTask:
     def advice(self, kind: str) -> str:
         return "train longer"
 
+    def resumed_by(self, start: str, out: Path) -> str:
+        return "continue with the same command and --resume"  # `out` says neither which videos, nor which splits
+
     def describe(self, info: list) -> list[dict[str, Any]]:
         return [{"clips": [clip._asdict()]} for clip in info]
 
