@@ -44,6 +44,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
                      "(default as in the checkpoint's RUN, else 128x171)")
     net.add_argument("--clips", type=int, default=10, help="clips per test video (default %(default)s)")
     net.add_argument("--batch-size", type=int, default=8, help="clips (default %(default)s)")
-    net.add_argument("--seed", type=int, default=0, help="of random weights, draws and batches")
+    net.add_argument("--seed", type=int, default=0, help="of random weights, held-out videos and training batches "
+                     "(the test side is drawn by --split)")
     add_device(net)
     net.add_argument("--out", required=True, type=Path, metavar="RUN", help="folder to write")

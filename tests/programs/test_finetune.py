@@ -15,9 +15,10 @@ from running import lasting, metrics, refused, run
 from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
 from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.action_scores import action_scores, mean_over_splits
+from eruv_dali.actions.chosen import chosen_splits
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.evaluate.pretrained import load_pretrained
-from eruv_dali.finetune.__main__ import main
+from eruv_dali.finetune.__main__ import build_parser, main
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
@@ -256,7 +257,7 @@ def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
         return target(self, batch)
 
     monkeypatch.setattr(FinetuneTask, "target", interrupted)
-    with pytest.raises(Stopped, match=r"SIGINT: saved after step 5 of 12; .* -m eruv_dali.finetune --out .* --resume"):
+    with pytest.raises(Stopped, match="saved after step 5 of 12; continue with the same command and --resume$"):
         trained(tmp_path / "stopped")
     resumed, resumed_weights = trained(tmp_path / "stopped", resume=True)
     assert resumed == metrics and same(weights, resumed_weights)
@@ -363,6 +364,9 @@ def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     save_checkpoint(tmp_path / "other.pt", {"net": {}})
     with pytest.raises(EruvError, match="no backbone in this checkpoint"):
         load_pretrained(tmp_path / "other.pt")
+    save_checkpoint(tmp_path / "best.pt", {"net": net.state_dict(), "epoch": 1})  # as finetune writes it
+    with pytest.raises(EruvError, match="best.pt: does not say what its backbone is, .* the backbone.pt beside it"):
+        load_pretrained(tmp_path / "best.pt")
     for seed in (-1, 2**70, 1.5):
         with pytest.raises(EruvError, match="^seed .* must be"):
             load_pretrained("none", seed=seed)
@@ -437,6 +441,15 @@ def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tm
     with pytest.raises(EruvError, match=r"'run/new_run.avi'.*or remove them first: python -m eruv_dali.prepare .*--out "
                                         r".* --min-length 1 --remove$"):
         again()
+
+
+def test_the_test_side_is_drawn_by_the_split_whatever_the_seed(persons):
+    parser = build_parser()
+    words = ["--dataset", "folder", "--root", str(persons), "--init", "none", "--out", "run"]
+    zero, same, other = (chosen_splits(parser.parse_args([*words, *more])) for more in (
+        ["--seed", "0"], ["--seed", "1"], ["--split", "2"]))
+    assert zero == same and zero[0][1] != other[0][1]
+    assert "the test side is drawn by --split" in " ".join(parser.format_help().split())
 
 
 def test_splits_compare_by_what_they_hold(persons):
