@@ -7,7 +7,7 @@ from typing import Any
 
 from eruv_dali.actions.folder import group_names, list_classes
 from eruv_dali.actions.prepared import keep_usable, prepare_labelled
-from eruv_dali.actions.split import ActionSplit, read_split
+from eruv_dali.actions.split import TEST_FRACTION, ActionSplit, read_split
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.pretrained import Pretrained, load_pretrained
@@ -18,8 +18,16 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
     """(name, split) of every split chosen on the command line.
 
     Raises:
-        EruvError: see `read_split`.
+        EruvError: words that contradict one another; or see `read_split`.
     """
+    if args.leave_one_out or args.test_groups:
+        word = "--leave-one-out" if args.leave_one_out else "--test-groups"
+        for drawing, given in (("--split", args.split), ("--test-fraction", args.test_fraction)):
+            if given is not None:
+                raise EruvError(f"{drawing} is for a draw of the test side, and {word} draws none; leave out one of "
+                                "them")
+    if args.dataset != "folder" and args.test_fraction is not None:
+        raise EruvError(f"--test-fraction is for --dataset folder; {args.dataset} has official splits")
     if args.leave_one_out:
         if args.dataset != "folder" or not args.groups or args.test_groups:
             raise EruvError("--leave-one-out needs --dataset folder and --groups, and no --test-groups")
@@ -34,9 +42,10 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
     elif args.test_groups:
         draws = [("+".join(args.test_groups), dict(test_groups=args.test_groups))]
     else:
-        draws = [(str(number), dict(split=number)) for number in dict.fromkeys(args.split)]
+        draws = [(str(number), dict(split=number)) for number in dict.fromkeys(args.split or [1])]
     return [(name, read_split(args.dataset, args.root, splits=args.splits, groups=args.groups,
-                              test_fraction=args.test_fraction, skip_missing=args.skip_missing, **draw))
+                              test_fraction=TEST_FRACTION if args.test_fraction is None else args.test_fraction,
+                              skip_missing=args.skip_missing, **draw))
             for name, draw in draws]
 
 

@@ -32,12 +32,7 @@ def run(args: argparse.Namespace) -> None:
     processes = from_environment()
     args.resume = args.resume or processes.restarts > 0
     refuse_other_run(args.out, "finetune")
-    for word, given in (("--rescale", args.rescale), ("--layer-rate", args.layer_rate != Recipe.layer_rate)):
-        if given and (args.freeze or args.knn is not None):
-            raise EruvError(f"{word} is for training all layers; leave it out with --freeze and --knn")
-    _recipe(args)  # before videos are prepared
-    if not 0 <= args.val_fraction < 1:
-        raise EruvError(f"--val-fraction {args.val_fraction} must be at least 0 and less than 1")
+    check_words(args)
     start = chosen_network(args)
     if not args.resume and (args.out / "result.json").exists():
         raise EruvError(f"{args.out}: holds a run already; add --resume to continue it, or choose another --out")
@@ -55,6 +50,22 @@ def run(args: argparse.Namespace) -> None:
         sys.exit(128 + stopped.signal)
 
 
+def check_words(args: argparse.Namespace) -> None:
+    """Find what is wrong with the words about training, whatever the videos are; `args` as from `build_parser`.
+
+    Raises:
+        EruvError: a value out of its range, or a word that is not for this way of training.
+    """
+    for name in ("rescale", "layer_rate", "epochs", "lr", "weight_decay"):
+        given = getattr(args, name)
+        if given is not None and given is not False and (args.freeze or args.knn is not None):
+            raise EruvError(f"--{name.replace('_', '-')} is for training all layers; leave it out with --freeze and "
+                            "--knn")
+    _recipe(args)
+    if not 0 <= args.val_fraction < 1:
+        raise EruvError(f"--val-fraction {args.val_fraction} must be at least 0 and less than 1")
+
+
 def recognise(
     args: argparse.Namespace, load: Callable[[], Pretrained], splits: list[tuple[str, ActionSplit]], dataset: Dataset,
     processes: Processes = ALONE,
@@ -64,7 +75,7 @@ def recognise(
     `args` as from `build_parser`; `load` loads the network to start from: each split starts from the same weights, but
     the one before has trained them.
     """
-    start = load()
+    start, recipe = load(), _recipe(args)
     settings = {
         "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
         "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width,
@@ -74,10 +85,8 @@ def recognise(
     if args.knn is not None:
         settings["k"] = args.knn
     if settings["mode"] == "finetune":
-        settings |= {"epochs": args.epochs, "lr": args.lr, "batch_size": args.batch_size,
-                     "weight_decay": args.weight_decay, "layer_rate": args.layer_rate,
-                     "rescale": args.rescale}
-    recipe = _recipe(args)
+        settings |= {"epochs": recipe.epochs, "lr": recipe.lr, "batch_size": recipe.batch_size,
+                     "weight_decay": recipe.weight_decay, "layer_rate": recipe.layer_rate, "rescale": recipe.rescale}
     per_split, features = {}, None
     if settings["mode"] != "finetune":
         knn = args.knn is not None
@@ -113,8 +122,9 @@ def recognise(
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
-    return Recipe(args.epochs, args.lr, args.batch_size, args.weight_decay, seed=args.seed, layer_rate=args.layer_rate,
-                  rescale=args.rescale)
+    told = {name: value for name in ("epochs", "lr", "weight_decay", "layer_rate")
+            if (value := getattr(args, name)) is not None}
+    return Recipe(batch_size=args.batch_size, seed=args.seed, rescale=args.rescale, **told)
 
 
 def _print_result(result: dict, out: Path) -> None:

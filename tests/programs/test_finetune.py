@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from itertools import product
 
 import numpy as np
 import pytest
@@ -395,6 +396,17 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 13, *out)
     assert "--leave-one-out needs" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--leave-one-out", *out)
     assert "epochs 0 must be" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--epochs", 0, *out)
+    training = ["--epochs", 150], ["--lr", 1], ["--weight-decay", 0], ["--layer-rate", 1], ["--rescale"]
+    for how, word in product((["--freeze"], ["--knn", 1]), training):
+        said = refused(monkeypatch, capsys, main, *folder, *RANDOM, *how, *word, *out)
+        assert f"{word[0]} is for training all layers" in said
+    groups = [*folder, *GROUPS, *RANDOM]
+    for how, drawing in product((["--leave-one-out"], ["--test-groups", "ido"]),
+                                (["--split", 1], ["--test-fraction", 0.3])):
+        said = refused(monkeypatch, capsys, main, *groups, *how, *drawing, *out)
+        assert f"{drawing[0]} is for a draw of the test side, and {how[0]} draws none" in said
+    assert "--test-fraction is for --dataset folder" in refused(
+        monkeypatch, capsys, main, "--dataset", "ucf101", "--root", persons, *RANDOM, "--test-fraction", 0.3, *out)
     before = set(runs.iterdir())
     elsewhere = ["--frame-size", "40x50", "--out", runs / "new"]  # not prepared yet
     for option, value in (("lr", "nan"), ("val-fraction", "1"), ("val-fraction", "nan")):

@@ -148,8 +148,8 @@ def test_terms_of_the_loss_and_long_runs(monkeypatch, folder):
 def test_runs_of_finetune(monkeypatch, tmp_path, persons, how):
     finetune(["--dataset", "folder", "--root", str(persons), "--groups", "/([a-z]+)_", "--test-groups", "ido",
               "--init", "none", "--backbone", "r3d", "--width", "2", "--crop", "32", "--frame-size", "36x48",
-              "--clips", "1", "--epochs", "2", "--device", "cpu", "--val-fraction", "0.34", "--out",
-              str(tmp_path / "run"), *how])
+              "--clips", "1", "--device", "cpu", "--val-fraction", "0.34", "--out", str(tmp_path / "run"),
+              *(how or ["--epochs", "2"])])
     page = report(monkeypatch, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     told = facts(page)
