@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +18,10 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_text
+from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.recipe import Recipe
-from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
+from eruv_dali.finetune.recognise import check_k, finetune_split, knn_split, probe_split, write_result
+from eruv_dali.train.checkpoint import checkpoints
 from eruv_dali.train.loop import refuse_run
 from eruv_dali.train.processes import ALONE, Processes, first_alone, from_environment
 from eruv_dali.train.stop import Stopped
@@ -31,17 +34,19 @@ def run(args: argparse.Namespace) -> None:
     """Run the program; `args` as from `build_parser`."""
     processes = from_environment()
     args.resume = args.resume or processes.restarts > 0
-    refuse_other_run(args.out, "finetune")
     check_words(args)
+    refuse_other_run(args.out, "finetune")
     start = chosen_network(args)
     if not args.resume and (args.out / "result.json").exists():
         raise EruvError(f"{args.out}: holds a run already; add --resume to continue it, or choose another --out")
-    refuse_run(args.out, args.resume)
+    _check_folder(args.out, args)
     if processes.world > 1:
         if args.freeze or args.knn is not None:
             raise EruvError("--freeze and --knn use one process; run them without torchrun")
         first_alone(processes, lambda: str(prepared_splits(args, start)[1].folder))  # the others find it prepared
     splits, dataset = prepared_splits(args, start)
+    for name, _ in splits:
+        _check_folder(split_folder(args.out, name, len(splits)), args)
     try:
         recognise(args, lambda: chosen_network(args), splits, dataset, processes)
     except Stopped as stopped:
@@ -77,7 +82,7 @@ def recognise(
     """
     start, recipe = load(), _recipe(args)
     settings = {
-        "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
+        "program": "finetune", "mode": _mode(args),
         "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width,
         "input": start.backbone.input, "init": start.init, "seed": args.seed, "clips": args.clips,
         "crop": start.crop, "frame_size": list(start.frame_size),
@@ -87,6 +92,14 @@ def recognise(
     if settings["mode"] == "finetune":
         settings |= {"epochs": recipe.epochs, "lr": recipe.lr, "batch_size": recipe.batch_size,
                      "weight_decay": recipe.weight_decay, "layer_rate": recipe.layer_rate, "rescale": recipe.rescale}
+    # What would stop any of the splits is found before the first one takes its time.
+    held_out: dict[str, np.ndarray | None] = {}
+    for name, split in splits:
+        if args.knn is not None:
+            check_k(args.knn, split)
+        else:
+            held_out[name] = hold_out(split.train, split.root, split.classes, fraction=args.val_fraction,
+                                      groups=args.groups, seed=args.seed)
     per_split, features = {}, None
     if settings["mode"] != "finetune":
         knn = args.knn is not None
@@ -103,12 +116,10 @@ def recognise(
         if args.knn is not None:
             figures = knn_split(start, split, dataset, k=args.knn, device=args.device, features=features)
         elif args.freeze:
-            figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
-                                  seed=args.seed, features=features)
+            figures = probe_split(start, split, dataset, features=features, held_out=held_out[name])
         else:
-            figures = finetune_split(load(), split, dataset, folder, recipe, clips=args.clips,
-                                     groups=args.groups, val_fraction=args.val_fraction, device=args.device,
-                                     resume=args.resume, processes=processes)
+            figures = finetune_split(load(), split, dataset, folder, recipe, clips=args.clips, device=args.device,
+                                     resume=args.resume, processes=processes, held_out=held_out[name])
         per_split[name] = figures
         if len(splits) > 1 and processes.first:
             write_text(folder / "result.json", json.dumps({**settings, "splits": [name], "classes": list(split.classes),
@@ -119,6 +130,28 @@ def recognise(
     draw_confusion(result["confusion"], result["classes"], args.out / "confusion.png",
                    title=f"{args.dataset}, {start.backbone.name} from {start.init}: top-1 {result['top1']:.1%}")
     _print_result(result, args.out)
+
+
+def _check_folder(folder: Path, args: argparse.Namespace) -> None:
+    """Make sure that RUN, or the folder of one of its splits, is free, or holds what --resume can go on with.
+
+    Raises:
+        EruvError: it holds a run of another program or mode, or any without --resume.
+    """
+    refuse_other_run(folder, "finetune")
+    refuse_run(folder, args.resume)
+    file = folder / "result.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    trained = "finetune" if checkpoints(folder / "last.pt") else None
+    mode = _mode(args)
+    if (was := trained or before.get("mode", mode)) != mode:
+        raise EruvError(f"{folder}: holds a run of mode {was}, not {mode}; choose another --out")
+    if mode == "knn" and (k := before.get("k", args.knn)) != args.knn:
+        raise EruvError(f"{folder}: holds a run of --knn {k}, not {args.knn}; choose another --out")
+
+
+def _mode(args: argparse.Namespace) -> str:
+    return "freeze" if args.freeze else "knn" if args.knn is not None else "finetune"
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

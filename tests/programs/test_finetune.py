@@ -19,6 +19,7 @@ from eruv_dali.actions.action_scores import action_scores, mean_over_splits
 from eruv_dali.actions.chosen import chosen_splits
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.evaluate.pretrained import load_pretrained
+from eruv_dali.finetune import program as finetune_program
 from eruv_dali.finetune.__main__ import build_parser, main
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
@@ -419,6 +420,43 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     assert "holds a run of pretrain" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--out", tmp_path / "old")
     (tmp_path / "old" / "result.json").write_text('{"program": "finetune"}')
     assert "add --resume" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
+
+
+def test_a_run_is_not_overwritten_by_one_of_another_mode(monkeypatch, capsys, tmp_path, runs, persons):
+    words = ["--dataset", "folder", "--root", persons, *GROUPS, *RANDOM, "--clips", 1]
+    tuned, voted = tmp_path / "tuned", runs / "voted"
+    (tuned / "split_2").mkdir(parents=True)
+    save_checkpoint(tuned / "split_2" / "last.pt", {})
+    run(monkeypatch, main, *words, "--knn", 2, "--out", voted)
+    before = lasting(voted)
+
+    def said(*more):
+        return refused(monkeypatch, capsys, main, *words, *more)
+
+    assert "voted: holds a run of mode knn, not finetune" in said("--out", voted, "--resume")
+    assert "voted: holds a run of mode knn, not freeze" in said("--out", voted, "--resume", "--freeze")
+    assert "voted: holds a run of --knn 2, not 3" in said("--out", voted, "--resume", "--knn", 3)
+    assert lasting(voted) == before
+    for name in ("split_2", "."):  # of several splits, the second alone has begun; RUN itself has
+        shutil.copytree(tuned / "split_2", runs / "tuned" / name, dirs_exist_ok=True)
+        several = ["--out", runs / "tuned", "--split", 1, 2]
+        assert "holds a run of mode finetune, not knn" in said(*several, "--resume", "--knn", 2)
+        assert "holds a run already" in said(*several)
+    assert sorted(path.name for path in (runs / "tuned").rglob("*")) == ["last.pt", "last.pt", "split_2"]
+
+
+def test_what_stops_a_split_is_found_before_features_are_computed(monkeypatch, capsys, runs, persons):
+    def computes(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(finetune_program, "SplitFeatures", computes)
+    words = ["--dataset", "folder", "--root", persons, *GROUPS, *RANDOM, "--leave-one-out", "--out", runs / "early"]
+    assert "k 10 must lie between 1 and 9" in refused(monkeypatch, capsys, main, *words, "--knn", 10)
+    monkeypatch.setattr(finetune_program, "finetune_split", computes)
+    words = ["--dataset", "folder", "--root", persons, *RANDOM, "--out", runs / "early"]
+    for how in (["--freeze"], []):
+        said = refused(monkeypatch, capsys, main, *words, *how, "--test-fraction", 0.75)
+        assert "no part of the training videos can be held out" in said
 
 
 def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, capsys, tmp_path, persons):
