@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eruv_dali.actions import ActionSplit
-from eruv_dali.actions.chosen import chosen_network, prepared_splits, refuse_other_run, split_folder
+from eruv_dali.actions.chosen import chosen_network, prepared_splits, refuse_other_run, run_settings, split_folder
 from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.console import console, warn
 from eruv_dali.dataset import Dataset
@@ -81,12 +81,8 @@ def recognise(
     the one before has trained them.
     """
     start, recipe = load(), _recipe(args)
-    settings = {
-        "program": "finetune", "mode": _mode(args),
-        "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width,
-        "input": start.backbone.input, "init": start.init, "seed": args.seed, "clips": args.clips,
-        "crop": start.crop, "frame_size": list(start.frame_size),
-    }
+    settings = {"program": "finetune", "mode": _mode(args), **run_settings(args, start, splits),
+                "val_fraction": None if args.knn is not None else args.val_fraction}
     if args.knn is not None:
         settings["k"] = args.knn
     if settings["mode"] == "finetune":
@@ -129,7 +125,7 @@ def recognise(
     result = write_result(args.out, settings, per_split, splits[0][1].classes)
     draw_confusion(result["confusion"], result["classes"], args.out / "confusion.png",
                    title=f"{args.dataset}, {start.backbone.name} from {start.init}: top-1 {result['top1']:.1%}")
-    _print_result(result, args.out)
+    _print_result({**result, "init": start.init}, args.out)
 
 
 def _check_folder(folder: Path, args: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ from eruv_dali.finetune.probe import probe_logits
 from eruv_dali.finetune.recipe import Recipe
 from eruv_dali.finetune.task import FinetuneTask, train_actions
 from eruv_dali.prepare import prepare
+from eruv_dali.tables.runs import read_run
 from eruv_dali.train import loop
 from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
 from eruv_dali.train.stop import Stopped
@@ -60,7 +61,9 @@ def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mo
     assert result["top1"] == 1 and result["top5"] is None and result["videos"] == 3
     assert result["per_class"] == {"bend": 1, "run": 1, "wave1": 1} and result["confusion"] == np.eye(3).tolist()
     known = {"program": "finetune", "mode": mode, "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
-             "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"]}
+             "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"], "root": str(persons),
+             "groups": GROUPS[1], "test_fraction": None,
+             "val_fraction": {"finetune": 0.34, "freeze": 0.1, "knn": None}[mode]}
     assert known.items() <= result.items() and result["per_split"]["ido"]["top1"] == 1
     assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
     if mode == "finetune":
@@ -420,6 +423,19 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     assert "holds a run of pretrain" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--out", tmp_path / "old")
     (tmp_path / "old" / "result.json").write_text('{"program": "finetune"}')
     assert "add --resume" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
+
+
+def test_the_result_tells_where_the_network_lies_from_any_folder(monkeypatch, tmp_path, runs, persons):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pre").mkdir()
+    save_backbone(build_backbone("r3d", width=2), tmp_path / "pre" / "backbone.pt")
+    (tmp_path / "pre" / "config.yaml").write_text("pretext: {name: vcop, clips: 3}\n")
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, "--init", "pre", *SMALL, "--knn", 1, "--clips", 1,
+        "--test-fraction", 0.5, "--out", runs / "from_pre")
+    result = json.loads((runs / "from_pre" / "result.json").read_text())
+    assert result["init"] == str(tmp_path / "pre" / "backbone.pt") and result["test_fraction"] == 0.5
+    monkeypatch.chdir("/")
+    assert read_run(runs / "from_pre").start == "VCOP"
 
 
 def test_a_run_is_not_overwritten_by_one_of_another_mode(monkeypatch, capsys, tmp_path, runs, persons):
