@@ -14,6 +14,7 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.finetune.__main__ import build_parser
 from eruv_dali.finetune.__main__ import main as finetune
+from eruv_dali.finetune.program import check_words
 from eruv_dali.pretrain.once import check_same_run, pretrain_once, release
 from eruv_dali.pretrain.run import check_run, for_dataset
 from eruv_dali.tables.__main__ import main as tables
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace, files: Sequence[Path], values: Sequence[str]) 
         raise EruvError(f"two configurations are called {twice[0]}; rename one")
     if args.finetune:
         words = build_parser().parse_args([*args.finetune, "--init", "none", "--out", str(args.out)])
+        check_words(words)
         chosen_splits(words)
     with contextlib.closing(Dataset(args.data)) as dataset:
         for place, (name, config) in enumerate(rows):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from eruv_dali.actions.split import DATASETS
+from eruv_dali.actions.split import DATASETS, TEST_FRACTION
 from eruv_dali.choices import BACKBONES, INPUTS
 from eruv_dali.options import add_device, height_by_width
 
@@ -14,7 +14,7 @@ def add_split_arguments(parser: argparse.ArgumentParser, kind: str = "--dataset"
     data.add_argument(kind, dest="dataset", required=True, choices=DATASETS, help="folder: one folder per class")
     data.add_argument("--root", required=True, type=Path, metavar="DIR", help="the folder of class folders")
     data.add_argument("--splits", type=Path, metavar="DIR", help="official split files (default in DIR or next to it)")
-    data.add_argument("--split", type=int, nargs="+", default=[1], metavar="N",
+    data.add_argument("--split", type=int, nargs="+", metavar="N",
                       help="number of the split, or, for folder, of the draw; with "
                       "several, figures are their mean (default 1)")
     data.add_argument("--groups", metavar="REGEX", help="folder: its first (group), searched in CLASS/path, names the "
@@ -23,8 +23,8 @@ def add_split_arguments(parser: argparse.ArgumentParser, kind: str = "--dataset"
                       "of a draw")
     data.add_argument("--leave-one-out", action="store_true", help="folder: one split for each group, which is its "
                       "test side; figures are their mean")
-    data.add_argument("--test-fraction", type=float, default=0.3, help="folder: share of each class that is drawn for "
-                      "the test side (default %(default)s)")
+    data.add_argument("--test-fraction", type=float, help="folder: share of each class that is drawn for the test side "
+                      f"(default {TEST_FRACTION})")
     data.add_argument("--skip-missing", action="store_true", help="leave out videos that are absent or cannot be "
                       "decoded, with a warning, instead of stopping")
 
@@ -44,6 +44,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
                      "(default as in the checkpoint's RUN, else 128x171)")
     net.add_argument("--clips", type=int, default=10, help="clips per test video (default %(default)s)")
     net.add_argument("--batch-size", type=int, default=8, help="clips (default %(default)s)")
-    net.add_argument("--seed", type=int, default=0, help="of random weights, draws and batches")
+    net.add_argument("--seed", type=int, default=0, help="of random weights, held-out videos and training batches "
+                     "(the test side is drawn by --split)")
     add_device(net)
     net.add_argument("--out", required=True, type=Path, metavar="RUN", help="folder to write")

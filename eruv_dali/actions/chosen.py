@@ -2,15 +2,16 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from eruv_dali.actions.folder import group_names, list_classes
 from eruv_dali.actions.prepared import keep_usable, prepare_labelled
-from eruv_dali.actions.split import ActionSplit, read_split
+from eruv_dali.actions.split import TEST_FRACTION, ActionSplit, read_split
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
-from eruv_dali.evaluate.pretrained import Pretrained, load_pretrained
+from eruv_dali.evaluate.pretrained import NONE, Pretrained, load_pretrained
 from eruv_dali.models.backbone_file import check_clip
 
 
@@ -18,8 +19,16 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
     """(name, split) of every split chosen on the command line.
 
     Raises:
-        EruvError: see `read_split`.
+        EruvError: words that contradict one another; or see `read_split`.
     """
+    if args.leave_one_out or args.test_groups:
+        word = "--leave-one-out" if args.leave_one_out else "--test-groups"
+        for drawing, given in (("--split", args.split), ("--test-fraction", args.test_fraction)):
+            if given is not None:
+                raise EruvError(f"{drawing} is for a draw of the test side, and {word} draws none; leave out one of "
+                                "them")
+    if args.dataset != "folder" and args.test_fraction is not None:
+        raise EruvError(f"--test-fraction is for --dataset folder; {args.dataset} has official splits")
     if args.leave_one_out:
         if args.dataset != "folder" or not args.groups or args.test_groups:
             raise EruvError("--leave-one-out needs --dataset folder and --groups, and no --test-groups")
@@ -34,9 +43,9 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
     elif args.test_groups:
         draws = [("+".join(args.test_groups), dict(test_groups=args.test_groups))]
     else:
-        draws = [(str(number), dict(split=number)) for number in dict.fromkeys(args.split)]
+        draws = [(str(number), dict(split=number)) for number in dict.fromkeys(args.split or [1])]
     return [(name, read_split(args.dataset, args.root, splits=args.splits, groups=args.groups,
-                              test_fraction=args.test_fraction, skip_missing=args.skip_missing, **draw))
+                              test_fraction=_test_fraction(args), skip_missing=args.skip_missing, **draw))
             for name, draw in draws]
 
 
@@ -71,6 +80,26 @@ def prepared_splits(
     splits = chosen_splits(args)
     dataset = prepare_labelled(splits[0][1].root, args.out, frame_size=start.frame_size, device=args.device)
     return keep_usable(splits, dataset, skip_missing=args.skip_missing), dataset
+
+
+def run_settings(
+    args: argparse.Namespace, start: Pretrained, splits: list[tuple[str, ActionSplit]]
+) -> dict[str, Any]:
+    """What result.json tells of a run of either program: which videos, which network, which clips."""
+    split = splits[0][1]
+    drawn = args.dataset == "folder" and not args.leave_one_out and not args.test_groups
+    return {
+        "dataset": args.dataset, "root": str(split.root.resolve()), "groups": args.groups,
+        "test_fraction": _test_fraction(args) if drawn else None, "classes": list(split.classes),
+        "backbone": start.backbone.name, "width": start.backbone.width, "input": start.backbone.input,
+        # Whoever reads it may be in another folder. A link is not followed: config.yaml lies beside it.
+        "init": start.init if start.init == NONE else os.path.abspath(start.init), "seed": args.seed,
+        "clips": args.clips, "crop": start.crop, "frame_size": list(start.frame_size),
+    }
+
+
+def _test_fraction(args: argparse.Namespace) -> float:
+    return TEST_FRACTION if args.test_fraction is None else args.test_fraction
 
 
 def refuse_other_run(out: Path, program: str) -> None:

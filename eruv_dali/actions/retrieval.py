@@ -14,7 +14,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from eruv_dali.actions.chosen import chosen_network, prepared_splits, refuse_other_run, split_folder
+from eruv_dali.actions.chosen import chosen_network, prepared_splits, refuse_other_run, run_settings, split_folder
 from eruv_dali.actions.split import ActionSplit
 from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.console import console
@@ -112,11 +112,7 @@ def retrieve_splits(
     """Retrieve on each split and write the results into `args.out`; `args` as the program takes them."""
     features = SplitFeatures(start, [split for _, split in splits], dataset, layer="pool5", clips=args.clips,
                              average_clips=args.queries == "video", batch_size=2 * args.batch_size, device=args.device)
-    settings = {
-        "program": "retrieve", "dataset": args.dataset, "backbone": start.backbone.name,
-        "width": start.backbone.width, "input": start.backbone.input, "init": start.init, "seed": args.seed,
-        "queries": args.queries, "clips": args.clips, "crop": start.crop, "frame_size": list(start.frame_size),
-    }
+    settings = {"program": "retrieve", **run_settings(args, start, splits), "queries": args.queries}
     per_split = {}
     for name, split in splits:
         folder = split_folder(args.out, name, len(splits))
@@ -124,11 +120,11 @@ def retrieve_splits(
         per_split[name] = retrieve_split(features, split, dataset, folder, queries=args.queries, clips=args.clips,
                                          clip_length=start.clip_length, device=args.device)
         if len(splits) > 1:
-            _write_result(folder, {**settings, "splits": [name], **per_split[name]})
+            _write_result(folder, {**settings, "splits": [name], "classes": list(split.classes), **per_split[name]})
     topk = {top: _mean([figures["topk"][top] for figures in per_split.values()]) for top in map("top{}".format, TOPS)}
     result = {**settings, "splits": list(per_split), "topk": topk, "per_split": per_split}
     _write_result(args.out, result)
-    _print_result(result, args.out)
+    _print_result({**result, "init": start.init}, args.out)
 
 
 def _mean(figures: list[float | None]) -> float | None:

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 DATASETS = ("ucf101", "hmdb51", "folder")
 NAMED = 5  # videos listed in a message
+TEST_FRACTION = 0.3  # of each class
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class ActionSplit:
 
 def read_split(
     dataset: str, root: str | Path, *, splits: str | Path | None = None, split: int = 1, groups: str | None = None,
-    test_groups: Sequence[str] | None = None, test_fraction: float = 0.3, seed: int = 0, skip_missing: bool = False,
+    test_groups: Sequence[str] | None = None, test_fraction: float = TEST_FRACTION, seed: int = 0,
+    skip_missing: bool = False,
 ) -> ActionSplit:
     """Read one split of a labelled dataset and make sure that its videos exist.
 
@@ -82,7 +84,7 @@ def read_split(
 
 def list_split(
     dataset: str, root: Path, *, splits: str | Path | None = None, split: int = 1, groups: str | None = None,
-    test_groups: Sequence[str] | None = None, test_fraction: float = 0.3, seed: int = 0,
+    test_groups: Sequence[str] | None = None, test_fraction: float = TEST_FRACTION, seed: int = 0,
 ) -> tuple[Path, Listed]:
     """The folder of class folders, and what a split lists, whether the videos exist or not. See `read_split`."""
     if dataset == "folder":

@@ -24,8 +24,8 @@ class Labelled:
     Attributes:
         splits: (name, split) each; figures are their mean.
         dataset: all their videos, prepared.
-        words: of the command line: dataset, groups, device; test_clips, batch_size, knn, val_fraction,
-            finetune_epochs, finetune_lr, finetune_weight_decay.
+        words: of the command line: dataset, groups, test_groups, leave_one_out, test_fraction, device; test_clips,
+            batch_size, knn, val_fraction, finetune_epochs, finetune_lr, finetune_weight_decay.
     """
 
     splits: list[tuple[str, ActionSplit]]
@@ -62,9 +62,10 @@ def measure(name: str, load: Callable[[], Pretrained], labelled: Labelled, out: 
     release()
     words = labelled.words
     args = argparse.Namespace(
-        dataset=words.dataset, groups=words.groups, device=words.device, clips=words.test_clips,
-        batch_size=words.batch_size, val_fraction=words.val_fraction, epochs=words.finetune_epochs,
-        lr=words.finetune_lr, weight_decay=words.finetune_weight_decay, seed=seed, out=out, resume=True,
+        dataset=words.dataset, groups=words.groups, test_groups=words.test_groups, leave_one_out=words.leave_one_out,
+        test_fraction=words.test_fraction, device=words.device, clips=words.test_clips, batch_size=words.batch_size,
+        val_fraction=words.val_fraction, epochs=words.finetune_epochs, lr=words.finetune_lr,
+        weight_decay=words.finetune_weight_decay, seed=seed, out=out, resume=True,
         layer_rate=Recipe.layer_rate, rescale=Recipe.rescale, freeze=name == "probe",
         knn=words.knn if name == "knn" else None, queries="video")
     if name == "retrieval":

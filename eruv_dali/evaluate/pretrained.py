@@ -108,7 +108,11 @@ def _from_checkpoint(file: Path) -> Backbone:
         weights = {key.removeprefix("backbone."): value for key, value in state.get("net", {}).items()
                    if key.startswith("backbone.")}
         if "backbone" not in model or not weights:
-            raise EruvError(f"{file}: no backbone in this checkpoint; give backbone.pt, best.pt or last.pt of a RUN")
+            if weights:
+                raise EruvError(f"{file}: does not say what its backbone is, as no checkpoint of finetune does; give "
+                                "the backbone.pt beside it, which finetune writes at its end")
+            raise EruvError(f"{file}: no backbone in this checkpoint; give backbone.pt, best.pt or last.pt of a RUN of "
+                            "pretrain")
         net = build_backbone(model["backbone"], width=model["width"], input=model.get("input", "rgb"))
     try:
         net.load_state_dict(weights)

@@ -47,12 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
     how = training.add_mutually_exclusive_group()
     how.add_argument("--freeze", action="store_true", help="train only a linear classifier, on fixed features")
     how.add_argument("--knn", type=int, metavar="K", help="train nothing: the K most similar training videos vote")
-    training.add_argument("--epochs", type=int, default=Recipe.epochs, help="passes over the training videos")
-    training.add_argument("--lr", type=float, default=Recipe.lr, help="learning rate")
-    training.add_argument("--weight-decay", type=float, default=Recipe.weight_decay, help="weight decay")
-    training.add_argument("--layer-rate", type=float, default=Recipe.layer_rate, metavar="R", help="each layer of the "
-                          "backbone learns at R times the rate of the one above it, from the head down (default "
-                          "%(default)s: all at --lr)")
+    training.add_argument("--epochs", type=int, help=f"passes over the training videos (default {Recipe.epochs})")
+    training.add_argument("--lr", type=float, help=f"learning rate (default {Recipe.lr})")
+    training.add_argument("--weight-decay", type=float, help=f"weight decay (default {Recipe.weight_decay})")
+    training.add_argument("--layer-rate", type=float, metavar="R", help="each layer of the backbone learns at R times "
+                          "the rate of the one above it, from the head down (default "
+                          f"{Recipe.layer_rate}: all at --lr)")
     training.add_argument("--rescale", action=argparse.BooleanOptionalAction, default=False, help="begin with "
                           "convolutions as large as a fresh network's, BatchNorm with them: the same function, but "
                           "weights that grew in pre-training can be turned again (default --no-rescale)")

@@ -6,20 +6,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
 from eruv_dali.actions import ActionSplit
-from eruv_dali.actions.chosen import chosen_network, prepared_splits, refuse_other_run, split_folder
+from eruv_dali.actions.chosen import chosen_network, prepared_splits, refuse_other_run, run_settings, split_folder
 from eruv_dali.actions.split_features import SplitFeatures
 from eruv_dali.console import console, warn
 from eruv_dali.dataset import Dataset
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.pretrained import Pretrained
 from eruv_dali.files import write_text
+from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.recipe import Recipe
-from eruv_dali.finetune.recognise import finetune_split, knn_split, probe_split, write_result
+from eruv_dali.finetune.recognise import check_k, finetune_split, knn_split, probe_split, write_result
+from eruv_dali.train.checkpoint import checkpoints
 from eruv_dali.train.loop import refuse_run
 from eruv_dali.train.processes import ALONE, Processes, first_alone, from_environment
 from eruv_dali.train.stop import Stopped
@@ -32,28 +34,41 @@ def run(args: argparse.Namespace) -> None:
     """Run the program; `args` as from `build_parser`."""
     processes = from_environment()
     args.resume = args.resume or processes.restarts > 0
+    check_words(args)
     refuse_other_run(args.out, "finetune")
-    for word, given in (("--rescale", args.rescale), ("--layer-rate", args.layer_rate != Recipe.layer_rate)):
-        if given and (args.freeze or args.knn is not None):
-            raise EruvError(f"{word} is for training all layers; leave it out with --freeze and --knn")
-    _recipe(args)  # before videos are prepared
-    if not 0 <= args.val_fraction < 1:
-        raise EruvError(f"--val-fraction {args.val_fraction} must be at least 0 and less than 1")
     start = chosen_network(args)
     if not args.resume and (args.out / "result.json").exists():
         raise EruvError(f"{args.out}: holds a run already; add --resume to continue it, or choose another --out")
-    refuse_run(args.out, args.resume)
+    _check_folder(args.out, args)
     if processes.world > 1:
         if args.freeze or args.knn is not None:
             raise EruvError("--freeze and --knn use one process; run them without torchrun")
         first_alone(processes, lambda: str(prepared_splits(args, start)[1].folder))  # the others find it prepared
     splits, dataset = prepared_splits(args, start)
+    for name, _ in splits:
+        _check_folder(split_folder(args.out, name, len(splits)), args)
     try:
         recognise(args, lambda: chosen_network(args), splits, dataset, processes)
     except Stopped as stopped:
         if processes.first:
             warn(str(stopped))
         sys.exit(128 + stopped.signal)
+
+
+def check_words(args: argparse.Namespace) -> None:
+    """Find what is wrong with the words about training, whatever the videos are; `args` as from `build_parser`.
+
+    Raises:
+        EruvError: a value out of its range, or a word that is not for this way of training.
+    """
+    for name in ("rescale", "layer_rate", "epochs", "lr", "weight_decay"):
+        given = getattr(args, name)
+        if given is not None and given is not False and (args.freeze or args.knn is not None):
+            raise EruvError(f"--{name.replace('_', '-')} is for training all layers; leave it out with --freeze and "
+                            "--knn")
+    _recipe(args)
+    if not 0 <= args.val_fraction < 1:
+        raise EruvError(f"--val-fraction {args.val_fraction} must be at least 0 and less than 1")
 
 
 def recognise(
@@ -65,20 +80,22 @@ def recognise(
     `args` as from `build_parser`; `load` loads the network to start from: each split starts from the same weights, but
     the one before has trained them.
     """
-    start = load()
-    settings = {
-        "program": "finetune", "mode": "freeze" if args.freeze else "knn" if args.knn is not None else "finetune",
-        "dataset": args.dataset, "backbone": start.backbone.name, "width": start.backbone.width,
-        "input": start.backbone.input, "init": start.init, "seed": args.seed, "clips": args.clips,
-        "crop": start.crop, "frame_size": list(start.frame_size),
-    }
+    start, recipe = load(), _recipe(args)
+    settings = {"program": "finetune", "mode": _mode(args), **run_settings(args, start, splits),
+                "val_fraction": None if args.knn is not None else args.val_fraction}
     if args.knn is not None:
         settings["k"] = args.knn
     if settings["mode"] == "finetune":
-        settings |= {"epochs": args.epochs, "lr": args.lr, "batch_size": args.batch_size,
-                     "weight_decay": args.weight_decay, "layer_rate": args.layer_rate,
-                     "rescale": args.rescale}
-    recipe = _recipe(args)
+        settings |= {"epochs": recipe.epochs, "lr": recipe.lr, "batch_size": recipe.batch_size,
+                     "weight_decay": recipe.weight_decay, "layer_rate": recipe.layer_rate, "rescale": recipe.rescale}
+    # What would stop any of the splits is found before the first one takes its time.
+    held_out: dict[str, np.ndarray | None] = {}
+    for name, split in splits:
+        if args.knn is not None:
+            check_k(args.knn, split)
+        else:
+            held_out[name] = hold_out(split.train, split.root, split.classes, fraction=args.val_fraction,
+                                      groups=args.groups, seed=args.seed)
     per_split, features = {}, None
     if settings["mode"] != "finetune":
         knn = args.knn is not None
@@ -95,14 +112,10 @@ def recognise(
         if args.knn is not None:
             figures = knn_split(start, split, dataset, k=args.knn, device=args.device, features=features)
         elif args.freeze:
-            figures = probe_split(start, split, dataset, val_fraction=args.val_fraction, groups=args.groups,
-                                  seed=args.seed, features=features)
+            figures = probe_split(start, split, dataset, features=features, held_out=held_out[name])
         else:
-            if processes.first:
-                _write_config(folder, start, args.seed)
-            figures = finetune_split(load(), split, dataset, folder, recipe, clips=args.clips,
-                                     groups=args.groups, val_fraction=args.val_fraction, device=args.device,
-                                     resume=args.resume, processes=processes)
+            figures = finetune_split(load(), split, dataset, folder, recipe, clips=args.clips, device=args.device,
+                                     resume=args.resume, processes=processes, held_out=held_out[name])
         per_split[name] = figures
         if len(splits) > 1 and processes.first:
             write_text(folder / "result.json", json.dumps({**settings, "splits": [name], "classes": list(split.classes),
@@ -112,24 +125,35 @@ def recognise(
     result = write_result(args.out, settings, per_split, splits[0][1].classes)
     draw_confusion(result["confusion"], result["classes"], args.out / "confusion.png",
                    title=f"{args.dataset}, {start.backbone.name} from {start.init}: top-1 {result['top1']:.1%}")
-    _print_result(result, args.out)
+    _print_result({**result, "init": start.init}, args.out)
+
+
+def _check_folder(folder: Path, args: argparse.Namespace) -> None:
+    """Make sure that RUN, or the folder of one of its splits, is free, or holds what --resume can go on with.
+
+    Raises:
+        EruvError: it holds a run of another program or mode, or any without --resume.
+    """
+    refuse_other_run(folder, "finetune")
+    refuse_run(folder, args.resume)
+    file = folder / "result.json"
+    before = json.loads(file.read_text()) if file.exists() else {}
+    trained = "finetune" if checkpoints(folder / "last.pt") else None
+    mode = _mode(args)
+    if (was := trained or before.get("mode", mode)) != mode:
+        raise EruvError(f"{folder}: holds a run of mode {was}, not {mode}; choose another --out")
+    if mode == "knn" and (k := before.get("k", args.knn)) != args.knn:
+        raise EruvError(f"{folder}: holds a run of --knn {k}, not {args.knn}; choose another --out")
+
+
+def _mode(args: argparse.Namespace) -> str:
+    return "freeze" if args.freeze else "knn" if args.knn is not None else "finetune"
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
-    return Recipe(args.epochs, args.lr, args.batch_size, args.weight_decay, seed=args.seed, layer_rate=args.layer_rate,
-                  rescale=args.rescale)
-
-
-def _write_config(folder: Path, start: Pretrained, seed: int) -> None:
-    """Write the format of backbone.pt's clips, for loading it later (see `load_pretrained`)."""
-    config = {
-        "data": {"clip_length": start.clip_length, "crop": start.crop, "frame_size": list(start.frame_size),
-                 "mean": list(start.mean), "std": list(start.std)},
-        "model": {"backbone": start.backbone.name, "width": start.backbone.width,
-                  "input": start.backbone.input},
-        "seed": seed,
-    }
-    write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False))
+    told = {name: value for name in ("epochs", "lr", "weight_decay", "layer_rate")
+            if (value := getattr(args, name)) is not None}
+    return Recipe(batch_size=args.batch_size, seed=args.seed, rescale=args.rescale, **told)
 
 
 def _print_result(result: dict, out: Path) -> None:

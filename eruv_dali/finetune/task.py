@@ -3,6 +3,7 @@ recognise actions (Table IV).
 
     RUN/last.pt       for --resume         RUN/best.pt          the best epoch's network
     RUN/backbone.pt   its backbone alone   RUN/metrics.jsonl    one line per logging step and epoch
+    RUN/config.yaml   the format of backbone.pt's clips
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,6 +22,7 @@ from eruv_dali.device import torch_device
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.even_clips import EvenClips, names_in
 from eruv_dali.evaluate.pretrained import Pretrained
+from eruv_dali.files import write_text
 from eruv_dali.finetune.layer_rates import rates_by_name
 from eruv_dali.finetune.recipe import Recipe
 from eruv_dali.loader import ClipLoader
@@ -34,6 +37,7 @@ from eruv_dali.train.settings import CheckpointConfig, LogConfig, OptimConfig
 from eruv_dali.train.step import TrainStep, choose_precision
 
 VAL_CLIPS = 3  # per video, when epochs are compared
+UNTOLD = ("frame_size", "clip_length", "mean", "std")  # what the fingerprints of older checkpoints do not have
 
 
 class ActionNet(nn.Module):
@@ -67,7 +71,8 @@ class FinetuneTask:
         classes: Sequence[str], fingerprint: dict[str, Any],
     ) -> None:
         self.net, self.loader, self.classes, self.fingerprint = net, loader, tuple(classes), fingerprint
-        self.defaults = {f"recipe.{key}": value for key, value in asdict(Recipe()).items()}
+        self.defaults = {**{f"recipe.{key}": value for key, value in asdict(Recipe()).items()},
+                         **{key: value for key, value in fingerprint.items() if key in UNTOLD}}
         self.labels = torch.tensor([label for _, label in held_out])
         self.even = EvenClips([path for path, _ in held_out], clips=VAL_CLIPS, batch_size=2 * loader.batch_size, **look
                               ) if held_out else None
@@ -106,6 +111,9 @@ class FinetuneTask:
 
     def advice(self, kind: str) -> str:
         return "train longer"
+
+    def resumed_by(self, start: str, out: Path) -> str:
+        return "continue with the same command and --resume"  # `out` says neither which videos, nor which splits
 
     def describe(self, info: list) -> list[dict[str, Any]]:
         return [{"clips": [clip._asdict()]} for clip in info]
@@ -164,7 +172,9 @@ def train_actions(
     left_out = [video for video, held in zip(train, held_out, strict=True) if held]
     look = {**start.look, "device": device, "dataset": dataset, "threads": cores_each(processes)}
     fingerprint = {**{f"recipe.{key}": value for key, value in asdict(recipe).items()}, "init": start.init,
-                   "classes": list(classes), "crop": start.crop, "videos": [list(clip) for clip in clips]}
+                   "classes": list(classes), "crop": start.crop,
+                   "frame_size": [dataset.frame_height, dataset.frame_width], "clip_length": start.clip_length,
+                   "mean": list(start.mean), "std": list(start.std), "videos": [list(clip) for clip in clips]}
     # BatchNorm learns nothing from a batch of one single frame; an epoch's last batch is left out if it is one.
     single_frames = start.backbone.averages_frames and start.clip_length == 1
     if single_frames and recipe.batch_size == 1:
@@ -182,11 +192,26 @@ def train_actions(
     ):
         optim = OptimConfig(epochs=recipe.epochs, lr=recipe.lr, momentum=recipe.momentum,
                             weight_decay=recipe.weight_decay, schedule="constant")
-        Trainer(task, optim=optim, checkpoint=CheckpointConfig(), log=LogConfig(), out=out, seed=recipe.seed,
-                device=place, precision=precision, processes=processes, resume=resume,
-                rate_of=rates_by_name(start.backbone, recipe.layer_rate) if recipe.layer_rate < 1 else None).train()
+        trainer = Trainer(task, optim=optim, checkpoint=CheckpointConfig(), log=LogConfig(), out=out, seed=recipe.seed,
+                          device=place, precision=precision, processes=processes, resume=resume,
+                          rate_of=rates_by_name(start.backbone, recipe.layer_rate) if recipe.layer_rate < 1 else None)
+        if processes.first:  # a run that is refused has changed nothing
+            _write_config(out, start, recipe.seed)
+        trainer.train()
     with parts_of(out / "best.pt"):
         net.load_state_dict(load_checkpoint(out / "best.pt")["net"])
     if processes.first:
         save_backbone(net.backbone, out / "backbone.pt")
     return net.eval()
+
+
+def _write_config(out: Path, start: Pretrained, seed: int) -> None:
+    """Write the format of backbone.pt's clips, for loading it later (see `load_pretrained`)."""
+    config = {
+        "data": {"clip_length": start.clip_length, "crop": start.crop, "frame_size": list(start.frame_size),
+                 "mean": list(start.mean), "std": list(start.std)},
+        "model": {"backbone": start.backbone.name, "width": start.backbone.width,
+                  "input": start.backbone.input},
+        "seed": seed,
+    }
+    write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))

@@ -116,6 +116,9 @@ class PretrainTask:
     def advice(self, kind: str) -> str:
         return self.pretext.advice(kind, self.head)
 
+    def resumed_by(self, start: str, out: Path) -> str:
+        return f"continue with: {start} -m eruv_dali.pretrain --out {out} --resume"
+
     def describe(self, info: list) -> list[dict[str, Any]]:
         return [{"kind": sample.kind, "clips": [clip._asdict() for clip in sample.clips]} for sample in info]
 

@@ -68,9 +68,15 @@ def _together(runs: Iterable[Run], *keys: str) -> list[list[Run]]:
         parts = run.result.get("per_split", {})
         sizes = {name: [part.get(key) for key in ("videos", "query_rows", "database_rows")]
                  for name, part in parts.items()}
-        key = json.dumps([run.training, sizes, *(run.result.get(key) for key in keys)])
+        key = json.dumps([run.training, sizes, _told(run, keys)])
         groups.setdefault(key, []).append(run)
     return list(groups.values())
+
+
+def _told(run: Run, keys: Iterable[str]) -> list[object]:
+    """What a run's result tells under these keys; None for what an older one does not. The root of a dataset with
+    official splits only says where it lies."""
+    return [run.result.get(key) for key in keys if key != "root" or run.result["dataset"] == "folder"]
 
 
 def paper_tables(runs: Sequence[Run], *, whole: bool = False) -> list[Table]:
@@ -178,7 +184,7 @@ def _pretraining_data(tuned: list[Run], whole: bool) -> Table:
         if run.trimmed is not None and run.whole:
             told = json.loads(run.training)
             key = json.dumps([[told.get(part) for part in ("pretext", "model", "optim")],
-                              [run.result.get(key) for key in RECOGNITION_KEYS]])
+                              _told(run, RECOGNITION_KEYS)])
             groups.setdefault(key, []).append(run)
     shown = set()
     for group in groups.values():
@@ -202,7 +208,8 @@ def _pretraining_data(tuned: list[Run], whole: bool) -> Table:
     return table
 
 
-RECOGNITION_KEYS = ("backbone", "width", "dataset", "splits", "classes", "mode", "k", "clips", "crop", "frame_size",
+VIDEOS_KEYS = ("dataset", "root", "splits", "groups", "test_fraction", "classes")
+RECOGNITION_KEYS = ("backbone", "width", *VIDEOS_KEYS, "mode", "k", "clips", "crop", "frame_size", "val_fraction",
                     "epochs", "lr", "batch_size", "weight_decay", "input", "rescale", "layer_rate")
 
 
@@ -233,8 +240,7 @@ def _retrieval(runs: list[Run], data: str, file: str, title: str, whole: bool) -
     table = Table(file, title, ("splits", "network", "start", "queries"), TOPS,
                   () if file == "retrieval_folder" else TOPS)
     shown = set()
-    for group in _together(runs, "backbone", "width", "input", "dataset", "splits", "queries", "clips", "crop",
-                           "frame_size"):
+    for group in _together(runs, "backbone", "width", "input", *VIDEOS_KEYS, "queries", "clips", "crop", "frame_size"):
         first = group[0]
         key = (data, *_key(first))
         shown.add(key)

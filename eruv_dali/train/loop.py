@@ -313,8 +313,8 @@ class Trainer:
         number = self.signals.received or signal.SIGTERM
         name = signal.Signals(number).name
         start = "python" if self.processes.world == 1 else "torchrun …"
-        raise Stopped(f"{name}: saved after step {self.step} of {self.total_steps}; continue with: "
-                      f"{start} -m eruv_dali.{self.task.program} --out {self.out} --resume", number)
+        raise Stopped(f"{name}: saved after step {self.step} of {self.total_steps}; "
+                      f"{self.task.resumed_by(start, self.out)}", number)
 
     def _gather_interval(self) -> None:
         """Add what all processes counted since the last logging step to the first process's scores, which it saves."""

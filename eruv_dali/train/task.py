@@ -85,5 +85,8 @@ class Task(Protocol):
     def advice(self, kind: str) -> str:
         """What may help if a kind is recognised no better than by chance."""
 
+    def resumed_by(self, start: str, out: Path) -> str:
+        """What to do to continue a run that was stopped; `start` starts Python."""
+
     def describe(self, info: list) -> list[dict[str, Any]]:
         """A batch's `info` as plain values, for the record of a batch whose loss was not finite."""

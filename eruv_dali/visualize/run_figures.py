@@ -80,7 +80,7 @@ def read_run(run: Path) -> RunFigures:
     if not (finished or steps or vals):
         raise EruvError(f"{run}: has no figures yet (metrics.jsonl); wait for its first steps, or name another RUN")
     try:
-        scored = _scored(result, len(vals)) if finished else _best(vals)
+        scored = _scored(result, len(vals)) if finished else _best(vals, program)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         words = " ".join(str(error).split())[:200]
         raise EruvError(f"{file if finished else metrics}: is damaged ({type(error).__name__}: {words}); restore it, "
@@ -108,12 +108,17 @@ def _program_of(run: Path) -> str:
     return "pretrain" if of_pretrain(config) else "finetune"
 
 
-def _best(vals: list[dict]) -> Scored | None:
-    """The validation by which the run would be judged if it ended now."""
+def _best(vals: list[dict], program: str) -> Scored | None:
+    """The validation by which the run would be judged if it ended now: by accuracy, in finetune then by loss."""
     if not vals:
         return None
     by_accuracy = all("accuracy" in line["val"] for line in vals)
-    best = max(vals, key=lambda line: line["val"]["accuracy"] if by_accuracy else -line["val"]["loss"])
+
+    def rank(val: dict[str, Any]) -> list[float]:
+        accuracy, loss = [val["accuracy"]] if by_accuracy else [], [-val["loss"]]
+        return accuracy + loss if program == "finetune" else accuracy or loss
+
+    best = max(vals, key=lambda line: rank(line["val"]))
     return _scored({**best["val"], "epoch": best.get("epoch")}, len(vals))
 
 

@@ -116,6 +116,8 @@ def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
         assert done.returncode == 2 and said in done.stderr
     done = run(tmp_path / "good.yaml", *rest, "--finetune", f"--dataset folder --root {tmp_path / 'absent'}")
     assert done.returncode == 2 and "absent" in done.stderr
+    done = run(tmp_path / "good.yaml", *rest, "--finetune", f"--dataset folder --root {tmp_path} --freeze --lr 1")
+    assert done.returncode == 2 and "--lr is for training all layers" in done.stderr
     done = run(tmp_path / "good.yaml", *rest, "--finetune", "--dataset folder --rot x")
     assert done.returncode == 2 and "--root" in done.stderr
     done = run(tmp_path / "good.yaml", *rest, "--finetune", "--root 'x")

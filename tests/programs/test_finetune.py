@@ -4,27 +4,32 @@ import json
 import os
 import shutil
 import signal
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from forked import all_ended, program, ranks
 from layouts import make_hmdb51, make_ucf101, write_action
-from running import metrics, refused, run
+from running import lasting, metrics, refused, run
 
 from eruv_dali import EruvError, build_backbone, load_backbone, save_backbone
 from eruv_dali.actions import ActionSplit, prepared, read_split
 from eruv_dali.actions.action_scores import action_scores, mean_over_splits
+from eruv_dali.actions.chosen import chosen_splits
 from eruv_dali.actions.prepared import prepare_labelled
 from eruv_dali.evaluate.pretrained import load_pretrained
-from eruv_dali.finetune.__main__ import main
+from eruv_dali.finetune import program as finetune_program
+from eruv_dali.finetune.__main__ import build_parser, main
 from eruv_dali.finetune.held_out import hold_out
 from eruv_dali.finetune.knn import knn_scores
 from eruv_dali.finetune.probe import probe_logits
 from eruv_dali.finetune.recipe import Recipe
 from eruv_dali.finetune.task import FinetuneTask, train_actions
 from eruv_dali.prepare import prepare
+from eruv_dali.tables.runs import read_run
 from eruv_dali.train import loop
+from eruv_dali.train.checkpoint import load_checkpoint, save_checkpoint
 from eruv_dali.train.stop import Stopped
 
 SMALL = ["--crop", "32", "--frame-size", "36x48", "--device", "cpu", "--batch-size", "4"]
@@ -56,7 +61,9 @@ def test_it_learns_easy_actions_of_unseen_persons(monkeypatch, runs, persons, mo
     assert result["top1"] == 1 and result["top5"] is None and result["videos"] == 3
     assert result["per_class"] == {"bend": 1, "run": 1, "wave1": 1} and result["confusion"] == np.eye(3).tolist()
     known = {"program": "finetune", "mode": mode, "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
-             "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"]}
+             "backbone": "r3d", "width": 2, "classes": ["bend", "run", "wave1"], "root": str(persons),
+             "groups": GROUPS[1], "test_fraction": None,
+             "val_fraction": {"finetune": 0.34, "freeze": 0.1, "knn": None}[mode]}
     assert known.items() <= result.items() and result["per_split"]["ido"]["top1"] == 1
     assert (out / "confusion.png").read_bytes().startswith(b"\x89PNG")
     if mode == "finetune":
@@ -185,9 +192,11 @@ def trained(runs, persons):
     split = read_split("folder", persons, groups=GROUPS[1], test_groups=["ido"])
     held_out = hold_out(split.train, split.root, split.classes, fraction=0.3, groups=GROUPS[1], seed=0)
 
-    def train(out, epochs=4, resume=False, lr=0.01):
-        start = load_pretrained("none", backbone="r3d", width=1)._replace(crop=32, frame_size=(36, 48))
-        net = train_actions(start, split.train, held_out, split.classes, dataset(runs, persons), out,
+    def train(out, epochs=4, resume=False, lr=0.01, **look):
+        look = {"crop": 32, "frame_size": (36, 48), **look}
+        start = load_pretrained("none", backbone="r3d", width=1)._replace(**look)
+        videos = prepare_labelled(persons, runs / "any", frame_size=start.frame_size, device="cpu")
+        net = train_actions(start, split.train, held_out, split.classes, videos, out,
                             Recipe(epochs=epochs, batch_size=2, lr=lr), device="cpu", resume=resume)
         return metrics(out), net.state_dict()
 
@@ -221,6 +230,28 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_
     assert resumed == metrics and sum("val" in line for line in resumed) == 4 and same(weights, resumed_weights)
 
 
+def test_a_run_goes_on_with_the_clips_it_began_with_and_one_that_is_refused_changes_nothing(tmp_path, trained):
+    trained(tmp_path / "run", epochs=1)
+    before = lasting(tmp_path / "run")
+    grey = (0.5, 0.5, 0.5)
+    for key, value in (("frame_size", (40, 50)), ("clip_length", 8), ("mean", grey), ("std", grey), ("crop", 28)):
+        with pytest.raises(EruvError, match=f"^{key} = .* was .* when this run began"):
+            trained(tmp_path / "run", epochs=2, resume=True, **{key: value})
+    assert lasting(tmp_path / "run") == before and load_pretrained(tmp_path / "run").crop == 32
+
+
+def test_a_run_that_began_before_its_checkpoints_told_the_format_of_clips_goes_on(tmp_path, trained):
+    trained(tmp_path / "run", epochs=1)
+    file = tmp_path / "run" / "last.pt"
+    state = load_checkpoint(file)
+    for key in ("frame_size", "clip_length", "mean", "std"):
+        del state["fingerprint"][key]
+    save_checkpoint(file, state)
+    resumed, _ = trained(tmp_path / "run", epochs=2, resume=True)
+    assert [line["epoch"] for line in resumed if "val" in line] == [0, 1]
+    assert load_checkpoint(file)["fingerprint"]["frame_size"] == [36, 48]
+
+
 def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
     metrics, weights = trained(tmp_path / "straight")
     target, steps = FinetuneTask.target, iter(range(100))
@@ -231,7 +262,7 @@ def test_ctrl_c_within_an_epoch_loses_nothing(monkeypatch, tmp_path, trained):
         return target(self, batch)
 
     monkeypatch.setattr(FinetuneTask, "target", interrupted)
-    with pytest.raises(Stopped, match=r"SIGINT: saved after step 5 of 12; .* -m eruv_dali.finetune --out .* --resume"):
+    with pytest.raises(Stopped, match="saved after step 5 of 12; continue with the same command and --resume$"):
         trained(tmp_path / "stopped")
     resumed, resumed_weights = trained(tmp_path / "stopped", resume=True)
     assert resumed == metrics and same(weights, resumed_weights)
@@ -311,7 +342,6 @@ def test_probe_finds_the_direction_that_separates():
 
 def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     from eruv_dali.models import RelationNet
-    from eruv_dali.train.checkpoint import save_checkpoint
 
     torch.manual_seed(3)
     net = RelationNet(build_backbone("r3d", width=2), 7)
@@ -339,6 +369,9 @@ def test_checkpoints_of_every_kind_give_the_same_backbone(tmp_path):
     save_checkpoint(tmp_path / "other.pt", {"net": {}})
     with pytest.raises(EruvError, match="no backbone in this checkpoint"):
         load_pretrained(tmp_path / "other.pt")
+    save_checkpoint(tmp_path / "best.pt", {"net": net.state_dict(), "epoch": 1})  # as finetune writes it
+    with pytest.raises(EruvError, match="best.pt: does not say what its backbone is, .* the backbone.pt beside it"):
+        load_pretrained(tmp_path / "best.pt")
     for seed in (-1, 2**70, 1.5):
         with pytest.raises(EruvError, match="^seed .* must be"):
             load_pretrained("none", seed=seed)
@@ -367,6 +400,17 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     assert "k 13 must lie between 1 and" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 13, *out)
     assert "--leave-one-out needs" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--leave-one-out", *out)
     assert "epochs 0 must be" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--epochs", 0, *out)
+    training = ["--epochs", 150], ["--lr", 1], ["--weight-decay", 0], ["--layer-rate", 1], ["--rescale"]
+    for how, word in product((["--freeze"], ["--knn", 1]), training):
+        said = refused(monkeypatch, capsys, main, *folder, *RANDOM, *how, *word, *out)
+        assert f"{word[0]} is for training all layers" in said
+    groups = [*folder, *GROUPS, *RANDOM]
+    for how, drawing in product((["--leave-one-out"], ["--test-groups", "ido"]),
+                                (["--split", 1], ["--test-fraction", 0.3])):
+        said = refused(monkeypatch, capsys, main, *groups, *how, *drawing, *out)
+        assert f"{drawing[0]} is for a draw of the test side, and {how[0]} draws none" in said
+    assert "--test-fraction is for --dataset folder" in refused(
+        monkeypatch, capsys, main, "--dataset", "ucf101", "--root", persons, *RANDOM, "--test-fraction", 0.3, *out)
     before = set(runs.iterdir())
     elsewhere = ["--frame-size", "40x50", "--out", runs / "new"]  # not prepared yet
     for option, value in (("lr", "nan"), ("val-fraction", "1"), ("val-fraction", "nan")):
@@ -379,6 +423,56 @@ def test_what_bad_input_gets(monkeypatch, capsys, tmp_path, runs, persons):
     assert "holds a run of pretrain" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--out", tmp_path / "old")
     (tmp_path / "old" / "result.json").write_text('{"program": "finetune"}')
     assert "add --resume" in refused(monkeypatch, capsys, main, *folder, *RANDOM, "--knn", 1, "--out", tmp_path / "old")
+
+
+def test_the_result_tells_where_the_network_lies_from_any_folder(monkeypatch, tmp_path, runs, persons):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pre").mkdir()
+    save_backbone(build_backbone("r3d", width=2), tmp_path / "pre" / "backbone.pt")
+    (tmp_path / "pre" / "config.yaml").write_text("pretext: {name: vcop, clips: 3}\n")
+    run(monkeypatch, main, "--dataset", "folder", "--root", persons, "--init", "pre", *SMALL, "--knn", 1, "--clips", 1,
+        "--test-fraction", 0.5, "--out", runs / "from_pre")
+    result = json.loads((runs / "from_pre" / "result.json").read_text())
+    assert result["init"] == str(tmp_path / "pre" / "backbone.pt") and result["test_fraction"] == 0.5
+    monkeypatch.chdir("/")
+    assert read_run(runs / "from_pre").start == "VCOP"
+
+
+def test_a_run_is_not_overwritten_by_one_of_another_mode(monkeypatch, capsys, tmp_path, runs, persons):
+    words = ["--dataset", "folder", "--root", persons, *GROUPS, *RANDOM, "--clips", 1]
+    tuned, voted = tmp_path / "tuned", runs / "voted"
+    (tuned / "split_2").mkdir(parents=True)
+    save_checkpoint(tuned / "split_2" / "last.pt", {})
+    run(monkeypatch, main, *words, "--knn", 2, "--out", voted)
+    before = lasting(voted)
+
+    def said(*more):
+        return refused(monkeypatch, capsys, main, *words, *more)
+
+    assert "voted: holds a run of mode knn, not finetune" in said("--out", voted, "--resume")
+    assert "voted: holds a run of mode knn, not freeze" in said("--out", voted, "--resume", "--freeze")
+    assert "voted: holds a run of --knn 2, not 3" in said("--out", voted, "--resume", "--knn", 3)
+    assert lasting(voted) == before
+    for name in ("split_2", "."):  # of several splits, the second alone has begun; RUN itself has
+        shutil.copytree(tuned / "split_2", runs / "tuned" / name, dirs_exist_ok=True)
+        several = ["--out", runs / "tuned", "--split", 1, 2]
+        assert "holds a run of mode finetune, not knn" in said(*several, "--resume", "--knn", 2)
+        assert "holds a run already" in said(*several)
+    assert sorted(path.name for path in (runs / "tuned").rglob("*")) == ["last.pt", "last.pt", "split_2"]
+
+
+def test_what_stops_a_split_is_found_before_features_are_computed(monkeypatch, capsys, runs, persons):
+    def computes(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(finetune_program, "SplitFeatures", computes)
+    words = ["--dataset", "folder", "--root", persons, *GROUPS, *RANDOM, "--leave-one-out", "--out", runs / "early"]
+    assert "k 10 must lie between 1 and 9" in refused(monkeypatch, capsys, main, *words, "--knn", 10)
+    monkeypatch.setattr(finetune_program, "finetune_split", computes)
+    words = ["--dataset", "folder", "--root", persons, *RANDOM, "--out", runs / "early"]
+    for how in (["--freeze"], []):
+        said = refused(monkeypatch, capsys, main, *words, *how, "--test-fraction", 0.75)
+        assert "no part of the training videos can be held out" in said
 
 
 def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, capsys, tmp_path, persons):
@@ -413,6 +507,15 @@ def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tm
     with pytest.raises(EruvError, match=r"'run/new_run.avi'.*or remove them first: python -m eruv_dali.prepare .*--out "
                                         r".* --min-length 1 --remove$"):
         again()
+
+
+def test_the_test_side_is_drawn_by_the_split_whatever_the_seed(persons):
+    parser = build_parser()
+    words = ["--dataset", "folder", "--root", str(persons), "--init", "none", "--out", "run"]
+    zero, same, other = (chosen_splits(parser.parse_args([*words, *more])) for more in (
+        ["--seed", "0"], ["--seed", "1"], ["--split", "2"]))
+    assert zero == same and zero[0][1] != other[0][1]
+    assert "the test side is drawn by --split" in " ".join(parser.format_help().split())
 
 
 def test_splits_compare_by_what_they_hold(persons):

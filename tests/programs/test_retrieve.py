@@ -48,7 +48,8 @@ def test_what_it_writes(monkeypatch, tmp_path, persons, queries):
     run(monkeypatch, main, *WORDS, "--root", persons, "--test-groups", "ido", "--queries", queries, "--out", out)
     result = json.loads((out / "result.json").read_text())
     known = {"program": "retrieve", "dataset": "folder", "splits": ["ido"], "init": "none", "seed": 0,
-             "backbone": "r3d", "width": 2, "queries": queries}
+             "backbone": "r3d", "width": 2, "queries": queries, "root": str(persons), "groups": r"/([a-z]+)_",
+             "test_fraction": None, "classes": ["bend", "run", "wave1"]}
     assert known.items() <= result.items() and result["topk"]["top50"] is None
     assert result["topk"]["top5"] == 1  # three easy actions
 

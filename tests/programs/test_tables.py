@@ -41,17 +41,19 @@ def other(folder, pretext, *, trimmed=False, figures=None):
                   "data": {"trimmed": trimmed}})
 
 
-def finetune(folder, top1, *, init="none", dataset="ucf101", backbone="c3d", width=64, mode="finetune", seed=0):
+def finetune(folder, top1, *, init="none", dataset="ucf101", backbone="c3d", width=64, mode="finetune", seed=0,
+             **more):
     return write(folder, {
         "program": "finetune", "dataset": dataset, "backbone": backbone, "width": width, "init": str(init),
         "mode": mode, "splits": ["1", "2", "3"], "classes": ["a", "b"], "top1": top1, "top5": None, "seed": seed,
-        "k": 5, "per_split": {}})
+        "k": 5, "per_split": {}, **more})
 
 
-def retrieve(folder, top1, *, init="none", dataset="ucf101", queries="video", backbone="c3d"):
+def retrieve(folder, top1, *, init="none", dataset="ucf101", queries="video", backbone="c3d", **more):
     return write(folder, {
         "program": "retrieve", "dataset": dataset, "backbone": backbone, "width": 64, "init": str(init),
-        "splits": ["1"], "queries": queries, "topk": {"top1": top1, "top5": 0.5, "top50": None}, "per_split": {}})
+        "splits": ["1"], "queries": queries, "topk": {"top1": top1, "top5": 0.5, "top50": None}, "per_split": {},
+        **more})
 
 
 def tables(*folders):
@@ -104,6 +106,23 @@ def test_seeds_share_a_row_and_nothing_else_does(tmp_path):
         ("ERUV", f"63.3 ± {spread:.1f}", "3"), ("ERUV", "10.0", "1"), ("pre-trained", "30.0", "1"),
         ("pre-trained", "30.0", "1")])
     assert [row[-1] for row in cells(found["table_2"])] == ["3 + 3", "1 + 1"]
+
+
+def test_other_videos_and_another_held_out_share_have_rows_of_their_own(tmp_path):
+    def counts(make, file, *told):
+        rows = cells(tables(*(make(tmp_path / f"{file}{len(list(tmp_path.iterdir()))}", 0.5, **each)
+                              for each in told))[file])
+        return [int(row[-1]) for row in rows]
+
+    here = {"dataset": "folder", "root": "/lab", "groups": "/(.)", "test_fraction": 0.3, "classes": ["a", "b"]}
+    for key, value in (("root", "/lab2"), ("groups", None), ("test_fraction", 0.5), ("classes", ["c", "d"])):
+        assert counts(retrieve, "retrieval_folder", here, here, {**here, key: value}) == [2, 1]
+        assert counts(finetune, "table_4", here, here, {**here, key: value}) == [2, 1]
+    for mode, file in (("finetune", "table_4"), ("freeze", "fixed_features")):
+        assert counts(finetune, file, *({"mode": mode, "val_fraction": share} for share in (0, 0.2, 0.2))) == [1, 2]
+    # Official splits are the same wherever they lie; and what an older result does not tell is not taken for a default.
+    assert counts(retrieve, "table_5", {"root": "/a"}, {"root": "/b"}, {}) == [3]
+    assert counts(retrieve, "retrieval_folder", {"dataset": "folder"}, here, {"dataset": "folder"}) == [2, 1]
 
 
 def test_ablations_and_small_networks_have_no_figure_of_the_paper(tmp_path):

@@ -117,6 +117,16 @@ def test_the_best_validation_so_far_speaks(monkeypatch, folder):
     assert told({"loss": 3.0}, {"loss": 2.0}, {"loss": 2.5}) == "number 1, counted from 0; loss 2"
 
 
+def test_of_a_finetune_run_under_way_the_loss_decides_between_equal_accuracies(monkeypatch, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("model: {backbone: r3d, width: 1}\n")  # as finetune writes it
+    vals = [{"accuracy": share, "loss": loss} for share, loss in ((0.2, 0.1), (0.5, 3.0), (0.5, 2.0), (0.5, 2.5))]
+    (folder / "metrics.jsonl").write_text("".join(
+        json.dumps({"epoch": number, "step": number + 1, "val": val}) + "\n" for number, val in enumerate(vals)))
+    assert facts(report(monkeypatch, folder))["best epoch"] == "number 2, counted from 0; loss 2"
+
+
 def test_terms_of_the_loss_and_long_runs(monkeypatch, folder):
     """Further terms have charts of their own; of many lines means are drawn, and few of the faint points."""
     lines = [{"epoch": 0, "step": n, "loss": float(n % 2), "accuracy": 0.5, "clips_per_second": 9.0, "data_wait": 0.25,
@@ -138,8 +148,8 @@ def test_terms_of_the_loss_and_long_runs(monkeypatch, folder):
 def test_runs_of_finetune(monkeypatch, tmp_path, persons, how):
     finetune(["--dataset", "folder", "--root", str(persons), "--groups", "/([a-z]+)_", "--test-groups", "ido",
               "--init", "none", "--backbone", "r3d", "--width", "2", "--crop", "32", "--frame-size", "36x48",
-              "--clips", "1", "--epochs", "2", "--device", "cpu", "--val-fraction", "0.34", "--out",
-              str(tmp_path / "run"), *how])
+              "--clips", "1", "--device", "cpu", "--val-fraction", "0.34", "--out", str(tmp_path / "run"),
+              *(how or ["--epochs", "2"])])
     page = report(monkeypatch, tmp_path / "run")
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     told = facts(page)
