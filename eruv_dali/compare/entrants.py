@@ -130,12 +130,12 @@ def _entrant(
         model = config.model
         with torch.device("meta"):  # neither memory nor time: only whether it can be built
             backbone = build_backbone(model.backbone, width=model.width, input=model.input)
-            pretext.head(backbone.feature_dim, HeadOptions(model.head, model.hidden, model.dropout))
+            net = pretext.net(backbone, HeadOptions(model.head, model.hidden, model.dropout))
         _check_evaluated(config, test_crop or config.data.crop)
         torch_device(config.device, 0)
     except EruvError as error:
         raise EruvError(f"{name}: {error}") from None
-    batch = config.data.batch_size * pretext.clips_per_sample
+    batch = config.data.batch_size * net.seen  # PRP's reconstruction is of clips that the network does not see
     steps = -(-clips // batch)
     epoch_steps = -(-(config.data.pairs_per_epoch or len(pretext)) // config.data.batch_size)
     optim = replace(config.optim, epochs=-(-steps // epoch_steps), max_steps=steps)
