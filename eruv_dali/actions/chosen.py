@@ -18,7 +18,7 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
     """(name, split) of every split chosen on the command line.
 
     Raises:
-        EruvError: see `read_split`.
+        EruvError: see `read_split`; two groups whose files would share a folder.
     """
     if args.leave_one_out:
         if args.dataset != "folder" or not args.groups or args.test_groups:
@@ -35,6 +35,12 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
         draws = [("+".join(args.test_groups), dict(test_groups=args.test_groups))]
     else:
         draws = [(str(number), dict(split=number)) for number in dict.fromkeys(args.split)]
+    folders: dict[Path, str] = {}
+    for name, _ in draws:
+        folder = split_folder(Path(), name, len(draws))
+        if name != folders.setdefault(folder, name):
+            raise EruvError(f"--groups {args.groups!r}: the files of {folders[folder]!r} and {name!r} would share the "
+                            f"folder {folder}; choose an expression that names them otherwise, or rename one")
     return [(name, read_split(args.dataset, args.root, splits=args.splits, groups=args.groups,
                               test_fraction=args.test_fraction, skip_missing=args.skip_missing, **draw))
             for name, draw in draws]
