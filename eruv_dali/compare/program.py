@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eruv_dali.actions.chosen import chosen_splits
 from eruv_dali.actions.prepared import keep_usable, prepare_labelled
+from eruv_dali.checks import whole_number
 from eruv_dali.choices import MEASURES
 from eruv_dali.compare.chart import draw_chart
 from eruv_dali.compare.entrants import Entrant, entrants
@@ -23,6 +24,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.pretrained import NONE, Pretrained, load_pretrained
 from eruv_dali.files import write_text
 from eruv_dali.pretrain.once import check_same_run, pretrain_once
+from eruv_dali.train.config import RANGES
 from eruv_dali.train.processes import from_environment
 from eruv_dali.train.stop import Stopped
 
@@ -41,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None and getattr(args, name) <= 0:
             raise EruvError(f"--{name.replace('_', '-')} {getattr(args, name)} must be greater than 0")
     seeds = list(dict.fromkeys(args.seeds))
-    if min(seeds) < 0:
-        raise EruvError(f"--seeds {min(seeds)}: a seed must be at least 0")
+    for seed in seeds:
+        whole_number("--seeds", seed, least=RANGES["seed"][0], most=RANGES["seed"][1])
     values = [*args.values, *([f"device={args.device}"] if args.device else [])]
     splits = chosen_splits(args)
     with contextlib.closing(Dataset(args.data)) as dataset:

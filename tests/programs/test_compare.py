@@ -61,6 +61,15 @@ def test_every_pretext_sees_as_many_clips(datasets):
         assert field[0].config.data.frame_size == [dataset.frame_height, dataset.frame_width]
 
 
+def test_clips_that_the_network_does_not_see_do_not_count(datasets):
+    """PRP with reconstruct has two clips in a sample, of which the network sees one."""
+    with closing(Dataset(datasets["raw"])) as dataset:
+        values = ["data.batch_size=4", "prp.pretext.dilations=[1,2]", "data.crop=64"]
+        plain, both = (entrants(["prp"], dataset, 50, [*values, f"prp.pretext.reconstruct={word}"])[0]
+                       for word in ("false", "true"))
+    assert plain.clips == both.clips == 52 and plain.config.optim.max_steps == both.config.optim.max_steps == 13
+
+
 def test_each_kind_of_network_has_its_own_random_weights(datasets):
     with closing(Dataset(datasets["raw"])) as dataset:
         field = entrants(["none", "eruv", "vcop"], dataset, 8, ["model.width=2", "vcop.model.width=4",
@@ -174,7 +183,8 @@ def test_estimates():
     (["--pretexts", ","], "--pretexts names none"),
     (["--evaluate", "knn,prob"], "--evaluate prob: not one of retrieval, knn, probe, finetune"),
     (["--clips", "0"], "--clips 0 must be greater than 0"),
-    (["--seeds", "-1"], "--seeds -1"),
+    (["--seeds", "-1"], "--seeds -1 must be at least 0"),
+    (["--seeds", "1", str(2**63)], f"--seeds {2**63} must be at most"),
     (["--knn", "100"], "--knn 100 must lie between 1 and 9"),
     (["--val-fraction", "1"], "val_fraction 1.0 must lie between 0 and 1"),
     (["optim.epoch=3"], "did you mean 'optim.epochs'"),
