@@ -12,8 +12,8 @@ pre-training of the same seed begins with. The networks are evaluated on labelle
 nearest neighbours, a linear probe and fine-tuning of all layers, as by retrieve and finetune.
 
 A pretext's configuration is configs/NAME_c3d.yaml, else its default options; `key=value` sets a key for all,
-`NAME.key=value` for one. With networks of several kinds each kind has a `none` of its own, whose folders are then called
-none_DIGEST. Videos count as untrimmed unless data.trimmed=true.
+`NAME.key=value` for one. With networks of several kinds each kind has a `none` of its own, whose folders are then
+called none_DIGEST. Videos count as untrimmed unless data.trimmed=true.
 
 FOLDER holds a RUN for each pre-training and evaluation, and compare.html, compare.md, compare.csv, compare.png: mean,
 sample deviation and 95 % confidence interval (Student's t) over the seeds, the gain over random weights, and what the

@@ -294,8 +294,8 @@ def test_one_command_adds_pieces_and_repeats_none(run, datasets, persons, tmp_pa
 @pytest.mark.slow
 def test_random_weights_of_another_width_have_their_own_results(run, datasets, persons, tmp_path):
     out = tmp_path / "out"
-    rest = ["--pretexts", "none", "--seeds", 0, "--evaluate", "knn", "--data", datasets["raw"], "--clips", "12", "--out",
-            out, *labelled(persons), *QUICK, *SMALL]
+    rest = ["--pretexts", "none", "--seeds", 0, "--evaluate", "knn", "--data", datasets["raw"], "--clips", "12",
+            "--out", out, *labelled(persons), *QUICK, *SMALL]
     for width in (2, 4, 2):
         done = run(*rest, f"model.width={width}")
         assert done.returncode == 0, done.stderr
