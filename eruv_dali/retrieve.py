@@ -17,7 +17,8 @@ result.json (fractions of 1: topk, per_split) and, for each split (with several,
     neighbours.json                          each query, and the 10 training videos most similar to it:
         {"dataset": DATASET folder, "queries": [{"video": path, "class": name, "neighbours":
             [{"video": path, "class": name, "similarity": cosine, "hit": true or false}, …]}, …]}
-        with --queries clip each video also has "start", the first frame of the clip
+        with --queries clip each video also has "start", the first frame of the clip, and the file "clip_length", the
+        frames of a clip
 """
 
 import logging

@@ -19,7 +19,7 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
     """(name, split) of every split chosen on the command line.
 
     Raises:
-        EruvError: words that contradict one another; or see `read_split`.
+        EruvError: words that contradict one another; two groups whose files would share a folder; see `read_split`.
     """
     if args.leave_one_out or args.test_groups:
         word = "--leave-one-out" if args.leave_one_out else "--test-groups"
@@ -44,6 +44,12 @@ def chosen_splits(args: argparse.Namespace) -> list[tuple[str, ActionSplit]]:
         draws = [("+".join(args.test_groups), dict(test_groups=args.test_groups))]
     else:
         draws = [(str(number), dict(split=number)) for number in dict.fromkeys(args.split or [1])]
+    folders: dict[Path, str] = {}
+    for name, _ in draws:
+        folder = split_folder(Path(), name, len(draws))
+        if name != folders.setdefault(folder, name):
+            raise EruvError(f"--groups {args.groups!r}: the files of {folders[folder]!r} and {name!r} would share the "
+                            f"folder {folder}; choose an expression that names them otherwise, or rename one")
     return [(name, read_split(args.dataset, args.root, splits=args.splits, groups=args.groups,
                               test_fraction=_test_fraction(args), skip_missing=args.skip_missing, **draw))
             for name, draw in draws]

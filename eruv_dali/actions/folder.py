@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eruv_dali.actions.lists import Listed
+from eruv_dali.checks import whole_number
 from eruv_dali.errors import EruvError
 from eruv_dali.video.find import find_videos
 
@@ -25,9 +26,11 @@ def list_folder(
     whole groups (or, without `groups`, single videos) allow; `seed` and `split` decide the draw.
 
     Raises:
-        EruvError: no class folders, a class without videos, a path that `groups` does not match, an unknown test
-            group, or no way to leave every class on both sides.
+        EruvError: a negative seed or split, no class folders, a class without videos, a path that `groups` does not
+            match, an unknown test group, or no way to leave every class on both sides.
     """
+    for name, number in (("seed", seed), ("split", split)):
+        whole_number(name, number, least=0)
     videos = list_classes(root)
     classes = tuple(videos)
     everything = [(path, label) for label, name in enumerate(classes) for path in videos[name]]

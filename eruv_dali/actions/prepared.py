@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,6 @@ def keep_usable(
     for name, split in splits:
         train, test = ([(path, label) for path, label in side if path.resolve() in usable]
                        for side in (split.train, split.test))
-        kept.append((name, ActionSplit(split.classes, train, test, split.root, split.missing)))
+        kept.append((name, replace(split, train=train, test=test)))
         check_sides(kept[-1][1], f"split {name}")
     return kept

@@ -76,8 +76,9 @@ def retrieve_split(
         for row, similarity, hit in zip(rows[:KEPT], similarities, hit_k, strict=False)]}
         for query, rows, similarities, hit_k in zip(asked, index_Qk, similarity_Qk, hit_Qk, strict=True)]
     lines = ",\n".join(json.dumps(query) for query in found)  # one query per line: there may be tens of thousands
-    write_text(out / "neighbours.json", f'{{"dataset": {json.dumps(str(dataset.folder.resolve()))}, "queries": [\n'
-               f"{lines}\n]}}\n")
+    length = f'"clip_length": {clip_length}, ' if each > 1 else ""
+    write_text(out / "neighbours.json", f'{{"dataset": {json.dumps(str(dataset.folder.resolve()))}, {length}"queries": '
+               f"[\n{lines}\n]}}\n")
     return {"query_rows": len(asked), "database_rows": len(database), "topk": topk}
 
 

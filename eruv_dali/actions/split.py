@@ -26,6 +26,7 @@ class ActionSplit:
         train, test: (path of the video, label) each.
         root: the folder that holds the class folders.
         missing: videos that the split lists but that do not exist (left out, with `skip_missing`).
+        all_tested: every class must have test videos; a named test group may lack some.
     """
 
     classes: tuple[str, ...]
@@ -33,6 +34,7 @@ class ActionSplit:
     test: list[tuple[Path, int]]
     root: Path
     missing: tuple[str, ...] = ()
+    all_tested: bool = True
 
 
 def read_split(
@@ -76,9 +78,8 @@ def read_split(
     absent = set(missing)
     train, test = ([(folder / path, label) for path, label in side if path not in absent]
                    for side in (listed.train, listed.test))
-    result = ActionSplit(listed.classes, train, test, folder, missing)
-    check_sides(result, f"split {split} of {folder}" if not test_groups else f"test group {', '.join(test_groups)}",
-                all_tested=not test_groups)
+    result = ActionSplit(listed.classes, train, test, folder, missing, all_tested=not test_groups)
+    check_sides(result, f"split {split} of {folder}" if not test_groups else f"test group {', '.join(test_groups)}")
     return result
 
 
@@ -99,11 +100,12 @@ def list_split(
     return find_root(root, kind.FOLDER), list_official(root, splits, split)
 
 
-def check_sides(split: ActionSplit, name: str, *, all_tested: bool = True) -> None:
+def check_sides(split: ActionSplit, name: str) -> None:
     """Make sure that every class has training and test videos.
 
     Raises:
-        EruvError: a class without training videos; one without test videos, unless that is allowed (then a warning).
+        EruvError: a class without training videos; one without test videos, unless the split allows it (then a
+            warning).
     """
     for side, videos in (("training", split.train), ("test", split.test)):
         present = {label for _, label in videos}
@@ -112,6 +114,6 @@ def check_sides(split: ActionSplit, name: str, *, all_tested: bool = True) -> No
             continue
         said = (f"{name}: {len(empty)} of {len(split.classes)} classes have no {side} video: {', '.join(empty[:NAMED])}"
                 f"{', …' if len(empty) > NAMED else ''}")
-        if side == "training" or all_tested or len(empty) == len(split.classes):
+        if side == "training" or split.all_tested or len(empty) == len(split.classes):
             raise EruvError(f"{said}; complete the dataset, or remove these classes from it")
         log.warning("%s; they get no figure here", said)

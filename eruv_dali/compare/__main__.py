@@ -6,14 +6,14 @@
         --labelled folder --root my_actions --groups '/([a-z]+)_' --evaluate retrieval,knn,probe \\
         --out runs/compared model.backbone=r3d model.width=16 vcop.pretext.gap=4
 
-Each network sees the same number of clips (--clips): the number of steps follows from the clips in a sample and the
-samples in a batch. `none` is the network without pre-training: random weights, the same ones that the pre-training of
-the same seed begins with. The networks are evaluated on labelled videos by retrieval, a vote of the nearest neighbours,
-a linear probe and fine-tuning of all layers, as by retrieve and finetune.
+Each network sees the same number of clips (--clips): the number of steps follows from the clips of a sample that it
+sees and the samples in a batch. `none` is the network without pre-training: random weights, the same ones that the
+pre-training of the same seed begins with. The networks are evaluated on labelled videos by retrieval, a vote of the
+nearest neighbours, a linear probe and fine-tuning of all layers, as by retrieve and finetune.
 
 A pretext's configuration is configs/NAME_c3d.yaml, else its default options; `key=value` sets a key for all,
-`NAME.key=value` for one. With networks of several kinds each kind has a `none` of its own. Videos count as untrimmed
-unless data.trimmed=true.
+`NAME.key=value` for one. With networks of several kinds each kind has a `none` of its own, whose folders are then
+called none_DIGEST. Videos count as untrimmed unless data.trimmed=true.
 
 FOLDER holds a RUN for each pre-training and evaluation, and compare.html, compare.md, compare.csv, compare.png: mean,
 sample deviation and 95 % confidence interval (Student's t) over the seeds, the gain over random weights, and what the

@@ -31,7 +31,7 @@ class Entrant:
             one.
         config: of its pre-training, but for the seed; of NONE: of the pre-training whose network it is compared with.
         clips: that it sees in pre-training; 0 for NONE.
-        folder: name of its folders, the seed is added.
+        folder: name of its folders, the seed is added; where several are random, see `name_baselines`.
         crop: of the clips in evaluation, pixels.
     """
 
@@ -101,9 +101,7 @@ def entrants(
         config = load_config(None, list(values), **_given(dataset))
         networks[()] = config, test_crop or config.data.crop
         _check_evaluated(*networks[()])
-    several = len(networks) > 1
-    random = [Entrant(NONE, config, 0, f"{NONE}{number}" if several else NONE, crop)
-              for number, (config, crop) in enumerate(networks.values(), 1)]
+    random = [Entrant(NONE, config, 0, NONE, crop) for config, crop in networks.values()]
     place = list(names).index(NONE)
     return [*found[:place], *random, *found[place:]]
 
@@ -130,12 +128,12 @@ def _entrant(
         model = config.model
         with torch.device("meta"):  # neither memory nor time: only whether it can be built
             backbone = build_backbone(model.backbone, width=model.width, input=model.input)
-            pretext.head(backbone.feature_dim, HeadOptions(model.head, model.hidden, model.dropout))
+            net = pretext.net(backbone, HeadOptions(model.head, model.hidden, model.dropout))
         _check_evaluated(config, test_crop or config.data.crop)
         torch_device(config.device, 0)
     except EruvError as error:
         raise EruvError(f"{name}: {error}") from None
-    batch = config.data.batch_size * pretext.clips_per_sample
+    batch = config.data.batch_size * net.seen  # PRP's reconstruction is of clips that the network does not see
     steps = -(-clips // batch)
     epoch_steps = -(-(config.data.pairs_per_epoch or len(pretext)) // config.data.batch_size)
     optim = replace(config.optim, epochs=-(-steps // epoch_steps), max_steps=steps)

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from eruv_dali.actions.chosen import chosen_splits
 from eruv_dali.actions.prepared import keep_usable, prepare_labelled
+from eruv_dali.checks import whole_number
 from eruv_dali.choices import MEASURES
+from eruv_dali.compare.baselines import name_baselines, record_baselines
 from eruv_dali.compare.chart import draw_chart
 from eruv_dali.compare.entrants import Entrant, entrants
 from eruv_dali.compare.measures import Labelled, measure
@@ -23,6 +26,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.pretrained import NONE, Pretrained, load_pretrained
 from eruv_dali.files import write_text
 from eruv_dali.pretrain.once import check_same_run, pretrain_once
+from eruv_dali.train.config import RANGES
 from eruv_dali.train.processes import from_environment
 from eruv_dali.train.stop import Stopped
 
@@ -41,14 +45,15 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None and getattr(args, name) <= 0:
             raise EruvError(f"--{name.replace('_', '-')} {getattr(args, name)} must be greater than 0")
     seeds = list(dict.fromkeys(args.seeds))
-    if min(seeds) < 0:
-        raise EruvError(f"--seeds {min(seeds)}: a seed must be at least 0")
+    for seed in seeds:
+        whole_number("--seeds", seed, least=RANGES["seed"][0], most=RANGES["seed"][1])
     values = [*args.values, *([f"device={args.device}"] if args.device else [])]
     splits = chosen_splits(args)
     with contextlib.closing(Dataset(args.data)) as dataset:
         field = entrants(names, dataset, args.clips, values, args.test_crop)
         settings = _settings(args, dataset, splits)
-        _check_folder(args.out, settings)
+        recorded = _check_folder(args.out, settings)
+        field = name_baselines(field, args.out, recorded)
         for entrant in field:
             for seed in seeds if entrant.name != NONE else ():
                 check_same_run(entrant.seeded(seed), folder(args.out, entrant, seed))
@@ -59,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
                             args)
         labelled.check(measures, seeds)
         args.out.mkdir(parents=True, exist_ok=True)
+        settings["random"] = record_baselines(field, recorded)
         write_text(args.out / "compare.json", json.dumps(settings, indent=1) + "\n")
         write = partial(_write, args, field, measures, seeds, labelled)
         try:
@@ -90,8 +96,9 @@ def _pretrained(run: Path, crop: int) -> Pretrained:
     return load_pretrained(run)._replace(crop=crop)
 
 
-def _check_folder(out: Path, settings: dict[str, object]) -> None:
-    """Make sure that `out` is free, or holds a comparison with these settings.
+def _check_folder(out: Path, settings: dict[str, object]) -> dict[str, Any]:
+    """Make sure that `out` is free, or holds a comparison with these settings; returns what it recorded of random
+    weights, see `record_baselines`.
 
     Raises:
         EruvError: it is a file, or a RUN, or a comparison with others.
@@ -102,15 +109,17 @@ def _check_folder(out: Path, settings: dict[str, object]) -> None:
         raise EruvError(f"{out}: holds a run of another program; choose another --out")
     file = out / "compare.json"
     if not file.exists():
-        return
+        return {}
     try:
         before = dict(json.loads(file.read_text()))
+        recorded = {name: dict(described) for name, described in dict(before.get("random", {})).items()}
     except (ValueError, TypeError):
         raise EruvError(f"{file}: is damaged; choose another --out") from None
     for key, value in settings.items():
         if before.get(key) != value:
             raise EruvError(f"{out}: was begun with {key} = {before.get(key)}, not {value}; continue with what it was, "
                             "or choose another --out")
+    return recorded
 
 
 def _settings(args: argparse.Namespace, dataset: Dataset, splits: list) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,15 +14,22 @@ from eruv_dali.errors import EruvError
 SPLITS = ("all", "train", "val")
 
 
+class SomeOf(NamedTuple):
+    """A set of videos, and how many of them must be held out."""
+
+    videos: np.ndarray
+    least: int
+
+
 def split_segments(
     dataset: Dataset, segments: np.ndarray, split: str, val_fraction: float,
-    needs: Callable[[], Sequence[np.ndarray]] = tuple,
+    needs: Callable[[], Sequence[np.ndarray | SomeOf]] = tuple,
 ) -> np.ndarray:
     """The segments of the videos in this part, (≤ S,) array of `dataset.SEGMENT`.
 
     The held-out videos are the first ones in the order of their names' hashes: the share `val_fraction`, at least two,
-    and more until they include one of each non-empty set that `needs` gives, so that even a small dataset can be
-    validated.
+    and more until they include one of each non-empty set that `needs` gives (of a `SomeOf`, as many as it says, where
+    there are so many), so that even a small dataset can be validated.
 
     Raises:
         EruvError: an unknown part, a fraction out of range, or too few videos.
@@ -41,9 +49,10 @@ def split_segments(
     ranked = videos[np.argsort(share)]
     count = max(2, int(np.sum(share < val_fraction)))
     for needed in needs():
-        among = np.isin(ranked, needed)
-        if among.any():
-            count = max(count, int(np.argmax(among)) + 1)
+        some, least = needed if isinstance(needed, SomeOf) else (needed, 1)
+        among = np.flatnonzero(np.isin(ranked, some))
+        if len(among) >= least:
+            count = max(count, int(among[least - 1]) + 1)
     chosen = np.zeros(len(dataset.videos), bool)
     chosen[ranked[:count] if split == "val" else ranked[count:]] = True
     return kept(segments, lambda rows: chosen[rows["video"]])

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from eruv_dali.checks import whole_number
 from eruv_dali.demo.actors import DRAWN, Stage, weather
 from eruv_dali.demo.backdrop import backdrop
 from eruv_dali.demo.films import DESIGN, FPS, HEIGHT, WIDTH, Film, Shot, plan_film
@@ -72,6 +73,7 @@ def render_corpus(
     """
     if num_videos < 1:
         raise EruvError(f"num_videos ({num_videos}) must be at least 1")
+    whole_number("seed", seed, least=0)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,9 @@ log = logging.getLogger(__name__)
 # Clips of one film look alike: if some were held out, they would favour epochs that memorised the others.
 FILMS = {
     "ucf101": r"_g(\d+)_c\d+\.",  # v_YoYo_g08_c01.avi
-    "hmdb51": r"/(.+_[a-z]+_(?:cm|nm)_np\d+)_",  # April_09_brush_hair_u_nm_np1_ba_goo_0.avi
+    # April_09_brush_hair_u_nm_np1_ba_goo_0.avi: after the film and the class come what is visible of the body, the
+    # camera's motion, the number of persons, the view: they change from clip to clip of a film.
+    "hmdb51": r"/(.+)_[a-z]+_(?:cm|nm)_np\d+_",
 }
 
 

@@ -46,6 +46,7 @@ import numpy as np
 
 from eruv_dali.checks import share, shown
 from eruv_dali.dataset.mapped import distinct, kept, pieces, places
+from eruv_dali.dataset.split import SomeOf
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.models.heads import HEADS, HeadOptions
@@ -131,16 +132,22 @@ class Eruv(Pretext):
         return (setting.clip_length - 1) * (BASE_SPEEDS[-1] if options.shared_base else 1) + 1
 
     @classmethod
-    def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: EruvOptions) -> list[np.ndarray]:
-        """CV needs a video of two shots; with a shared base, they must be long."""
-        needs = []
-        if options.shared_base:
-            needed = cls.frames_needed(setting, options)
-            segments = kept(segments, lambda rows: rows["end"] - rows["start"] >= needed)
-            needs = super().held_out_needs(segments, setting, options)
-        if "CV" not in asked_relations(options.relations, setting.trimmed):
-            return needs
-        return [*needs, np.flatnonzero(_of_several_shots(segments))]
+    def held_out_needs(
+        cls, segments: np.ndarray, setting: Setting, options: EruvOptions
+    ) -> list[np.ndarray | SomeOf]:
+        """Besides a segment that is long enough: CV needs a video with two shots of such segments, CD two videos, PS a
+        segment that is long enough for the lower speed."""
+        needs = super().held_out_needs(segments, setting, options)
+        asked = asked_relations(options.relations, setting.trimmed)
+        needed, faster = cls.frames_needed(setting, options), (setting.clip_length - 1) * SPEEDS[0] + 1
+        segments = kept(segments, lambda rows: rows["end"] - rows["start"] >= needed)
+        if "CV" in asked:
+            needs.append(np.flatnonzero(_of_several_shots(segments)))
+        if "CD" in asked:
+            needs.append(SomeOf(distinct(segments, "video"), 2))
+        if "PS" in asked:
+            needs.append(distinct(segments, "video", lambda rows: rows["end"] - rows["start"] >= faster))
+        return needs
 
     def _find_possible(self) -> None:
         """Find out which segments can be clip i of each relation: their positions, ascending."""

@@ -104,8 +104,7 @@ class PretextLoader(EpochLoader):
         setting = Setting(clip_length, crop, frame_size, whole_number("seed", seed, least=0, most=2**64 - 1), trimmed,
                           self.mean, self.std)
         kind.check(setting, options)
-        segments = part_of(videos, split, val_fraction, kind, setting, options)
-        self.pretext = kind(segments, setting, options)
+        self.pretext = pretext_of_part(videos, split, val_fraction, kind, setting, options)
         clip = replace(clip, transforms=self.pretext.transforms)
         if samples_per_epoch is None:
             samples_per_epoch = len(self.pretext)
@@ -123,6 +122,23 @@ class PretextLoader(EpochLoader):
         label = self._labels([sample.label for sample in items], clips)
         return PretextBatch(clips, label, [SampleInfo(sample.kind, tuple(map(self._info, sample.clips)))
                                            for sample in items])
+
+
+def pretext_of_part(
+    dataset: Dataset, split: str, val_fraction: float, kind: type[Pretext], setting: Setting, options: PretextOptions
+) -> Pretext:
+    """A pretext of this kind for one part of a DATASET.
+
+    Raises:
+        EruvError: see `part_of` and the pretext; of the held-out part it says that it is this one.
+    """
+    segments = part_of(dataset, split, val_fraction, kind, setting, options)
+    try:
+        return kind(segments, setting, options)
+    except EruvError as error:
+        if split != "val":
+            raise
+        raise EruvError(f"in the videos held out for validation, {error}") from None
 
 
 def part_of(

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from eruv_dali.checks import switch, whole_number
 from eruv_dali.dataset.columns import SEGMENT
 from eruv_dali.dataset.mapped import ascending, distinct, kept
+from eruv_dali.dataset.split import SomeOf
 from eruv_dali.errors import EruvError
 from eruv_dali.loader.requests import ClipRequest
 from eruv_dali.models.backbone import Backbone
@@ -181,8 +182,9 @@ class Pretext(ABC):
         return F.cross_entropy(output, target)
 
     @classmethod
-    def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: Any) -> list[np.ndarray]:
-        """Sets of videos; at least one of each set must be held out, or this pretext cannot be validated.
+    def held_out_needs(cls, segments: np.ndarray, setting: Setting, options: Any) -> list[np.ndarray | SomeOf]:
+        """Sets of videos; at least one of each set (or as many as a `SomeOf` says) must be held out, or this pretext
+        cannot be validated.
 
         Unless a subclass says otherwise: those with a segment that is long enough.
         """

@@ -1,6 +1,6 @@
 """backbone.pt with BatchNorm's statistics of natural clips: as they were filmed, not transformed by a pretext."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from eruv_dali.models.recalibrate import recalibrate
 from eruv_dali.pretext.loader import PretextLoader
 from eruv_dali.train.config import LEAST_RECALIBRATE, Config
 
-BATCH = LEAST_RECALIBRATE  # clips
+BATCH = LEAST_RECALIBRATE  # clips, at least: those beyond whole batches are spread over the batches
 
 
 def recalibrate_file(file: Path, config: Config, loader: PretextLoader, device: torch.device) -> None:
@@ -28,10 +28,12 @@ def recalibrate_file(file: Path, config: Config, loader: PretextLoader, device: 
     backbone = channels_last(load_backbone(file), device)
     clips = _clips(loader, config.checkpoint.recalibrate, config.data.clip_length, config.seed)
     data = config.data
-    with ClipLoader(clips, batch_size=BATCH, drop_last=True, clip_length=data.clip_length, crop=data.crop,
+    with ClipLoader(clips, batch_size=BATCH, clip_length=data.clip_length, crop=data.crop,
                     random_crop=True, mean=data.mean, std=data.std, device=config.device, dataset=loader.videos,
                     seed=config.seed, num_shards=1, threads=loader.threads) as natural:
-        recalibrate(backbone, _on(device, natural))
+        count = len(clips) // BATCH
+        sizes = [len(clips) // count + (number < len(clips) % count) for number in range(count)]
+        recalibrate(backbone, _batches(natural, sizes, device))
     save_backbone(backbone, file)
 
 
@@ -48,6 +50,13 @@ def _clips(loader: PretextLoader, count: int, frames: int, seed: int) -> list[tu
              int(random.integers(segment["start"], segment["end"] - frames + 1)), 0) for segment in segments[order]]
 
 
-def _on(device: torch.device, loader: ClipLoader) -> Iterator[torch.Tensor]:
-    for batch in loader:
-        yield batch.clips.to(device)
+def _batches(loader: ClipLoader, sizes: Iterable[int], device: torch.device) -> Iterator[torch.Tensor]:
+    """The loader's clips, in its order, in batches of these sizes."""
+    batches = iter(loader)
+    waiting: list[torch.Tensor] = []
+    for size in sizes:
+        while sum(len(clips) for clips in waiting) < size:
+            waiting.append(next(batches).clips.to(device))
+        clips = waiting[0] if len(waiting) == 1 else torch.cat(waiting)
+        yield clips[:size]
+        waiting = [clips[size:]] if len(clips) > size else []

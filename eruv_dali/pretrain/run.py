@@ -13,7 +13,7 @@ from eruv_dali.errors import EruvError
 from eruv_dali.files import write_text
 from eruv_dali.pretext import find_pretext
 from eruv_dali.pretext.eruv import RELATION_NAMES
-from eruv_dali.pretext.loader import part_of
+from eruv_dali.pretext.loader import pretext_of_part
 from eruv_dali.pretext.pretext import Pretext, Setting
 from eruv_dali.pretrain.natural import recalibrate_file
 from eruv_dali.pretrain.task import PretrainTask
@@ -123,7 +123,7 @@ def check_run(config: Config, dataset: Dataset) -> Pretext:
     data, kind = config.data, find_pretext(config.pretext.name)
     setting = Setting(data.clip_length, data.crop, (dataset.frame_height, dataset.frame_width), config.seed,
                       data.trimmed)
-    train, _ = (kind(part_of(dataset, split, data.val_fraction, kind, setting, config.pretext), setting, config.pretext)
+    train, _ = (pretext_of_part(dataset, split, data.val_fraction, kind, setting, config.pretext)
                 for split in ("train", "val"))
     refuse_large_batch(data.batch_size, data.pairs_per_epoch or len(train), ALONE)
     return train

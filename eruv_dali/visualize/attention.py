@@ -33,6 +33,7 @@ KINDS = (".png", ".mp4", ".gif")
 SHOWN = 336  # side of a picture in pixels, rounded to a multiple of the crop
 STRIP = 8  # frames in a strip
 STRIP_SIDE = 168
+BATCH = 4  # clips
 CHUNK = 64  # frames in memory at a time
 LABEL = 26  # height of a line of text
 PAPER, INK = (255, 255, 255), (32, 36, 44)
@@ -54,17 +55,26 @@ def video_attention(
     all of them together; and (top, left) of the crop.
 
     `video` holds one video. If too few frames are left, the last clip repeats the last frame.
+
+    Raises:
+        EruvError: a clip that cannot be decoded.
     """
     device = resolve_device(device)
     on = torch_device(device)
     name = video.videos[0].name
     clips = [(name, first, 0) for first in range(start, start + frames, net.clip_length)]
     backbone = channels_last(net.backbone, on).eval()
-    maps, crop = [], (0, 0)
-    with (ClipLoader(clips, batch_size=4, hold_last=True, dataset=video, device=device, num_shards=1,
+    maps: list[torch.Tensor] = []
+    crop = (0, 0)
+    with (ClipLoader(clips, batch_size=BATCH, hold_last=True, dataset=video, device=device, num_shards=1,
                      **net.look) as loader,
           torch.inference_mode()):
         for batch in loader:
+            for (_, first, _), info in zip(clips[len(maps) * BATCH :], batch.info, strict=False):
+                last = min(first + net.clip_length, start + frames) - 1
+                if info.frames[0] != first:  # another clip of the video, in the place of one that cannot be decoded
+                    raise EruvError(f"{video.videos[0].path}: frames {first} to {last} cannot be decoded; choose "
+                                    "other frames, or another video")
             maps.append(attention_maps(backbone, batch.clips, p=p).flatten(0, 1).cpu())
             crop = batch.info[0].crop
     maps_THW = torch.cat(maps)[:frames].numpy()

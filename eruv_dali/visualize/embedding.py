@@ -14,6 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from eruv_dali.actions import hmdb51, ucf101
 from eruv_dali.actions.folder import list_classes
 from eruv_dali.actions.lists import find_root
+from eruv_dali.checks import whole_number
 from eruv_dali.errors import EruvError
 from eruv_dali.evaluate.features import video_features
 from eruv_dali.evaluate.pretrained import Pretrained
@@ -83,8 +84,9 @@ def sample_clips(
     every network (of one clip length).
 
     Raises:
-        EruvError: fewer than two samples per class; see `video_features`.
+        EruvError: a negative seed, fewer than two samples per class; see `video_features`.
     """
+    whole_number("seed", seed, least=0)
     share = samples // len(videos)
     if share < 2:
         raise EruvError(f"samples {samples} is fewer than two for each of {len(videos)} classes")

@@ -21,7 +21,8 @@ from eruv_dali.visualize.moving import STYLE as MOVING_STYLE
 
 HEIGHT = 96  # pixels of a thumbnail
 WIDEST = 2 * HEIGHT
-SHOWN = 16  # frames of a thumbnail: for a video spread over all of it, for a clip those from its start on
+SHOWN = 16  # frames of a thumbnail, at most: spread over all of the video, or of the clip
+CLIP_LENGTH = 16  # of a neighbours.json that does not say it, as none did at first
 
 Clip = tuple[str, int | None]  # path, and first frame; None: all of the video
 
@@ -37,7 +38,7 @@ def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> N
         raise EruvError(f"{out}: choose a file name that ends in .html")
     if queries < 1 or k < 1:
         raise EruvError(f"queries {queries}, k {k}: both must be at least 1")
-    found = read_neighbours(run)
+    found, length = _read(run)
     most = len(found[0]["neighbours"])
     if k > most:
         raise EruvError(f"k {k}: {run / 'neighbours.json'} lists {most} neighbours of each query")
@@ -52,7 +53,7 @@ def draw_neighbours(run: Path, out: Path, *, queries: int = 20, k: int = 5) -> N
     try:
         with progress(transient=True) as bar:
             for clip in bar.track(clips, description="thumbnails"):
-                thumbnails[clip] = thumbnail(clip, reader)
+                thumbnails[clip] = thumbnail(clip, reader, length)
     finally:
         reader.close()
     write_text(out, neighbours_page(chosen, thumbnails, title=str(run), of=len(found)))
@@ -64,6 +65,11 @@ def read_neighbours(run: Path) -> list[dict[str, Any]]:
     Raises:
         EruvError: it does not exist, is damaged, or is in folders of several splits.
     """
+    return _read(run)[0]
+
+
+def _read(run: Path) -> tuple[list[dict[str, Any]], int]:
+    """The queries of RUN/neighbours.json, and the frames of a clip; see `read_neighbours`."""
     file = run / "neighbours.json"
     if not file.is_file():
         splits = sorted(path.parent for path in run.glob("split_*/neighbours.json"))
@@ -71,7 +77,10 @@ def read_neighbours(run: Path) -> list[dict[str, Any]]:
                 if splits else "name a RUN of eruv_dali.retrieve")
         raise EruvError(f"{file}: no such file; {hint}")
     try:
-        found = json.loads(file.read_text())["queries"]
+        written = json.loads(file.read_text())
+        found, length = written["queries"], written.get("clip_length", CLIP_LENGTH)
+        if type(length) is not int or not 0 < length < 2**31:
+            raise TypeError(f"clip_length {shown(length)}, which must be a number of frames")
         for video in (each for query in found for each in (query, *query["neighbours"])):
             start = video.get("start", 0)
             if not (isinstance(video["video"], str) and isinstance(video["class"], str) and "\0" not in video["video"]):
@@ -86,11 +95,11 @@ def read_neighbours(run: Path) -> list[dict[str, Any]]:
         raise EruvError(f"{file}: is damaged ({type(error).__name__}: {words}); run retrieve again") from None
     if len(sizes) != 1 or 0 in sizes:
         raise EruvError(f"{file}: lists no queries, or unequal numbers of neighbours; run retrieve again")
-    return found
+    return found, length
 
 
-def thumbnail(clip: Clip, reader: FrameReader) -> Moving:
-    """A video, or a clip of it, as a small moving picture.
+def thumbnail(clip: Clip, reader: FrameReader, length: int = CLIP_LENGTH) -> Moving:
+    """A video, or a clip of it of `length` frames, as a small moving picture.
 
     Raises:
         EruvError: it cannot be decoded.
@@ -99,7 +108,8 @@ def thumbnail(clip: Clip, reader: FrameReader) -> Moving:
     try:
         index, facts = index_video(path)
         last = len(index.pts) - 1
-        wanted = np.linspace(0, last, SHOWN) if start is None else np.arange(start, start + SHOWN)
+        ends, count = ((0, last), SHOWN) if start is None else ((start, start + length - 1), min(length, SHOWN))
+        wanted = np.linspace(*ends, count)
         width = min(max(round(HEIGHT * facts.width / facts.height), 16), WIDEST)
         frames = reader.read(path, index, np.unique(wanted.round().astype(int).clip(0, last)), HEIGHT, width)
     except (UnusableVideo, FrameNotFound) as error:

@@ -1,5 +1,6 @@
 """Labelled data sets in miniature, with the syntax of the official files, and what is said of faulty ones."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from layouts import HMDB, UCF, make_hmdb51, make_ucf101, touch
 
 from eruv_dali import EruvError
 from eruv_dali.actions import read_split
+from eruv_dali.actions.chosen import chosen_splits
 
 
 @pytest.fixture
@@ -166,6 +168,25 @@ def test_folder_bad_input(five_persons, tmp_path_factory):
         read_split("folder", five_persons)
     with pytest.raises(EruvError, match="no class folders here"):
         read_split("folder", tmp_path_factory.mktemp("nothing"))
+
+
+@pytest.mark.parametrize("numbers", [dict(seed=-1), dict(split=-1)])
+def test_a_draw_has_no_negative_number(five_persons, numbers):
+    (name,) = numbers
+    with pytest.raises(EruvError, match=f"^{name} -1 must be at least 0$"):
+        read_split("folder", five_persons, **numbers)
+
+
+def test_groups_that_would_share_a_folder_are_refused(tmp_path):
+    for path in ("bend/a/b/1.avi", "bend/a_b/2.avi", "run/a/b/3.avi", "run/a_b/4.avi"):
+        touch(tmp_path / path)
+    words = argparse.Namespace(leave_one_out=True, dataset="folder", root=tmp_path, groups="^[^/]+/(.+)/",
+                               test_groups=None, splits=None, test_fraction=0.3, skip_missing=False)
+    with pytest.raises(EruvError, match="the files of 'a/b' and 'a_b' would share the folder split_a_b; choose"):
+        chosen_splits(words)
+    for name in ("bend", "run"):
+        (tmp_path / name / "a_b").rename(tmp_path / name / "a-b")
+    assert [name for name, _ in chosen_splits(words)] == ["a-b", "a/b"]
 
 
 def test_weizmann_leave_one_person_out(real_videos):

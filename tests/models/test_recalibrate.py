@@ -1,5 +1,7 @@
 """BatchNorm's statistics measured again."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from running import metrics
@@ -28,6 +30,14 @@ def test_the_statistics_are_the_means_over_the_batches():
     assert all(torch.equal(value, was) for value, was in zip(net.parameters(), weights, strict=True))
 
 
+@pytest.mark.parametrize("sizes", [[32, 32], [63], [33, 33, 33], [64, 1]])
+def test_batches_of_any_size_hold_the_clips_in_order(sizes):
+    clips = torch.arange(sum(sizes))[:, None]
+    loader = [SimpleNamespace(clips=part) for part in clips.split(natural.BATCH)]
+    found = list(natural._batches(loader, sizes, torch.device("cpu")))
+    assert [len(x) for x in found] == sizes and torch.equal(torch.cat(found), clips)
+
+
 def test_a_run_ends_with_the_statistics_of_clips_as_they_were_filmed(datasets, tmp_path, monkeypatch):
     seen = []
 
@@ -37,15 +47,22 @@ def test_a_run_ends_with_the_statistics_of_clips_as_they_were_filmed(datasets, t
                 seen.extend(batch.info)
                 yield batch
 
+    sizes = []
+
+    def recording(backbone, batches):
+        recalibrate(backbone, (sizes.append(len(x)) or x for x in batches))
+
     monkeypatch.setattr(natural, "ClipLoader", Recorder)
+    monkeypatch.setattr(natural, "recalibrate", recording)
     words = ["device=cpu", "data.crop=40", "data.batch_size=2", "data.val_pairs=4", "data.pairs_per_epoch=4",
              "model.width=1", "model.backbone=r3d", "optim.epochs=1", "log.tensorboard=false"]
     dataset = Dataset(datasets["raw"])
     pretrain(load_config(None, words), dataset, tmp_path / "plain")
     result = pretrain(load_config(None, [*words, "checkpoint.recalibrate=70"]), dataset, tmp_path / "run")
     assert result["recalibrated"] == 70 and metrics(tmp_path / "run") == metrics(tmp_path / "plain")
-    assert len(seen) == 64 and all(list(clip.frames) == list(range(clip.frames[0], clip.frames[0] + 16))
-                                   and clip.rotation == 0 for clip in seen)
+    assert len(seen) == 70 and sizes == [35, 35]
+    assert all(list(clip.frames) == list(range(clip.frames[0], clip.frames[0] + 16)) and clip.rotation == 0
+               for clip in seen)
     assert len({clip.video for clip in seen}) > 3 and len({clip.crop for clip in seen}) > 20
     plain, other = (load_backbone(tmp_path / run / "backbone.pt").state_dict() for run in ("plain", "run"))
     for name, value in plain.items():

@@ -1,6 +1,8 @@
 """ERUV's own options: the kind follows from the clips, pixels agree with infos, one clip alone does not tell it."""
 
+import hashlib
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from perceptron import accuracy_of_a_perceptron
 
 from eruv_dali import EruvError, PretextLoader
 from eruv_dali.dataset import SEGMENT
+from eruv_dali.dataset.split import SomeOf
 from eruv_dali.pretext.eruv import RELATIONS, Eruv, EruvOptions
+from eruv_dali.pretext.loader import part_of, pretext_of_part
 from eruv_dali.pretext.pretext import Setting
 from eruv_dali.train.config import load_config
 
@@ -155,8 +159,43 @@ def test_a_draw_depends_on_its_place_alone(options):
 
 def test_what_must_be_held_out_is_long_enough():
     short = np.array([(0, 0, 0, 0, 50), (1, 0, 1, 50, 100), (2, 1, 0, 0, 90), (3, 1, 1, 90, 200)], SEGMENT)
-    assert [list(some) for some in Eruv.held_out_needs(short, Setting(), EruvOptions())] == [[0, 1]]
-    assert [list(some) for some in Eruv.held_out_needs(short, Setting(), EruvOptions(shared_base=True))] == [[1], [1]]
+
+    def needs(clip_length, **options):
+        found = Eruv.held_out_needs(short, Setting(clip_length), EruvOptions(**options))
+        return [(list(some.videos), some.least) if isinstance(some, SomeOf) else list(some) for some in found]
+
+    assert needs(16) == [[0, 1], [0, 1], ([0, 1], 2), [0, 1]]  # at all, CV, CD, PS
+    assert needs(30) == [[0, 1], [0, 1], ([0, 1], 2), [1]]
+    assert needs(60) == [[1], [1], ([1], 2), []]
+    assert needs(16, shared_base=True) == [[1], [1], ([1], 2), [1]]
+    assert needs(30, relations=["CS", "CR"]) == [[0, 1]]
+
+
+def lengths_in_order_of_holding_out(*lengths):
+    """A DATASET's names, and two segments of each length, in the order in which videos are held out."""
+    names = sorted((f"{number}.mp4" for number in range(len(lengths))),
+                   key=lambda name: hashlib.sha256(name.encode()).digest())
+    rows = [(2 * video + shot, video, shot, shot * length, (shot + 1) * length) for video, length in enumerate(lengths)
+            for shot in (0, 1)]
+    dataset = SimpleNamespace(folder="set", videos=[SimpleNamespace(name=name) for name in names],
+                              segments=np.array(rows, SEGMENT))
+    return dataset
+
+
+@pytest.mark.parametrize("clip_length, held", [(16, 2), (30, 2), (32, 3), (60, 3), (64, 4)])
+def test_videos_are_held_out_until_they_suffice(clip_length, held):
+    """The first two have segments of 60 frames, as many as clips of 30 have at the lower speed; the others of 200."""
+    dataset, setting = lengths_in_order_of_holding_out(60, 60, *[200] * 6), Setting(clip_length)
+    options = EruvOptions()
+    segments = part_of(dataset, "val", 0.1, Eruv, setting, options)
+    assert sorted(set(segments["video"].tolist())) == list(range(held))
+    assert set(pretext_of_part(dataset, "val", 0.1, Eruv, setting, options).kinds) == set(RELATIONS)
+
+
+def test_it_says_that_held_out_videos_do_not_suffice():
+    dataset, setting = lengths_in_order_of_holding_out(60, 60, 60, 200), Setting(64)
+    with pytest.raises(EruvError, match="^in the videos held out for validation, relation CD needs two videos"):
+        pretext_of_part(dataset, "val", 0.1, Eruv, setting, EruvOptions())
 
 
 def test_pixels_are_those_of_the_clips_named(datasets):

@@ -9,6 +9,11 @@ import yaml
 from running import lasting, outcome
 
 from eruv_dali.ablations import __main__ as ablations
+from eruv_dali.ablations.rows import _random
+from eruv_dali.ablations.same_recognition import check_same_recognition
+from eruv_dali.actions.chosen import chosen_splits
+from eruv_dali.errors import EruvError
+from eruv_dali.finetune.__main__ import build_parser
 from eruv_dali.native import data_dir
 from eruv_dali.pretext.eruv import RELATIONS
 from eruv_dali.tables.paper import ABLATIONS, PRETRAINING_DATA
@@ -92,8 +97,41 @@ def test_a_run_for_each_row_and_a_table(run, datasets, tmp_path):
     assert "out/rotation: holds a pre-training with optim.lr = 0.01, not 0.1" in done.stderr
 
 
+@pytest.mark.parametrize("more, said", [
+    (["--epochs", "9"], "epochs = 5, not 9"), (["--freeze"], "mode = finetune, not freeze"),
+    (["--seed", "3"], "seed = 0, not 3"), (["--test-groups", "eli"], r"splits = \['ido'\], not \['eli'\]"),
+    (["--crop", "40"], "crop = 56, not 40"), ("model.width=16", "width = 4, not 16"),
+    ("model.input=difference", "input = rgb, not difference"),
+])
+def test_another_fine_tuning_is_not_taken_for_the_one_asked_for(persons, tmp_path, more, said):
+    run = tmp_path / "random_finetune"
+    given = ["--dataset", "folder", "--root", str(persons), "--groups", "/([a-z]+)_", "--init", "none", "--out",
+             str(run), "--test-groups", "ido", "--epochs", "5"]
+
+    def check(words, values):
+        args = build_parser().parse_args([*given, *words])
+        check_same_recognition(run, args, chosen_splits(args), load_config(None, [*SMALL, *values]))
+
+    words, values = (more, []) if isinstance(more, list) else ([], [more])
+    check(words, values)  # there is nothing yet
+    run.mkdir()
+    (run / "result.json").write_text(json.dumps({
+        "program": "finetune", "mode": "finetune", "dataset": "folder", "backbone": "r3d", "width": 4, "seed": 0,
+        "crop": 56, "epochs": 5, "splits": ["ido"], "classes": ["bend", "run", "wave1"]}))
+    check([], [])
+    with pytest.raises(EruvError, match=f"random_finetune: holds a run of finetune with {said}; move it away"):
+        check(words, values)
+
+
+def test_the_random_networks_of_a_series():
+    rows = [(name, load_config(None, [*SMALL, f"model.input={seen}"])) for name, seen in
+            (("a", "difference"), ("b", "rgb"), ("c", "rgb"))]
+    assert [(name, config.model.input, config.model.width) for name, config in _random(rows)] == [
+        ("random", "difference", 4), ("random_rgb", "rgb", 4)]
+
+
 @pytest.mark.slow
-def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
+def test_bad_input_is_found_before_anything_runs(run, datasets, persons, tmp_path):
     (tmp_path / "good.yaml").write_text("relations: [CS]\n")
     (tmp_path / "bad.yaml").write_text("relation: [CS]\n")
     for name, rows in (("no_rows", "[]"), ("key", "{a: {relation: [CS]}}"), ("name", "{yes: {}}"), ("row", "{a: [1]}")):
@@ -125,3 +163,8 @@ def test_bad_input_is_found_before_anything_runs(run, datasets, tmp_path):
     done = run(tmp_path / "good.yaml", "--data", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 2 and "no DATASET here" in done.stderr
     assert not (tmp_path / "out").exists()
+    (tmp_path / "out/random_finetune").mkdir(parents=True)
+    (tmp_path / "out/random_finetune/result.json").write_text('{"width": 8}')
+    done = run(tmp_path / "good.yaml", *rest, "--finetune", f"--dataset folder --root {persons}")
+    assert done.returncode == 2 and "out/random_finetune: holds a run of finetune with width = 8, not 64" in done.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 1

@@ -20,6 +20,7 @@ from running import lasting, outcome, refused
 from eruv_dali import EruvError
 from eruv_dali.compare import entrants as entrants_module
 from eruv_dali.compare.__main__ import main
+from eruv_dali.compare.baselines import name_baselines, record_baselines
 from eruv_dali.compare.chart import draw_chart
 from eruv_dali.compare.entrants import Entrant, entrants
 from eruv_dali.compare.page import comparison_page
@@ -61,12 +62,21 @@ def test_every_pretext_sees_as_many_clips(datasets):
         assert field[0].config.data.frame_size == [dataset.frame_height, dataset.frame_width]
 
 
+def test_clips_that_the_network_does_not_see_do_not_count(datasets):
+    """PRP with reconstruct has two clips in a sample, of which the network sees one."""
+    with closing(Dataset(datasets["raw"])) as dataset:
+        values = ["data.batch_size=4", "prp.pretext.dilations=[1,2]", "data.crop=64"]
+        plain, both = (entrants(["prp"], dataset, 50, [*values, f"prp.pretext.reconstruct={word}"])[0]
+                       for word in ("false", "true"))
+    assert plain.clips == both.clips == 52 and plain.config.optim.max_steps == both.config.optim.max_steps == 13
+
+
 def test_each_kind_of_network_has_its_own_random_weights(datasets):
     with closing(Dataset(datasets["raw"])) as dataset:
         field = entrants(["none", "eruv", "vcop"], dataset, 8, ["model.width=2", "vcop.model.width=4",
                                                                "data.batch_size=4", "vcop.pretext.gap=0"])
-        assert [(entrant.folder, entrant.config.model.width) for entrant in field] == [
-            ("none1", 2), ("none2", 4), ("eruv", 2), ("vcop", 4)]
+        assert [(entrant.name, entrant.config.model.width) for entrant in field] == [
+            ("none", 2), ("none", 4), ("eruv", 2), ("vcop", 4)]
         net = field[1].random_network(3)
         again = load_pretrained("none", backbone="c3d", width=4, seed=3)
         assert all(torch.equal(a, b) for a, b in zip(net.backbone.state_dict().values(),
@@ -105,6 +115,49 @@ def put(out, measure, seed, top1, entrant):
     folder.mkdir(parents=True)
     (folder / "result.json").write_text(json.dumps({"topk": {"top1": top1}} if measure == "retrieval" else
                                                    {"top1": top1}))
+
+
+def made_with(tmp_path, name, seed, **network):
+    folder = tmp_path / f"{name}_seed{seed}_knn"
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps({"top1": 0.5, "backbone": "c3d", "width": 64, **network}))
+
+
+def random_of(*words, crop=112):
+    return Entrant("none", load_config(None, list(words)), 0, "none", crop)
+
+
+def test_names_of_random_weights_do_not_depend_on_the_order(tmp_path):
+    pretext = Entrant("eruv", load_config(None), 64, "eruv", 112)
+    field = [random_of("model.width=2"), pretext, random_of("model.width=4"), random_of("data.clip_length=8")]
+    names = [entrant.folder for entrant in name_baselines(field, tmp_path, {})]
+    assert all(re.fullmatch("none_[0-9a-f]{8}", names[place]) for place in (0, 2, 3)) and names[1] == "eruv"
+    assert len(set(names)) == 4
+    assert [entrant.folder for entrant in name_baselines(field[::-1], tmp_path, {})] == names[::-1]
+    assert [entrant.folder for entrant in name_baselines(field[:2], tmp_path, {})] == ["none", "eruv"]
+
+
+def test_results_of_another_random_network_are_not_taken(tmp_path):
+    """Folders of comparisons that recorded nothing: only what their result.json says tells whose they are."""
+    wide, narrow = random_of(), random_of("model.width=4")
+    made_with(tmp_path, "none", 0, crop=112, frame_size=[128, 171])
+    made_with(tmp_path, "none2", 0, width=4)
+    made_with(tmp_path, "none3", 0, width=8)
+    made_with(tmp_path, "none3", 1, width=2)  # of another order of --pretexts
+    for field in ([wide, narrow], [narrow, wide]):
+        named = name_baselines(field, tmp_path, {})
+        assert {entrant.config.model.width: entrant.folder for entrant in named} == {64: "none", 4: "none2"}
+    for other in (random_of("model.width=8"), random_of("model.input=difference"), random_of(crop=80)):
+        (named,) = name_baselines([other], tmp_path, {})
+        assert named.folder.startswith("none_")
+    short = random_of("data.clip_length=8")  # which an old result does not tell from 16
+    assert {entrant.folder[:5] for entrant in name_baselines([wide, short], tmp_path, {})} == {"none_"}
+    recorded = record_baselines([wide], {})
+    assert [entrant.folder == "none" for entrant in name_baselines([wide, short], tmp_path, recorded)] == [True, False]
+    assert name_baselines([short], tmp_path, json.loads(json.dumps(recorded)))[0].folder.startswith("none_")
+    (tmp_path / "none_seed0_knn" / "result.json").write_text("[")
+    with pytest.raises(EruvError, match="none_seed0_knn/result.json: is damaged; remove"):
+        name_baselines([wide], tmp_path, {})
 
 
 def test_figures_intervals_gains_and_the_papers(tmp_path):
@@ -174,7 +227,8 @@ def test_estimates():
     (["--pretexts", ","], "--pretexts names none"),
     (["--evaluate", "knn,prob"], "--evaluate prob: not one of retrieval, knn, probe, finetune"),
     (["--clips", "0"], "--clips 0 must be greater than 0"),
-    (["--seeds", "-1"], "--seeds -1"),
+    (["--seeds", "-1"], "--seeds -1 must be at least 0"),
+    (["--seeds", "1", str(2**63)], f"--seeds {2**63} must be at most"),
     (["--knn", "100"], "--knn 100 must lie between 1 and 9"),
     (["--val-fraction", "1"], "val_fraction 1.0 must lie between 0 and 1"),
     (["optim.epoch=3"], "did you mean 'optim.epochs'"),
@@ -235,6 +289,20 @@ def test_one_command_adds_pieces_and_repeats_none(run, datasets, persons, tmp_pa
     (out / "eruv_seed0").rename(out / "vcop_seed2")
     done = run("--pretexts", "vcop", "--seeds", 2, *rest)
     assert done.returncode == 2 and "vcop_seed2: holds a pre-training with " in done.stderr
+
+
+@pytest.mark.slow
+def test_random_weights_of_another_width_have_their_own_results(run, datasets, persons, tmp_path):
+    out = tmp_path / "out"
+    rest = ["--pretexts", "none", "--seeds", 0, "--evaluate", "knn", "--data", datasets["raw"], "--clips", "12",
+            "--out", out, *labelled(persons), *QUICK, *SMALL]
+    for width in (2, 4, 2):
+        done = run(*rest, f"model.width={width}")
+        assert done.returncode == 0, done.stderr
+        (row,) = csv.DictReader((out / "compare.csv").open())
+        assert json.loads((out / row["runs"] / "result.json").read_text())["width"] == int(row["width"]) == width
+        assert (row["runs"] == "none_seed0_knn") is (width == 2)
+    assert len(list(out.glob("none*_knn"))) == 2
 
 
 @pytest.mark.slow

@@ -295,6 +295,11 @@ def test_held_out_part(tmp_path, caplog):
     assert held.reshape(3, 3).all(1).sum() == 1 and held.sum() == 3
     assert hold_out(hmdb[:3], tmp_path, ("wave",), fraction=0.1, groups=None, seed=0).sum() == 1
     assert "single clips are held out" in caplog.text
+    shown = ("u_nm_np1_fr_med_0", "f_nm_np1_ba_bad_1", "h_cm_np2_le_goo_2")  # of clips of one film
+    hmdb = [(tmp_path / f"hit/{film}_hit_{words}.avi", 0) for film in ("FilmA", "Film_B", "C_u_nm") for words in shown]
+    for seed in range(5):
+        held = hold_out(hmdb, tmp_path, ("hit",), fraction=0.1, groups=None, seed=seed)
+        assert held.reshape(3, 3).all(1).sum() == 1 and held.sum() == 3
     plain = [(tmp_path / f"a/{n}.avi", 0) for n in range(20)]
     assert hold_out(plain, tmp_path, ("a",), fraction=0.1, groups=None, seed=0).sum() == 2
     with pytest.raises(EruvError, match="val_fraction 0"):
@@ -485,6 +490,17 @@ def test_videos_that_cannot_be_decoded_are_refused_or_left_out(monkeypatch, caps
     assert "2 of 12 videos cannot be decoded" in said and "denis_bend.avi" in said and "--skip-missing" in said
     run(monkeypatch, main, *words, "--skip-missing")
     assert json.loads((tmp_path / "run" / "result.json").read_text())["videos"] == 3
+
+
+def test_a_damaged_video_does_not_ask_more_of_test_groups(monkeypatch, tmp_path, persons):
+    """A named group may lack a class, also where another video cannot be decoded."""
+    shutil.copytree(persons, tmp_path / "data")
+    (tmp_path / "data" / "run" / "ido_run.avi").unlink()
+    (tmp_path / "data" / "bend" / "denis_bend.avi").write_bytes(b"no video at all")
+    words = ["--dataset", "folder", "--root", tmp_path / "data", *GROUPS, *RANDOM, "--knn", 1, "--clips", 1,
+             "--skip-missing"]
+    run(monkeypatch, main, *words, "--leave-one-out", "--out", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["videos"] == 10
 
 
 def test_prepared_videos_are_found_again_until_something_changes(monkeypatch, tmp_path, persons):

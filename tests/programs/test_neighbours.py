@@ -81,6 +81,23 @@ def ramped(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.mark.parametrize("length", [8, 19])
+def test_a_clip_shows_its_own_frames(ramped, length):
+    reader = FrameReader()
+    pictures = sprites(thumbnail((str(ramped), 20), reader, length).style("v"))["v"]
+    reader.close()
+    shades = [picture.mean() for picture in pictures]
+    wanted = np.linspace(20, 19 + length, min(length, SHOWN)).round()
+    assert len(shades) == len(wanted) and np.allclose(shades, 40 + 4 * wanted, atol=9)
+
+
+def test_the_length_of_clips_is_read(monkeypatch, tmp_path, persons):
+    file = write(tmp_path / "run", persons, start=2) / "neighbours.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "clip_length": 5}))
+    run(monkeypatch, main, "neighbours", tmp_path / "run", "--queries", 1, "--k", 1, "--out", tmp_path / "p.html")
+    assert {len(each) for each in sprites((tmp_path / "p.html").read_text()).values()} == {5}
+
+
 def test_clips_say_where_they_begin(monkeypatch, tmp_path, persons):
     run(monkeypatch, main, "neighbours", write(tmp_path / "run", persons, start=4), "--queries", 1, "--k", 1,
         "--out", tmp_path / "p.html")
@@ -102,7 +119,8 @@ def test_cosines_have_digits_enough_to_differ(persons):
     (["--queries", "0"], "both must be at least 1"), ("absent", "name a RUN of eruv_dali.retrieve"),
     ("splits", "give one: run/split_1"), ("damaged", "is damaged (KeyError"), ("{", "is damaged (JSONDecodeError"),
     ("<b>", "start '<b>', which must be"), (-5, "start -5, which must be"), (10**30, "start 1000000"),
-    (True, "start True"), ("empty", "lists no queries"), ("gone", "the video no longer exists"),
+    (True, "start True"), ("length", "clip_length 0, which must be"),
+    ("empty", "lists no queries"), ("gone", "the video no longer exists"),
 ])
 def test_bad_input(monkeypatch, tmp_path, capsys, persons, words, said):
     monkeypatch.chdir(tmp_path)
@@ -119,6 +137,8 @@ def test_bad_input(monkeypatch, tmp_path, capsys, persons, words, said):
         found["queries"] = []
     elif words in ("<b>", -5, 10**30) or words is True:
         found["queries"][0]["neighbours"][0]["start"] = words
+    elif words == "length":
+        found["clip_length"] = 0
     elif words == "gone":
         found["queries"][0]["video"] = "/gone.avi"
     if file.exists():

@@ -59,6 +59,7 @@ def test_what_it_writes(monkeypatch, tmp_path, persons, queries):
     assert len(rows) == 12 and {row["split"] for row in rows if "ido" in row["video"]} == {"test"}
     start = load_pretrained("none", backbone="r3d", width=2)
     found = json.loads((out / "neighbours.json").read_text())
+    assert found.get("clip_length") == (16 if queries == "clip" else None)
     dataset = Dataset(found["dataset"])
     for row in rows[::3]:
         alone = video_features(start.backbone, [row["video"]], clips=3, crop=32, dataset=dataset, device="cpu")[0]
@@ -100,6 +101,9 @@ def test_bad_input(monkeypatch, capsys, tmp_path, persons):
     said = refused(monkeypatch, capsys, main, *WORDS, "--root", persons, "--splits", tmp_path, "--out",
                    tmp_path / "run")
     assert "splits is for ucf101 and hmdb51" in said
+    said = refused(monkeypatch, capsys, main, *WORDS, "--root", persons, "--split", "1", "-1", "--out",
+                   tmp_path / "run")
+    assert "split -1 must be at least 0" in said
 
 
 def test_a_finished_run_is_not_written_again_unless_told(monkeypatch, capsys, tmp_path, persons):

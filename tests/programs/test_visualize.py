@@ -14,6 +14,7 @@ from eruv_dali import EruvError, build_backbone
 from eruv_dali.evaluate.even_clips import EvenClips
 from eruv_dali.evaluate.features import video_features
 from eruv_dali.models import save_backbone
+from eruv_dali.video.reader import FrameNotFound, FrameReader
 from eruv_dali.visualize.__main__ import main
 from eruv_dali.visualize.attention import LABEL, attention_maps, overlay
 from eruv_dali.visualize.embedding import class_distances, labelled_videos, principal_plane, sample_clips
@@ -77,6 +78,12 @@ def test_samples_are_features_of_clips_of_their_class(persons):
         assert of_video.any(1).all() and of_video.any(0).sum() == min(3, len(each))
 
 
+def test_samples_have_no_negative_seed(persons):
+    net, = (net for _, net in load_networks(["none"], backbone="r3d", width=2, crop=32, frame_size=(36, 48)))
+    with pytest.raises(EruvError, match="^seed -1 must be at least 0$"):
+        sample_clips(net, labelled_videos("folder", persons, ["bend", "run"]), 4, seed=-1)
+
+
 def test_embedding_program(monkeypatch, tmp_path, capsys, persons):
     torch.manual_seed(5)
     save_backbone(build_backbone("r3d", width=2), tmp_path / "backbone.pt")
@@ -127,6 +134,21 @@ def test_overlay_shows_the_frame_where_attention_is_weak():
     maps[0, 1, 1] = 1
     found = overlay(pictures, maps)[0].astype(int)
     assert np.abs(found[0, 0] - 130).max() <= 2 and found[7, 7, 0] > 200 and found[7, 7, 2] < 180
+
+
+def test_no_map_of_another_clip_is_drawn(monkeypatch, tmp_path, ramp):
+    """The loader delivers the first clip again in the place of the second, which cannot be decoded."""
+    read = FrameReader.read
+
+    def damaged(self, path, index, frames, *words):
+        if max(frames) > 17:
+            raise FrameNotFound("damaged", np.array([18]))
+        return read(self, path, index, frames, *words)
+
+    monkeypatch.setattr(FrameReader, "read", damaged)
+    with pytest.raises(EruvError, match="ramp.mp4: frames 16 to 19 cannot be decoded; choose other frames"):
+        run(monkeypatch, main, "attention", ramp, *RANDOM, "--out", tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
