@@ -19,13 +19,13 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.opened import FORMAT
 from eruv_dali.dataset.pack import PACK_KINDS, PackWriter, check_quality, place_frames
 from eruv_dali.dataset.pack_reader import PackReader
-from eruv_dali.dataset.records import BadRecord, Record, Scan, read_record, record_path, write_record
+from eruv_dali.dataset.records import BadRecord, Note, Record, Scan, read_record, record_path, write_record
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare.order import check_cutting, folder_to_write
-from eruv_dali.prepare.plan import Plan, stale, suspect_packs
+from eruv_dali.prepare.plan import Plan, note_of, stale, suspect_packs, usable
 from eruv_dali.prepare.run import claim, only_run, summarise
 from eruv_dali.prepare.tables import Extras, write_tables
 from eruv_dali.prepare.workers import Done, Lost, Workers
@@ -54,8 +54,8 @@ def convert(
     The other arguments are those of `prepare`. Frames keep their size.
 
     Raises:
-        EruvError: `source` has no pack or is damaged, a bad argument, or `out` cannot be written, holds something else,
-            or is being worked on.
+        EruvError: `source` has no pack or is damaged, a bad argument, or `out` cannot be written, holds something else
+            or videos that `source` does not hold, or is being worked on.
     """
     if not isinstance(locate(source), Path):
         raise EruvError(f"{source}: the DATASET to convert must be a folder of this machine; copy it here first")
@@ -75,10 +75,13 @@ def convert(
         check_encoder()
     settings = {"format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold,
                 "segment_length": segment_length, "min_length": min_length}
-    claim(out)
+    known = claim(out)
     with only_run(out):
         started = time.monotonic()
         records = {record.note.video: record for record in map(read_record, sorted((source / "records").glob("*.npz")))}
+        shortest = min(min_length, (known or settings).get("min_length", min_length))
+        for left in _unusable_others(out, source, records, shortest):
+            left.unlink()
         todo = _missing(out, records, scan)
         for record in records.values():
             if record.note.reason:
@@ -89,6 +92,35 @@ def convert(
         summarise(out, totals, Plan(videos, [v for v in videos if v.name in todo], {}, [], [], [], 0, {}),
                   time.monotonic() - started)
         return Dataset(out)
+
+
+def _unusable_others(out: Path, source: Path, records: dict[str, Record], shortest: int) -> list[Path]:
+    """The records in `out` of unusable videos that `source` does not hold.
+
+    Raises:
+        EruvError: one is of a usable video, or of another video than the one of its name in `source`: the tables would
+            be made without it, and its part of the pack deleted.
+    """
+    names = {record_path(out, name): name for name in records}
+    others = []
+    for path in sorted((out / "records").glob("*.npz")):
+        name, note = names.get(path), note_of(path)
+        if name is None and not usable(path, note, shortest):
+            others.append(path)
+        elif name is None or note and not note.reason and _another(note, records[name].note):
+            held = (f"{note.video!r} of {note.identity.path}" if note else path)
+            raise EruvError(f"{out}: holds {held}, which {source} does not hold and whose frames would be deleted; "
+                            "nothing was changed; choose a new folder for what is converted")
+    return others
+
+
+def _another(held: Note, given: Note) -> bool:
+    """Whether two notes of one name are of two videos. A file that was changed in its place is the same video."""
+    if held.identity.path == given.identity.path:
+        return False
+    if held.content and given.content:
+        return held.content != given.content
+    return held.identity[1:] != given.identity[1:]
 
 
 def _missing(out: Path, records: dict[str, Record], scan: Scan) -> dict[str, int]:

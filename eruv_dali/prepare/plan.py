@@ -79,7 +79,7 @@ def make_plan(
     """
     records = ((path for video in videos if (path := record_path(out, video.name)).exists()) if shard else
                (out / "records").glob("*.npz"))
-    held = {path: _note(path) for path in sorted(records)}
+    held = {path: note_of(path) for path in sorted(records)}
     notes = {path: note for path, note in held.items() if note}  # of the records that can be read
     if add:
         videos = _by_held_names(out, videos, held)
@@ -98,13 +98,13 @@ def make_plan(
         superseded += sorted(set(renamed.values()))
         unnamed = [path for path in unnamed if path not in superseded]
 
-    clashing = [path for path in replaced if _usable(path, held[path], shortest)]
+    clashing = [path for path in replaced if usable(path, held[path], shortest)]
     if clashing and not remove:
         video = named[clashing[0]]
         raise EruvError(f"{out}: holds {notes[clashing[0]].identity.path} under the name {video.name!r}, which "
                         f"{here[video].path} would have now; nothing was changed; give their common folder, or remove "
                         "the former with remove=True (--remove)")
-    lost = [path for path in unnamed if _usable(path, held[path], shortest)]
+    lost = [path for path in unnamed if usable(path, held[path], shortest)]
     if lost and not (add or remove):
         raise VideosNotNamed(out, sorted(_name(path, held[path]) for path in lost))
     if add and (unreadable := [path for path in unnamed if held[path] is None]):
@@ -265,7 +265,7 @@ def _renamed(new: dict[Path, Identity], missed: dict[Path, Note]) -> dict[Path, 
     return {path: old for path, old in found.items() if old is not None}
 
 
-def _usable(path: Path, note: Note | None, shortest: int) -> bool:
+def usable(path: Path, note: Note | None, shortest: int) -> bool:
     """Whether a record's video is usable; if the record cannot be read, it may be."""
     if note is None or note.reason:
         return note is None
@@ -276,7 +276,7 @@ def _name(path: Path, note: Note | None) -> str:
     return note.video if note else f"{path.parent.name}/{path.name}"
 
 
-def _note(path: Path) -> Note | None:
+def note_of(path: Path) -> Note | None:
     """The note of a record, or None if the record is damaged or of another version."""
     try:
         return read_record(path).note

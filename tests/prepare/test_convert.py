@@ -12,6 +12,7 @@ from prepared import TABLES
 from eruv_dali import ClipLoader, EruvError
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.pack import QUALITY
+from eruv_dali.dataset.records import Identity, Note, Scan, write_record
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.convert import convert
@@ -112,3 +113,25 @@ def test_bad_arguments_are_named(packs, tmp_path, options, names):
     with pytest.raises(EruvError, match=f"^{names} must"):
         convert(packs / "raw", tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def held(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["other.mp4", "a.mp4"])
+def test_videos_that_the_source_does_not_hold_are_not_lost(packs, tmp_path, name):
+    write_video(tmp_path / "films" / name, frames=60, size=(64, 96))
+    prepare([tmp_path / "films"], tmp_path / "out", device="cpu", pack="raw", workers=1)
+    before = held(tmp_path / "out")
+    with pytest.raises(EruvError, match=rf"holds '{name}' of .*films/{name}, which .*raw does not hold.*nothing was "):
+        convert(packs / "raw", tmp_path / "out", workers=1)
+    assert held(tmp_path / "out") == before
+
+
+def test_unusable_videos_that_the_source_does_not_hold_are_forgotten(packs, tmp_path):
+    out = tmp_path / "out"
+    convert(packs / "raw", out, workers=1)
+    write_record(out, Note("d.mp4", Identity("/d.mp4", 1, 1), Scan(128, 171, "video", QUALITY["video"]), reason="bad"))
+    convert(packs / "raw", out, workers=1)
+    assert len(list((out / "records").iterdir())) == 3
