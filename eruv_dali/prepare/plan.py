@@ -9,6 +9,7 @@ removed (`remove`); with neither, the run is refused, because the videos' folder
 import logging
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ class VideosNotNamed(EruvError):
         self.said = (f"{out}: holds {held} not among those given now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
                      "disk not mounted?); nothing was changed")
         super().__init__(f"{self.said}; add=True (--add) keeps them, remove=True (--remove) removes them")
+        self._made_of = out, names
+
+    def __reduce__(self) -> tuple:
+        return type(self), self._made_of
 
 
 @dataclass(frozen=True)
@@ -237,32 +242,49 @@ def stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackRea
 
 
 def _changed(note: Note, here: Identity) -> bool:
-    """Whether a record's file is not the one here. A file of the same size and time at another path was moved there,
-    unless the old path still exists: then, and where the time is another, the content tells.
+    """Whether a record's file is not the one here. Size and time tell that of a file in its place; at another path, or
+    where the time is another, the content does. A record of an earlier version does not know it: then a file of the
+    same size and time was moved, unless the old path still exists.
     """
     then = note.identity
-    if then.mtime_ns != here.mtime_ns and then.size == here.size:
-        return not note.content or note.content != content_of(here.path)
     if then.size != here.size:
         return True
+    if then.mtime_ns != here.mtime_ns:
+        return not note.content or note.content != content_of(here.path)
+    if then.path == here.path:
+        return False
     try:
-        return then.path != here.path and locate(then.path).exists() and not same_content(then.path, here.path)
+        if locate(then.path).exists():
+            return not same_content(then.path, here.path)
     except OSError:
         return True
+    return bool(note.content) and note.content != content_of(here.path)
 
 
 def _renamed(new: dict[Path, Identity], missed: dict[Path, Note]) -> dict[Path, Path]:
     """The files that were usable under another name: for the path of each one's record, that of the record under the
     former name, where there is no file any more.
+
+    Of files with one content each has its own record, as long as there are enough. A record that does not know the
+    content is taken only if no other record or file has its size and time.
     """
     look_again(locate(note.identity.path) for note in missed.values())
     by_size: dict[int, list[Path]] = {}
     for path, note in missed.items():
         if not note.reason and not locate(note.identity.path).exists():
             by_size.setdefault(note.identity.size, []).append(path)
-    found = {path: next((old for old in by_size.get(here.size, ()) if not _changed(missed[old], here)), None)
-             for path, here in new.items()}
-    return {path: old for path, old in found.items() if old is not None}
+    alike_now = Counter(here[1:] for here in new.values())
+    found: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for path, here in new.items():
+        alike = [old for old in by_size.get(here.size, ()) if not _changed(missed[old], here)]
+        sure = [old for old in alike if missed[old].content]
+        if not sure and len(alike) == 1 and alike_now[here[1:]] == 1:
+            sure = alike
+        if sure:
+            found[path] = next((old for old in sure if old not in taken), sure[0])
+            taken.add(found[path])
+    return found
 
 
 def usable(path: Path, note: Note | None, shortest: int) -> bool:
