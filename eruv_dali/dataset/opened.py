@@ -240,7 +240,7 @@ class Dataset:
         kept: set[str] | None = None  # all
         if self._edited("videos.csv"):
             kept = read_kept_videos(self._tables / "videos.csv", {video.name: video for video in self._every})
-        if not self._every or kept == set():
+        if self._every and kept == set():
             raise EruvError(f"{self._tables}/videos.csv: lists no video; run prepare on this DATASET again")
         self._whole("segments.npy")
         fewer = kept is not None and len(kept) < len(self._every)

@@ -157,6 +157,32 @@ def make_plan(
     )
 
 
+def refuse_late_start(out: Path, plan: Plan, start: float | None, *, scanned: bool = False) -> None:
+    """Make sure that some video lasts until `start`, in seconds: the tables would say nothing of any. Only those that
+    have a record are known, which is all of them once the plan's are `scanned`.
+
+    Raises:
+        EruvError: none does.
+    """
+    if not start:
+        return
+    ends = []
+    for video in plan.videos:
+        path = plan.carried.get(video, record_path(out, video.name))
+        note = None if path in plan.gone else note_of(path)
+        if note is None or note.reason:
+            continue
+        ends.append((float(read_record(path).times()[-1]), video.name))
+        if ends[-1][0] > start:  # most often the first one
+            return
+    if ends:
+        last, name = max(ends)
+        more = bool(plan.todo) and not scanned
+        raise EruvError(f"start {start:g}: every video{' held' * more} ends before, the longest, {name}, after "
+                        f"{last:.1f} seconds; choose an earlier start"
+                        f"{', or prepare the new or changed videos without it first' * more}")
+
+
 def begin(out: Path, plan: Plan, *, shard: bool = False) -> None:
     """Carry out the part of a plan that comes before scanning.
 
