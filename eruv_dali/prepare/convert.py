@@ -10,23 +10,24 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eruv_dali.checks import whole_number
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.opened import FORMAT
+from eruv_dali.dataset.opened import FORMAT, read_settings
 from eruv_dali.dataset.pack import PACK_KINDS, PackWriter, check_quality, place_frames
 from eruv_dali.dataset.pack_reader import PackReader
-from eruv_dali.dataset.records import BadRecord, Note, Record, Scan, read_record, record_path, write_record
-from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
+from eruv_dali.dataset.records import Note, Record, Scan, frames_sum, read_record, record_path, write_record
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError
-from eruv_dali.prepare.order import check_cutting, folder_to_write
+from eruv_dali.prepare.claim import claim
+from eruv_dali.prepare.order import check_cutting, folder_to_write, known_formats
 from eruv_dali.prepare.plan import Plan, note_of, stale, suspect_packs, usable
-from eruv_dali.prepare.run import claim, only_run, summarise
+from eruv_dali.prepare.run import only_run, summarise
 from eruv_dali.prepare.tables import Extras, write_tables
 from eruv_dali.prepare.workers import Done, Lost, Workers
 from eruv_dali.video.closed_groups import check_encoder
@@ -45,13 +46,15 @@ class Task:
 
 
 def convert(
-    source: str | Path, out: str | Path, *, pack: str = "video", quality: int | None = None, rule: str = "robust",
-    threshold: float | None = None, segment_length: int = SEGMENT_LENGTH, min_length: int = MIN_LENGTH,
-    workers: int | None = None, stats: bool = False, export: Sequence[str] = (),
+    source: str | Path, out: str | Path, *, pack: str = "video", quality: int | None = None,
+    rule: str | None = None, threshold: float | None = None, segment_length: int | None = None,
+    min_length: int | None = None, workers: int | None = None, stats: bool = False, export: Sequence[str] | str = (),
 ) -> Dataset:
     """Make the DATASET `out` from the DATASET `source`, its frames packed as `pack`; `source` stays as it is.
 
-    The other arguments are those of `prepare`. Frames keep their size.
+    The other arguments are those of `prepare`; videos are cut as in `source` where they are None, and within the same
+    range of time. Frames keep their size. The tables are made from the records: edits of those of `source` are not
+    taken over.
 
     Raises:
         EruvError: `source` has no pack or is damaged, a bad argument, or `out` cannot be written, holds something else
@@ -62,7 +65,7 @@ def convert(
     source, out = Path(source), folder_to_write(out)
     if pack not in PACK_KINDS or pack == "none":
         raise EruvError(f"pack {pack!r} cannot be made from a pack; choose one of {', '.join(PACK_KINDS[1:])}")
-    check_cutting(rule, threshold, segment_length, min_length)
+    extras = Extras(stats=stats, export=known_formats(export))
     if workers is not None:
         whole_number("workers", workers, least=1)
     old = Dataset(source)
@@ -70,16 +73,16 @@ def convert(
         raise EruvError(f"{source}: holds no pack, so there are no frames to convert; run prepare on the videos")
     if out.resolve() == source.resolve():
         raise EruvError(f"{out}: is the DATASET to convert; choose another folder for the new one")
+    cutting = _cutting(source, rule, threshold, segment_length, min_length)
     scan = Scan(old.frame_height, old.frame_width, pack, check_quality(pack, quality))
     if pack == "video":
         check_encoder()
-    settings = {"format": FORMAT, **asdict(scan), "rule": rule, "threshold": threshold,
-                "segment_length": segment_length, "min_length": min_length}
+    settings = {"format": FORMAT, **asdict(scan), **cutting}
     known = claim(out)
     with only_run(out):
         started = time.monotonic()
         records = {record.note.video: record for record in map(read_record, sorted((source / "records").glob("*.npz")))}
-        shortest = min(min_length, (known or settings).get("min_length", min_length))
+        shortest = min(settings["min_length"], (known or settings)["min_length"])
         for left in _unusable_others(out, source, records, shortest):
             left.unlink()
         todo = _missing(out, records, scan)
@@ -88,10 +91,27 @@ def convert(
                 write_record(out, replace(record.note, scan=scan))
         _convert_all(source, out, scan, todo, workers or cores())
         videos = [Video(name, locate(records[name].note.identity.path)) for name in sorted(records)]
-        totals = write_tables(out, videos, settings, Extras(stats=stats, export=export))
+        totals = write_tables(out, videos, settings, extras)
         summarise(out, totals, Plan(videos, [v for v in videos if v.name in todo], {}, [], [], [], 0, {}),
                   time.monotonic() - started)
         return Dataset(out)
+
+
+def _cutting(
+    source: Path, rule: str | None, threshold: float | None, segment_length: int | None, min_length: int | None
+) -> dict[str, Any]:
+    """The settings of `source` by which videos are cut, but for those given; a threshold is that of its rule.
+
+    Raises:
+        EruvError: see `check_cutting`.
+    """
+    own = read_settings(source) or {}
+    if rule not in (None, own["rule"]):
+        own["threshold"] = None
+    given = {"rule": rule, "threshold": threshold, "segment_length": segment_length, "min_length": min_length}
+    cutting: dict[str, Any] = {key: own[key] if value is None else value for key, value in given.items()}
+    check_cutting(**cutting)
+    return cutting | {key: own.get(key) for key in ("min_shot", "start", "end")}
 
 
 def _unusable_others(out: Path, source: Path, records: dict[str, Record], shortest: int) -> list[Path]:
@@ -132,11 +152,11 @@ def _missing(out: Path, records: dict[str, Record], scan: Scan) -> dict[str, int
             if record.note.reason:
                 continue
             path = record_path(out, name)
-            try:
-                note = read_record(path).note
-            except BadRecord:
-                note = None
-            if not note or note.identity != record.note.identity or stale(path, note, scan, suspect, packed):
+            note = note_of(path)
+            # A record of an earlier version does not say what it was made from.
+            if (not note or note.identity != record.note.identity
+                    or note.packed_from not in ("", frames_sum(record.frames))
+                    or stale(path, note, scan, suspect, packed)):
                 todo[name] = len(record.frames)
     if todo:
         (out / "dataset.json").unlink(missing_ok=True)  # not a DATASET until all is converted
@@ -184,7 +204,8 @@ class Converter:
             self.writer.end_video()
             frames = record.frames.copy()
             end = place_frames(frames, offset, written)
-            write_record(self.out, replace(note, scan=self.scan, pack=file, pack_end=end), frames, record.curves)
+            write_record(self.out, replace(note, scan=self.scan, pack=file, pack_end=end,
+                                           packed_from=frames_sum(record.frames)), frames, record.curves)
         except OSError as error:
             raise EruvError(f"{self.out}: cannot be written ({error.strerror}); free some space and run again"
                             ) from None
