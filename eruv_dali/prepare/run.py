@@ -125,7 +125,7 @@ def finish(order: Order, plan: Plan, seconds: float) -> Dataset:
         raise EruvError(f"none of the {len(plan.videos)} videos can be used; {totals.first_rejected} "
                         f"(all in {order.out}/rejected.csv)")
     summarise(order.out, totals, plan, seconds)
-    return Dataset(order.out)
+    return Dataset(order.out, empty=True)
 
 
 @contextmanager
