@@ -68,6 +68,7 @@ class Dataset:
 
     Args:
         folder: its path, or the URL of what was copied to a store.
+        empty: open it even if it holds no video, only shots of those that are too short for clips.
 
     Attributes:
         folder: its Path, or the Place of a URL.
@@ -82,7 +83,7 @@ class Dataset:
             store cannot be reached, or the DATASET changes while it is read.
     """
 
-    def __init__(self, folder: str | Location) -> None:
+    def __init__(self, folder: str | Location, *, empty: bool = False) -> None:
         if not isinstance(folder, str | Path | Place):
             raise EruvError(f"{folder!r} is no path of a DATASET; make one with eruv_dali.prepare")
         self.folder = locate(folder)
@@ -90,6 +91,9 @@ class Dataset:
         self._tables = self.folder if isinstance(self.folder, Path) else fetch_tables(self.folder)
         with as_in_store(self._tables, self.folder):
             self._open()
+            if not self._every and not empty:
+                raise EruvError(f"{self._tables}: holds no video for clips, only some that are too short or cannot be "
+                                "used (see rejected.csv there); prepare others, or these with a smaller min_length")
         self.index = lru_cache(maxsize=4096)(self._index)
         self.packed = (PackReader(self.folder / "pack") if isinstance(self.folder, Path) else
                        RemotePack(self.folder / "pack"))
@@ -240,7 +244,7 @@ class Dataset:
         kept: set[str] | None = None  # all
         if self._edited("videos.csv"):
             kept = read_kept_videos(self._tables / "videos.csv", {video.name: video for video in self._every})
-        if not self._every or kept == set():
+        if self._every and kept == set():
             raise EruvError(f"{self._tables}/videos.csv: lists no video; run prepare on this DATASET again")
         self._whole("segments.npy")
         fewer = kept is not None and len(kept) < len(self._every)

@@ -24,6 +24,9 @@ class CutShort(EruvError):
         super().__init__(message)
         self.end = end
 
+    def __reduce__(self) -> tuple:  # it comes from worker processes, too
+        return type(self), (*self.args, self.end)
+
 
 class _Held(io.FileIO):
     """An open file that closes when nobody holds it any more; that is no mistake to be warned of."""

@@ -8,6 +8,7 @@ rule, threshold or segment length needs only the records.
 import hashlib
 import json
 import os
+import zlib
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -78,6 +79,8 @@ class Note:
         coding: how it is coded; `content`: see `content_of`. None and "" where they are not known, as in records of
             earlier versions.
         pack: name of the pack file with its frames, "" if there is no pack; `pack_end`: where they end in it.
+        packed_from: of a record that was converted, see `frames_sum`; "" in one that was not, or was by an earlier
+            version.
         remark: what is wrong with the video although it is used.
         reason: why it cannot be used, "" if it can.
         provisional: the trouble may have had another cause, so the next run scans it again.
@@ -94,6 +97,7 @@ class Note:
     provisional: bool = False
     coding: Coding | None = None
     content: str = ""
+    packed_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,11 @@ class Record:
 def record_path(dataset: Path, video: str) -> Path:
     """The path of a video's record. It is not made from the video's name, which may contain any character."""
     return dataset / "records" / f"{hashlib.sha256(os.fsencode(video)).hexdigest()[:32]}.npz"
+
+
+def frames_sum(frames: np.ndarray) -> str:
+    """8 hexadecimal digits that tell the packed content of these FRAME records from another."""
+    return f"{zlib.crc32(frames['crc'].tobytes()):08x}"
 
 
 def identity(video: Video) -> Identity:
@@ -199,7 +208,7 @@ def _to_json(note: Note) -> dict[str, Any]:
     return flat | {key: value for key, value in (
         ("pack", note.pack), ("pack_end", note.pack_end), ("note", note.remark), ("reason", note.reason),
         ("provisional", note.provisional), ("coding", note.coding and asdict(note.coding)),
-        ("content", note.content)) if value}
+        ("content", note.content), ("packed_from", note.packed_from)) if value}
 
 
 def _from_json(flat: dict[str, Any]) -> Note:
@@ -209,15 +218,16 @@ def _from_json(flat: dict[str, Any]) -> Note:
     where = Identity(*flat["identity"])
     _expect(isinstance(flat["video"], str) and isinstance(flat["scan"], dict), "note")
     _expect(isinstance(where.path, str) and type(where.size) is type(where.mtime_ns) is int, "identity")
-    reason, remark, content = (flat.get(key, "") for key in ("reason", "note", "content"))
-    _expect(isinstance(reason, str) and isinstance(remark, str) and isinstance(content, str), "reason")
+    reason, remark, content, packed_from = texts = [
+        flat.get(key, "") for key in ("reason", "note", "content", "packed_from")]
+    _expect(all(isinstance(text, str) for text in texts), "reason")
     facts = None
     if not reason:
         facts = VideoFacts(**{field.name: flat[field.name] for field in fields(VideoFacts)})
         _expect_facts(facts)
     scan = Scan(**{"quality": QUALITY[flat["scan"]["pack"]], **flat["scan"]})  # early records do not name it
     return Note(flat["video"], where, scan, facts, flat.get("pack", ""), flat.get("pack_end", 0),
-                remark, reason, bool(flat.get("provisional")), checked_coding(flat.get("coding")), content)
+                remark, reason, bool(flat.get("provisional")), checked_coding(flat.get("coding")), content, packed_from)
 
 
 def _expect_facts(facts: VideoFacts) -> None:

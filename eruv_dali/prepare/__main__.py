@@ -69,7 +69,8 @@ def main() -> None:
     parser.add_argument("videos", nargs="*", metavar="VIDEO_OR_DIR", help="video files, tars, or folders of them; or"
                         " their URLs (s3://…, https://…); - takes a list of them from standard input")
     parser.add_argument("--from-pack", metavar="DATASET", help="in place of videos: a DATASET whose jpeg, raw or video"
-                        " pack is converted into --pack")
+                        " pack is converted into --pack; videos are cut as there unless said otherwise, and edits of"
+                        " its tables are not taken over")
     parser.add_argument("--out", required=True, metavar="DATASET", help="folder to write")
     unnamed = parser.add_mutually_exclusive_group()
     unnamed.add_argument("--add", action="store_true",
@@ -91,21 +92,21 @@ def main() -> None:
     parser.add_argument("--quality", type=int, metavar="N",
                         help=f"of the pack: video 0 to 51, lower is better (default {QUALITY['video']}); jpeg 1 to 95 "
                         f"(default {QUALITY['jpeg']})")
-    parser.add_argument("--rule", default="robust", choices=RULES,
+    parser.add_argument("--rule", choices=RULES,
                         help="how shots are found: robust, our own, which sees "
                         "dissolves and fades, and flashes through; untrimmednets, that of the code which the paper "
                         "follows; threshold, the paper's text alone")
     parser.add_argument("--threshold", type=float, help="on the HOG difference, instead of the rule's own"
                         " (robust 0.06, the others 0.0715); higher finds less")
-    parser.add_argument("--segment-length", type=int, default=SEGMENT_LENGTH, help="frames (default %(default)s)")
-    parser.add_argument("--min-length", type=int, default=MIN_LENGTH,
-                        help="frames; shorter segments are dropped (default %(default)s)")
+    parser.add_argument("--segment-length", type=int, help=f"frames (default {SEGMENT_LENGTH})")
+    parser.add_argument("--min-length", type=int,
+                        help=f"frames; shorter segments are dropped (default {MIN_LENGTH})")
     parser.add_argument("--frame-size", type=height_by_width, metavar="HxW",
                         help="size of the frames that clips are cropped from (default 128x171)")
     parser.add_argument("--workers", type=int, help="processes (default one per core; up to 3 on a GPU; on Ray twice"
                         " the cluster's cores, so that some wait)")
-    parser.add_argument("--time-limit", type=float, default=TIME_LIMIT, metavar="SECONDS",
-                        help="give up a video that twice yields no frame for so long (default %(default)g)")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS",
+                        help=f"give up a video that twice yields no frame for so long (default {TIME_LIMIT:g})")
     parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv")
     parser.add_argument("--min-shot", type=int, metavar="FRAMES",
                         help="fewest frames of a shot; of transitions nearer together the strongest counts (default "
@@ -131,17 +132,20 @@ def main() -> None:
         raise EruvError("give videos, or a DATASET to convert with --from-pack; not both")
     if args.from_pack:
         for option in ("frame_size", "add", "remove", "shard", "merge", "ray", "dry_run", "min_shot", "start", "end",
-                       "split", "save_images", "json_lines"):
-            if getattr(args, option):
+                       "split", "save_images", "json_lines", "time_limit", "device"):
+            value = getattr(args, option)
+            if value not in (None, False, "auto") or isinstance(value, float):  # a time of 0 is given, too
                 raise EruvError(f"--{option.replace('_', '-')} is for videos; --from-pack takes all frames as they are")
         convert(args.from_pack, args.out, pack=args.pack, quality=args.quality, rule=args.rule,
                 threshold=args.threshold, segment_length=args.segment_length, min_length=args.min_length,
                 workers=args.workers, stats=args.stats, export=args.export)
         return
     options = dict(
-        device=args.device, pack=args.pack, rule=args.rule, threshold=args.threshold,
-        segment_length=args.segment_length, min_length=args.min_length, frame_size=args.frame_size or FRAME_SIZE,
-        quality=args.quality, workers=args.workers, time_limit=args.time_limit, stats=args.stats, export=args.export,
+        device=args.device, pack=args.pack, rule=args.rule or "robust", threshold=args.threshold,
+        segment_length=SEGMENT_LENGTH if args.segment_length is None else args.segment_length,
+        min_length=MIN_LENGTH if args.min_length is None else args.min_length,
+        frame_size=args.frame_size or FRAME_SIZE, quality=args.quality, workers=args.workers,
+        time_limit=TIME_LIMIT if args.time_limit is None else args.time_limit, stats=args.stats, export=args.export,
         add=args.add, remove=args.remove, ray=args.ray, min_shot=args.min_shot, start=args.start, end=args.end,
         split=args.split, images=args.save_images, print_shots=args.json_lines)
     if args.dry_run:

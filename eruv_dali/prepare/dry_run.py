@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from eruv_dali.dataset.opened import refuse_newer
 from eruv_dali.dataset.records import Scan
 from eruv_dali.device import cores
-from eruv_dali.errors import EruvError
-from eruv_dali.prepare.plan import make_plan
+from eruv_dali.prepare.plan import make_plan, refuse_late_start
 from eruv_dali.prepare.scan import Job, Probe, Scanner
 from eruv_dali.prepare.scan_all import disk_size
 from eruv_dali.prepare.workers import Done, Workers
@@ -50,17 +48,15 @@ class Estimate:
 
 def estimate(
     out: Path, videos: Sequence[Video], scan: Scan, *, device: str, workers: int, time_limit: float, shortest: int,
-    add: bool, remove: bool,
+    add: bool, remove: bool, start: float | None = None,
 ) -> Estimate:
-    """Arguments as of `prepare`, checked.
+    """Arguments as of `prepare`, checked, and `out` by `may_claim`; `shortest` as of `make_plan`.
 
     Raises:
         VideosNotNamed, EruvError: what the run itself would refuse before it begins.
     """
-    if out.exists() and not out.is_dir():
-        raise EruvError(f"{out}: is a file; choose a folder for the DATASET")
-    refuse_newer(out)
     plan = make_plan(out, videos, scan, shortest=shortest, add=add, remove=remove)
+    refuse_late_start(out, plan, start)
     nearest = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(nearest).free
     if not plan.todo:

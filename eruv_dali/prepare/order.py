@@ -57,6 +57,19 @@ def check_cutting(rule: str, threshold: float | None, segment_length: int, min_l
         raise EruvError(f"min_length {min_length} must lie between 1 and segment_length {segment_length}")
 
 
+def known_formats(export: Sequence[str] | str) -> tuple[str, ...]:
+    """The formats named, each a name of EXPORTS; a single one may come by itself.
+
+    Raises:
+        EruvError: one is unknown.
+    """
+    names = (export,) if isinstance(export, str) else tuple(export)
+    for name in names:
+        if name not in EXPORTS:
+            raise EruvError(f"export {name!r} is not one of {', '.join(EXPORTS)}")
+    return names
+
+
 def seconds(name: str, value: Any) -> float:
     """`value`, a time or duration.
 
@@ -96,7 +109,7 @@ class Order:
     workers: int | None = None
     time_limit: float = TIME_LIMIT
     stats: bool = False
-    export: Sequence[str] = ()
+    export: Sequence[str] | str = ()
     add: bool = False
     remove: bool = False
     ray: str | None = None
@@ -124,9 +137,7 @@ class Order:
             whole_number("workers", self.workers, least=1)
         if not seconds("time_limit", self.time_limit) > 0:
             raise EruvError(f"time_limit {self.time_limit} must be greater than 0 seconds")
-        for kind in self.export:
-            if kind not in EXPORTS:
-                raise EruvError(f"export {kind!r} is not one of {', '.join(EXPORTS)}")
+        self.export = known_formats(self.export)
         if self.min_shot is not None:
             whole_number("min_shot", self.min_shot, least=1)
         for name, value in (("start", self.start), ("end", self.end)):
@@ -141,7 +152,7 @@ class Order:
             raise EruvError("add and remove cannot both be set; one keeps the videos not given, the other removes "
                             "them")
         self.tars = TarLists(Path(self.out) / "tars")
-        self.videos = find_videos(self.paths, self.tars)
+        self.videos = find_videos(self.paths, self.tars, written=Path(self.out))
         if self.ray is not None:  # other nodes have other working folders
             self.out = self.out.absolute()
             self.videos = [Video(video.name, video.path.absolute()) for video in self.videos]

@@ -9,6 +9,7 @@ removed (`remove`); with neither, the run is refused, because the videos' folder
 import logging
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ class VideosNotNamed(EruvError):
         self.said = (f"{out}: holds {held} not among those given now ({names[0]!r}{' first' * (len(names) > 1)}; is a "
                      "disk not mounted?); nothing was changed")
         super().__init__(f"{self.said}; add=True (--add) keeps them, remove=True (--remove) removes them")
+        self._made_of = out, names
+
+    def __reduce__(self) -> tuple:
+        return type(self), self._made_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ def make_plan(
     """
     records = ((path for video in videos if (path := record_path(out, video.name)).exists()) if shard else
                (out / "records").glob("*.npz"))
-    held = {path: _note(path) for path in sorted(records)}
+    held = {path: note_of(path) for path in sorted(records)}
     notes = {path: note for path, note in held.items() if note}  # of the records that can be read
     if add:
         videos = _by_held_names(out, videos, held)
@@ -98,13 +103,13 @@ def make_plan(
         superseded += sorted(set(renamed.values()))
         unnamed = [path for path in unnamed if path not in superseded]
 
-    clashing = [path for path in replaced if _usable(path, held[path], shortest)]
+    clashing = [path for path in replaced if usable(path, held[path], shortest)]
     if clashing and not remove:
         video = named[clashing[0]]
         raise EruvError(f"{out}: holds {notes[clashing[0]].identity.path} under the name {video.name!r}, which "
                         f"{here[video].path} would have now; nothing was changed; give their common folder, or remove "
                         "the former with remove=True (--remove)")
-    lost = [path for path in unnamed if _usable(path, held[path], shortest)]
+    lost = [path for path in unnamed if usable(path, held[path], shortest)]
     if lost and not (add or remove):
         raise VideosNotNamed(out, sorted(_name(path, held[path]) for path in lost))
     if add and (unreadable := [path for path in unnamed if held[path] is None]):
@@ -150,6 +155,32 @@ def make_plan(
         todo=sorted(todo, key=lambda video: video.name), carried=carried, superseded=superseded, gone=gone,
         removed=removed, forgotten=0 if add else len(unnamed) - len(lost), used=used,
     )
+
+
+def refuse_late_start(out: Path, plan: Plan, start: float | None, *, scanned: bool = False) -> None:
+    """Make sure that some video lasts until `start`, in seconds: the tables would say nothing of any. Only those that
+    have a record are known, which is all of them once the plan's are `scanned`.
+
+    Raises:
+        EruvError: none does.
+    """
+    if not start:
+        return
+    ends = []
+    for video in plan.videos:
+        path = plan.carried.get(video, record_path(out, video.name))
+        note = None if path in plan.gone else note_of(path)
+        if note is None or note.reason:
+            continue
+        ends.append((float(read_record(path).times()[-1]), video.name))
+        if ends[-1][0] > start:  # most often the first one
+            return
+    if ends:
+        last, name = max(ends)
+        more = bool(plan.todo) and not scanned
+        raise EruvError(f"start {start:g}: every video{' held' * more} ends before, the longest, {name}, after "
+                        f"{last:.1f} seconds; choose an earlier start"
+                        f"{', or prepare the new or changed videos without it first' * more}")
 
 
 def begin(out: Path, plan: Plan, *, shard: bool = False) -> None:
@@ -237,35 +268,52 @@ def stale(path: Path, note: Note, scan: Scan, suspect: set[str], packed: PackRea
 
 
 def _changed(note: Note, here: Identity) -> bool:
-    """Whether a record's file is not the one here. A file of the same size and time at another path was moved there,
-    unless the old path still exists: then, and where the time is another, the content tells.
+    """Whether a record's file is not the one here. Size and time tell that of a file in its place; at another path, or
+    where the time is another, the content does. A record of an earlier version does not know it: then a file of the
+    same size and time was moved, unless the old path still exists.
     """
     then = note.identity
-    if then.mtime_ns != here.mtime_ns and then.size == here.size:
-        return not note.content or note.content != content_of(here.path)
     if then.size != here.size:
         return True
+    if then.mtime_ns != here.mtime_ns:
+        return not note.content or note.content != content_of(here.path)
+    if then.path == here.path:
+        return False
     try:
-        return then.path != here.path and locate(then.path).exists() and not same_content(then.path, here.path)
+        if locate(then.path).exists():
+            return not same_content(then.path, here.path)
     except OSError:
         return True
+    return bool(note.content) and note.content != content_of(here.path)
 
 
 def _renamed(new: dict[Path, Identity], missed: dict[Path, Note]) -> dict[Path, Path]:
     """The files that were usable under another name: for the path of each one's record, that of the record under the
     former name, where there is no file any more.
+
+    Of files with one content each has its own record, as long as there are enough. A record that does not know the
+    content is taken only if no other record or file has its size and time.
     """
     look_again(locate(note.identity.path) for note in missed.values())
     by_size: dict[int, list[Path]] = {}
     for path, note in missed.items():
         if not note.reason and not locate(note.identity.path).exists():
             by_size.setdefault(note.identity.size, []).append(path)
-    found = {path: next((old for old in by_size.get(here.size, ()) if not _changed(missed[old], here)), None)
-             for path, here in new.items()}
-    return {path: old for path, old in found.items() if old is not None}
+    alike_now = Counter(here[1:] for here in new.values())
+    found: dict[Path, Path] = {}
+    taken: set[Path] = set()
+    for path, here in new.items():
+        alike = [old for old in by_size.get(here.size, ()) if not _changed(missed[old], here)]
+        sure = [old for old in alike if missed[old].content]
+        if not sure and len(alike) == 1 and alike_now[here[1:]] == 1:
+            sure = alike
+        if sure:
+            found[path] = next((old for old in sure if old not in taken), sure[0])
+            taken.add(found[path])
+    return found
 
 
-def _usable(path: Path, note: Note | None, shortest: int) -> bool:
+def usable(path: Path, note: Note | None, shortest: int) -> bool:
     """Whether a record's video is usable; if the record cannot be read, it may be."""
     if note is None or note.reason:
         return note is None
@@ -276,7 +324,7 @@ def _name(path: Path, note: Note | None) -> str:
     return note.video if note else f"{path.parent.name}/{path.name}"
 
 
-def _note(path: Path) -> Note | None:
+def note_of(path: Path) -> Note | None:
     """The note of a record, or None if the record is damaged or of another version."""
     try:
         return read_record(path).note

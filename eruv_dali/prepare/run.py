@@ -12,15 +12,14 @@ from rich.text import Text
 
 from eruv_dali.console import console
 from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.opened import read_settings, refuse_newer
-from eruv_dali.dataset.records import read_record, record_path
 from eruv_dali.dataset.segments import MIN_LENGTH, SEGMENT_LENGTH
 from eruv_dali.device import cores
 from eruv_dali.errors import EruvError, one_line
 from eruv_dali.files import lock
+from eruv_dali.prepare.claim import claim, may_claim
 from eruv_dali.prepare.dry_run import Estimate, estimate
 from eruv_dali.prepare.order import GPU_WORKERS, TIME_LIMIT, Order, folder_to_write
-from eruv_dali.prepare.plan import Plan, begin, make_plan
+from eruv_dali.prepare.plan import Plan, begin, make_plan, refuse_late_start
 from eruv_dali.prepare.plan import end as end_plan
 from eruv_dali.prepare.ray_workers import RayWorkers, connected
 from eruv_dali.prepare.scan import Scanner
@@ -30,14 +29,12 @@ from eruv_dali.prepare.workers import Pool, Workers
 from eruv_dali.shots import ShotStatistics
 from eruv_dali.video.frames import FRAME_SIZE
 
-SHARDS = "shards"  # folder in a DATASET, there from the first run of a shard until they are merged
-
 
 def prepare(
     paths: Sequence[str | Path] | str | Path, out: str | Path, *, device: str = "auto", pack: str = "video",
     rule: str = "robust", threshold: float | None = None, segment_length: int = SEGMENT_LENGTH,
     min_length: int = MIN_LENGTH, frame_size: tuple[int, int] = FRAME_SIZE, quality: int | None = None,
-    workers: int | None = None, time_limit: float = TIME_LIMIT, stats: bool = False, export: Sequence[str] = (),
+    workers: int | None = None, time_limit: float = TIME_LIMIT, stats: bool = False, export: Sequence[str] | str = (),
     add: bool = False, remove: bool = False, ray: str | None = None, min_shot: int | None = None,
     start: float | None = None, end: float | None = None, split: bool = False, images: int = 0,
     print_shots: bool = False,
@@ -60,7 +57,7 @@ def prepare(
         workers: processes; by default one per core (on a GPU at most GPU_WORKERS).
         time_limit: seconds that a video may take for its next frames before it is given up.
         stats: write stats/VIDEO.csv, the differences between frames that the rules work on.
-        export: formats of `shots.export.EXPORTS` in which to write each video's shots to export/.
+        export: formats of `shots.export.EXPORTS`, or one, in which to write each video's shots to export/.
         add: keep all videos that `out` holds, whether or not they are found now, and add the videos found. The record
             of a kept video stays unchanged, even if its file is gone, unless other settings require a new scan.
         remove: remove the videos that `out` holds and that are not found now.
@@ -89,6 +86,7 @@ def prepare(
             order.tars.save()
             started = time.monotonic()
             plan = make_plan(out, order.videos, order.scan, shortest=order.shortest(known), add=add, remove=remove)
+            refuse_late_start(out, plan, order.start)
             scan_planned(order, plan, lambda: begin(out, plan))
             return finish(order, plan, time.monotonic() - started)
 
@@ -118,38 +116,16 @@ def scan_planned(order: Order, plan: Plan, ready: Callable[[], None], first_file
 
 def finish(order: Order, plan: Plan, seconds: float) -> Dataset:
     """Write the tables when every video has its record, say what they hold, and open the DATASET."""
-    if order.start:
-        _refuse_start_after_all(order.out, plan, order.start)
+    refuse_late_start(order.out, plan, order.start, scanned=True)
     end_plan(plan)
     totals = write_tables(order.out, plan.videos, order.settings, order.extras)
     if not plan.videos:  # their names are held, of others that could not be used either
         raise EruvError(f"{order.out}: none of the videos given can be found or reached now; check their paths or URLs")
-    if not totals.videos:
+    if not totals.videos and not totals.shots:
         raise EruvError(f"none of the {len(plan.videos)} videos can be used; {totals.first_rejected} "
                         f"(all in {order.out}/rejected.csv)")
     summarise(order.out, totals, plan, seconds)
-    return Dataset(order.out)
-
-
-def _refuse_start_after_all(out: Path, plan: Plan, start: float) -> None:
-    """Make sure that some video lasts until `start`, in seconds: the tables would say nothing of any. What was scanned
-    is kept for the next run.
-
-    Raises:
-        EruvError: none does.
-    """
-    ends = []
-    for video in plan.videos:
-        record = read_record(record_path(out, video.name))
-        if record.note.reason:
-            continue
-        ends.append((float(record.times()[-1]), video.name))
-        if ends[-1][0] > start:  # most often the first one
-            return
-    if ends:
-        last, name = max(ends)
-        raise EruvError(f"start {start:g}: every video ends before, the longest, {name}, after {last:.1f} seconds; "
-                        "choose an earlier start")
+    return Dataset(order.out, empty=True)
 
 
 @contextmanager
@@ -167,34 +143,10 @@ def forecast(paths: Sequence[str | Path] | str | Path, out: str | Path, **option
     is written. Raises what `prepare` would raise before it begins.
     """
     order = Order(paths=paths, out=folder_to_write(out), **options)
+    known = may_claim(order.out)
     return estimate(order.out, order.videos, order.scan, device=order.device, workers=order.processes,
-                    time_limit=order.time_limit, shortest=order.min_length, add=order.add, remove=order.remove)
-
-
-def claim(out: Path, *, shards: bool = False) -> dict | None:
-    """Make sure that `out` is a DATASET, or may become one; returns the settings of a finished one.
-
-    Args:
-        shards: the run is one of shards, or merges them. Any other would take away what running shards write.
-    """
-    if out.exists() and not out.is_dir():
-        raise EruvError(f"{out}: is a file; choose a folder for the DATASET")
-    if out.is_dir() and any(out.iterdir()) and not ((out / "records").is_dir() or _is_dataset(out)):
-        raise EruvError(f"{out}: holds something other than a DATASET; choose a new or empty folder")
-    if (out / SHARDS).exists() and not shards:
-        raise EruvError(f"{out}: was begun in shards; end them with --merge, or, if none is running, delete "
-                        f"{out / SHARDS} to go on without")
-    known = refuse_newer(out)  # before anything is changed
-    (out / "records").mkdir(parents=True, exist_ok=True)
-    return known
-
-
-def _is_dataset(folder: Path) -> bool:
-    """Whether the folder is a DATASET whose records may have been deleted."""
-    try:
-        return read_settings(folder) is not None
-    except EruvError:
-        return False
+                    time_limit=order.time_limit, shortest=order.shortest(known), add=order.add, remove=order.remove,
+                    start=order.start)
 
 
 def summarise(out: Path, totals: Totals, plan: Plan, seconds: float) -> None:

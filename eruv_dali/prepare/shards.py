@@ -30,9 +30,10 @@ from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.damage import reading
 from eruv_dali.errors import EruvError, one_line
 from eruv_dali.files import write_csv, write_text
+from eruv_dali.prepare.claim import SHARDS, claim
 from eruv_dali.prepare.order import Order, folder_to_write
-from eruv_dali.prepare.plan import begin, make_plan, remove_asides
-from eruv_dali.prepare.run import SHARDS, claim, finish, only_run, scan_planned, writing
+from eruv_dali.prepare.plan import begin, make_plan, refuse_late_start, remove_asides
+from eruv_dali.prepare.run import finish, only_run, scan_planned, writing
 
 PACK_FILES = 100_000  # numbers of pack file names that a shard has for itself: 400 TB
 NOTE = re.compile(r"[0-9]{5,}-of-[0-9]{5,}\.json")
@@ -165,6 +166,7 @@ def merge_shards(paths: Sequence[str | Path], out: str | Path, **options: Any) -
                 raise EruvError(f"{out}: {len(missing):,} of {len(plan.videos):,} videos are missing, listed in "
                                 f"{out / SHARDS}/missing.csv; run again these of {count} shards, then --merge: "
                                 f"{in_ranges(again)}")
+            refuse_late_start(out, plan, order.start)
             begin(out, plan, shard=True)  # unused ends of the pack are cut off when the tables are written
             dataset = finish(order, plan, time.monotonic() - started)
             remove_asides(out)

@@ -84,6 +84,7 @@ def write_tables(out: Path, videos: list[Video], settings: dict, extras: Extras)
              *((shot.transition_start, shot.start) if shot.transition else ("", "")))
             for number, shot in enumerate(shots)
         ]
+        totals.gradual += sum(shot.transition == "gradual" for shot in shots)
         exported, pack = out / "export", out / "pack"
         wanted = {kind: partial(write_export, exported / f"{video.name}.{kind}", kind, record, shots, pack)
                   for kind in extras.export}
@@ -123,7 +124,6 @@ def write_tables(out: Path, videos: list[Video], settings: dict, extras: Extras)
                            min_length=settings["min_length"])
         rows["segments"] += [(len(rows["segments"]) + place, video.name, *piece) for place, piece in enumerate(cut)]
         totals.seconds += float(times[-1] - times[0])
-        totals.gradual += sum(shot.transition == "gradual" for shot in shots)
         totals.damaged += bool(note.remark)
     every_frame = np.concatenate(frames) if frames else np.zeros(0, FRAME)
     trim_pack(out / "pack", ends, sealed_sizes(out))

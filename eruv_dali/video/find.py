@@ -20,6 +20,7 @@ VIDEO_SUFFIXES = frozenset(
     ".ogv .rm .rmvb .ts .vob .webm .wmv .y4m".split()
 )
 TAR = ".tar"
+SPLIT = "split"  # folder in a DATASET, with a file of each shot
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 
 
@@ -31,7 +32,9 @@ class Video:
     path: Location
 
 
-def find_videos(paths: Sequence[str | Path] | str | Path, tars: TarLists | None = None) -> list[Video]:
+def find_videos(
+    paths: Sequence[str | Path] | str | Path, tars: TarLists | None = None, *, written: Path | None = None
+) -> list[Video]:
     """Collect videos from files, folders (searched recursively), tars and URLs of these, sorted by name; `paths` may be
     one of them.
 
@@ -44,10 +47,12 @@ def find_videos(paths: Sequence[str | Path] | str | Path, tars: TarLists | None 
 
     Args:
         tars: lists of what tars hold, so that known ones are not read again.
+        written: the folder of a DATASET that `prepare` will write. What lies in it is left out, unless it or a place
+            in it is itself among `paths`; the folder of shots in it is left out all the same.
 
     Raises:
         EruvError: a path does not exist or cannot be read, a folder or tar holds no video, a store cannot be reached,
-            or two videos have the same name.
+            two videos have the same name, or one given would be deleted with the shots in `written`.
     """
     tars, began = tars or TarLists(), time.monotonic()
     found: dict[str, Location] = {}
@@ -62,7 +67,7 @@ def find_videos(paths: Sequence[str | Path] | str | Path, tars: TarLists | None 
         if not isinstance(given, str | Path | Place) or given == "":
             raise EruvError(f"{given!r} is no path; give video files or folders of them")
         location = locate(str(given)) if isinstance(given, str) else given
-        named = _below(location) if isinstance(location, Path) else _below_url(location)
+        named = _below(location, written) if isinstance(location, Path) else _below_url(location)
         before = len(found), len(members), len(troubles)
         for name, path in named:
             if not name.lower().endswith(TAR):
@@ -92,15 +97,23 @@ def find_videos(paths: Sequence[str | Path] | str | Path, tars: TarLists | None 
     return [Video(name, found[name]) for name in sorted(found)]
 
 
-def _below(given: Path) -> list[tuple[str, Location]]:
-    """Name and path of a file, or of the video files and tars below a folder."""
+def _below(given: Path, written: Path | None) -> list[tuple[str, Location]]:
+    """Name and path of a file, or of the video files and tars below a folder; `written` as of `find_videos`."""
     if not given.exists():
         pattern = "; without quotes the shell replaces * and ? by names" * any(c in str(given) for c in "*?")
         raise EruvError(f"{given}: no such file or folder{pattern}")
     if not os.access(given, os.R_OK):
         raise EruvError(f"{given}: not readable; check its permissions")
+    apart = None
+    if written is not None:
+        top, apart = given.resolve(), written.resolve()
+        if top.is_relative_to(apart):
+            apart /= SPLIT
+            if top.is_relative_to(apart):
+                raise EruvError(f"{given}: lies in {written / SPLIT}, which prepare deletes and makes anew; move it "
+                                f"away, or choose another folder than {written} for the DATASET")
     if given.is_dir():
-        return [(path.relative_to(given).as_posix(), path) for path in sorted(_files_below(given))]
+        return [(path.relative_to(given).as_posix(), path) for path in sorted(_files_below(given, apart))]
     _refuse_compressed(given.name, given)
     return [(given.name, given)]
 
@@ -151,11 +164,14 @@ def _videos_in(tar: Location, tars: TarLists) -> tuple[list[tuple[str, Place]], 
             if Path(name).suffix.lower() in VIDEO_SUFFIXES and not Path(name).name.startswith(".")], contents.trouble
 
 
-def _files_below(top: Path) -> list[Path]:
-    """The video files and tars in a folder and the folders within it."""
+def _files_below(top: Path, apart: Path | None) -> list[Path]:
+    """The video files and tars in a folder and the folders within it, but for those within `apart`, a resolved path."""
     files: list[Path] = []
     left_out: list[str] = []
     seen: set[tuple[int, int]] = set()
+    if apart is not None and apart.is_dir():
+        status = apart.stat()
+        seen.add((status.st_dev, status.st_ino))
     own: list[Path] = [top]  # folders still to be searched
     linked: list[Path] = []  # those behind links come last: the names of files in others do not depend on them
     while own or linked:
@@ -175,6 +191,8 @@ def _files_below(top: Path) -> list[Path]:
             if entry.name.startswith("."):
                 continue
             link = entry.is_symlink()
+            if link and apart is not None and path.resolve().is_relative_to(apart):
+                continue
             if path.is_dir() if link else entry.is_dir():
                 (linked if link else own).append(path)
             elif _counts(entry.name):

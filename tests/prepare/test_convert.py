@@ -1,19 +1,26 @@
 """prepare --from-pack: another kind of pack without the original videos."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numbered import verified_infos, write_video
-from prepared import TABLES
+from prepared import TABLES, table
+from running import outcome
 
 from eruv_dali import ClipLoader, EruvError
 from eruv_dali.dataset import Dataset
 from eruv_dali.dataset.pack import QUALITY
+from eruv_dali.dataset.records import Identity, Note, Scan, read_record, write_record
+from eruv_dali.dataset.seal import seal_dataset
 from eruv_dali.dataset.unpack import unpack
 from eruv_dali.prepare import prepare
+from eruv_dali.prepare.__main__ import main
 from eruv_dali.prepare.convert import convert
 
 
@@ -84,6 +91,8 @@ def test_quality(packs, tmp_path):
     (["--from-pack", "raw", "--out", "new", "--quality", "52"], "quality 52 of a video pack must lie between 0 and 51"),
     (["--from-pack", "raw", "--out", "new", "--pack", "raw", "--quality", "5"], "pack raw has none, leave it out"),
     (["--from-pack", "raw", "--out", "new", "--frame-size", "64x64"], "--frame-size is for videos"),
+    (["--from-pack", "raw", "--out", "new", "--time-limit", "0"], "--time-limit is for videos"),
+    (["--from-pack", "raw", "--out", "new", "--device", "gpu"], "--device is for videos"),
     (["--from-pack", "raw", "a.mp4", "--out", "new"], "not both"),
     (["--out", "new"], "give videos, or a DATASET"),
 ])
@@ -112,3 +121,83 @@ def test_bad_arguments_are_named(packs, tmp_path, options, names):
     with pytest.raises(EruvError, match=f"^{names} must"):
         convert(packs / "raw", tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def held(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["other.mp4", "a.mp4"])
+def test_videos_that_the_source_does_not_hold_are_not_lost(packs, tmp_path, name):
+    write_video(tmp_path / "films" / name, frames=60, size=(64, 96))
+    prepare([tmp_path / "films"], tmp_path / "out", device="cpu", pack="raw", workers=1)
+    before = held(tmp_path / "out")
+    with pytest.raises(EruvError, match=rf"holds '{name}' of .*films/{name}, which .*raw does not hold.*nothing was "):
+        convert(packs / "raw", tmp_path / "out", workers=1)
+    assert held(tmp_path / "out") == before
+
+
+def test_unusable_videos_that_the_source_does_not_hold_are_forgotten(packs, tmp_path):
+    out = tmp_path / "out"
+    convert(packs / "raw", out, workers=1)
+    write_record(out, Note("d.mp4", Identity("/d.mp4", 1, 1), Scan(128, 171, "video", QUALITY["video"]), reason="bad"))
+    convert(packs / "raw", out, workers=1)
+    assert len(list((out / "records").iterdir())) == 3
+
+
+def test_an_unknown_export_is_named(packs, tmp_path):
+    with pytest.raises(EruvError, match=r"^export 'epub' is not one of json, "):
+        convert(packs / "raw", tmp_path / "out", export="epub")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_pack_that_is_cut_short_is_one_line(packs, tmp_path):
+    shutil.copytree(packs / "raw", tmp_path / "raw")
+    os.truncate(tmp_path / "raw" / "pack" / "frames-00000.bin", 1_000_000)
+    with pytest.raises(EruvError, match=r"frames-00000\.bin: ends at byte 1000000, but bytes"):
+        convert(tmp_path / "raw", tmp_path / "out", workers=1)
+
+
+def test_frames_of_a_source_that_was_made_anew_are_converted_again(tmp_path):
+    for name in "ab":
+        write_video(tmp_path / "films" / f"{name}.mp4", frames=60, size=(64, 96))
+    source, out = tmp_path / "source", tmp_path / "out"
+
+    def make(**quality):
+        prepare([tmp_path / "films"], source, device="cpu", workers=1, pack="jpeg", **quality)
+        convert(source, out, pack="raw", workers=1)
+        return pictures(out)
+
+    coarse = make(quality=5)
+    assert not any(map(np.array_equal, coarse, make()))
+    assert all(map(np.array_equal, pictures(source), pictures(out)))
+    written = [path.stat().st_mtime_ns for path in (out / "records").iterdir()]
+    convert(source, out, pack="raw", workers=1)
+    assert [path.stat().st_mtime_ns for path in (out / "records").iterdir()] == written
+    for path in (out / "records").iterdir():  # of an earlier version
+        record = read_record(path)
+        write_record(out, replace(record.note, packed_from=""), record.frames, record.curves)
+    written = [path.stat().st_mtime_ns for path in (out / "records").iterdir()]
+    convert(source, out, pack="raw", workers=1)
+    assert [path.stat().st_mtime_ns for path in (out / "records").iterdir()] == written
+
+
+def test_it_is_cut_as_the_source_unless_said_otherwise(packs, tmp_path, monkeypatch, capsys):
+    source, out = tmp_path / "raw", tmp_path / "out"
+    shutil.copytree(packs / "raw", source)
+    settings = json.loads((source / "dataset.json").read_text()) | dict(
+        min_length=16, segment_length=20, rule="threshold", threshold=0.08, min_shot=3, start=0.5)
+    content = json.dumps(settings)
+    seal_dataset(source, content)
+    (source / "dataset.json").write_text(content)
+    assert outcome(monkeypatch, capsys, main, "--from-pack", source, "--out", out, "--pack", "raw", "--workers", 1
+                   ).returncode == 0
+    made = json.loads((out / "dataset.json").read_text())
+    assert made == settings
+    assert [row["start"] for row in table(out, "segments.csv")][0] == "13"
+    outcome(monkeypatch, capsys, main, "--from-pack", source, "--out", out, "--pack", "raw", "--rule", "robust",
+            "--segment-length", 16, "--workers", 1)
+    made = json.loads((out / "dataset.json").read_text())
+    assert made == settings | dict(rule="robust", threshold=None, segment_length=16)
+    with pytest.raises(EruvError, match=r"^min_length 16 must lie between 1 and segment_length 8"):
+        convert(source, out, segment_length=8)

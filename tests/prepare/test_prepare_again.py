@@ -2,12 +2,14 @@
 
 import json
 import os
+import pickle
 import resource
 import shutil
 import struct
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,13 @@ from running import run_alone
 
 import eruv_dali.prepare.plan
 from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.records import read_record
+from eruv_dali.dataset.pack_reader import CutShort
+from eruv_dali.dataset.records import Identity, Note, read_record
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
-from eruv_dali.prepare.plan import VideosNotNamed
+from eruv_dali.prepare.plan import VideosNotNamed, _renamed
 from eruv_dali.prepare.scan import Scan, Scanner
+from eruv_dali.video.content import content_of
 
 OPTIONS = dict(device="cpu", workers=1)
 
@@ -448,3 +452,97 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr("eruv_dali.prepare.tables.write_csv", read_only)
     with pytest.raises(EruvError, match=r"out/videos.csv: cannot be written or read \(Read-only file system\)"):
         prepare([path], tmp_path / "out", **OPTIONS)
+
+
+def grey_film(path, level):
+    """60 frames of one grey, uncompressed: all such files are of one size."""
+    picture = bytes([level]) * (64 * 48) + bytes([128]) * (64 * 48 // 2)
+    path.write_bytes(b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg\n" + (b"FRAME\n" + picture) * 60)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def greys(out):
+    """The mean of each video's first packed frame."""
+    dataset = Dataset(out)
+    means = {}
+    for number, video in enumerate(dataset.videos):
+        frame = dataset.frames_of(number)[0]
+        data = dataset.packed.read(video.pack_file, int(frame["offset"]), int(frame["size"]))
+        means[video.name] = round(float(np.frombuffer(data, np.uint8).mean()))
+    return means
+
+
+def test_renamed_files_of_one_size_and_time_keep_their_own_frames(tmp_path, monkeypatch):
+    films, out = tmp_path / "films", tmp_path / "out"
+    films.mkdir()
+    grey_film(films / "a.y4m", 40)
+    grey_film(films / "b.y4m", 200)
+    prepare([films], out, **OPTIONS, pack="raw")
+    before = greys(out)
+    assert before["a.y4m"] < before["b.y4m"]
+    (films / "a.y4m").rename(films / "y.y4m")
+    (films / "b.y4m").rename(films / "x.y4m")
+    nobody_scans(monkeypatch)
+    prepare([films], out, **OPTIONS, pack="raw")
+    assert greys(out) == {"x.y4m": before["b.y4m"], "y.y4m": before["a.y4m"]}
+    (tmp_path / "moved").mkdir()
+    (films / "x.y4m").rename(tmp_path / "moved" / "y.y4m")
+    (films / "y.y4m").rename(tmp_path / "moved" / "x.y4m")
+    with pytest.raises(EruvError, match=r"under the name '[xy]\.y4m'"):
+        prepare([tmp_path / "moved"], out, **OPTIONS, pack="raw")
+
+
+def test_each_renamed_file_has_its_own_early_record_or_none(tmp_path):
+    """Where the content is not known, files of one size and time could be taken for one another."""
+    notes = {Path(f"/old/{name}"): Note(name, Identity(f"/gone/{name}", 9, 9), Scan(8, 8, "none", 0), content=content)
+             for name, content in (("a", ""), ("b", ""))}
+    new = {Path("/new/x"): Identity("/there/x", 9, 9), Path("/new/y"): Identity("/there/y", 9, 9)}
+    assert _renamed(new, notes) == {} and _renamed(dict([*new.items()][:1]), notes) == {}
+    one = dict([*notes.items()][:1])
+    assert _renamed(new, one) == {}
+    assert _renamed(dict([*new.items()][:1]), one) == {Path("/new/x"): Path("/old/a")}
+    for name in "xy":
+        (tmp_path / name).write_bytes(b"the same")
+    new = {Path(f"/new/{name}"): Identity(str(tmp_path / name), 9, 9) for name in "xy"}
+    notes = {path: replace(note, content=content_of(tmp_path / "x")) for path, note in notes.items()}
+    assert _renamed(new, notes) == {Path("/new/x"): Path("/old/a"), Path("/new/y"): Path("/old/b")}
+
+
+@pytest.mark.parametrize("mine", ["records/mine.txt", "records"])
+def test_a_folder_with_records_of_another_kind_is_left_alone(two, mine):
+    a, _, _ = two
+    project = a.parent / "project"
+    for name in (mine, "images/precious.jpg"):
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine") if path.suffix else path.mkdir()
+    with pytest.raises(EruvError, match="holds something other than a DATASET"):
+        prepare([a], project, **OPTIONS, pack="none")
+    assert (project / "images" / "precious.jpg").read_text() == "mine"
+
+
+def test_what_was_ended_before_its_first_record_goes_on(two):
+    a, _, _ = two
+    begun = a.parent / "begun"
+    (begun / "records").mkdir(parents=True)
+    (begun / "records" / ".00000000.1.aside").write_bytes(b"half a rec")
+    (begun / ".lock").touch()
+    prepare([a], begun, **OPTIONS, pack="none")
+    assert names(begun) == ["a.mp4", "b.mp4"]
+
+
+def test_a_dataset_opened_before_does_not_bring_back_its_seal(two):
+    a, b, out = two
+    copy = a.parent / "copy_of_out"
+    shutil.copytree(out, copy, copy_function=shutil.copyfile)
+    opened = Dataset(copy)
+    prepare([a, b], copy, **OPTIONS)
+    opened.check()
+    assert [video.name for video in Dataset(copy).videos] == ["a.mp4", "b.mp4", "c.mp4"]
+    Dataset(copy).check()
+
+
+def test_errors_of_one_line_pass_between_processes():
+    for error in (VideosNotNamed(Path("out"), ["a.mp4"]), CutShort("ends early", 7)):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

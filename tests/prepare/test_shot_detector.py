@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -137,6 +138,37 @@ def test_a_range_that_begins_after_every_video_is_refused_and_changes_nothing(fi
     with pytest.raises(EruvError, match=r"^start 4: every video ends before, the longest, b\.mp4, after 4\.0 "):
         prepare([films], split, **OPTIONS, start=4)
     assert {path: path.read_bytes() for path in split.rglob("*") if path.is_file()} == before
+
+
+def test_a_late_start_with_a_new_video_leaves_the_dataset_as_it_is(films, tmp_path):
+    prepare([films / "a.mp4"], tmp_path, **OPTIONS)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(EruvError, match=r"^start 500: every video held ends before, .* new or changed videos without"):
+        prepare([films], tmp_path, **OPTIONS, start=500)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_shots_that_it_writes_are_no_videos_for_it(films, tmp_path, monkeypatch):
+    """Where --out lies in the folder given."""
+    shutil.copytree(films, tmp_path / "films")
+    monkeypatch.chdir(tmp_path / "films")
+    (tmp_path / "films" / "link").symlink_to(tmp_path / "films" / "cuts" / "split")
+    for given in (".", ".", tmp_path, "cuts"):
+        if given == "cuts":
+            with pytest.raises(EruvError, match="no videos in this folder"):
+                prepare(given, "cuts", **OPTIONS)
+            continue
+        prepare(given, "cuts", **OPTIONS, split=True, export="edl")
+        assert [Path(row["video"]).name for row in table(Path("cuts"), "videos.csv")] == ["a.mp4", "b.mp4"]
+        assert len(list(Path("cuts/split").rglob("0*.mp4"))) == 4 and len(list(Path("cuts").rglob("*.edl"))) == 2
+    prepare(["cuts/split"], tmp_path / "of_shots", **OPTIONS)
+    assert len(table(tmp_path / "of_shots", "videos.csv")) == 4
+    for given in ("cuts/split", "cuts/split/films/a.mp4/0000.mp4"):
+        with pytest.raises(EruvError, match="lies in cuts/split, which prepare deletes and makes anew"):
+            prepare([given], "cuts", **OPTIONS, remove=True)
+    shutil.copytree("cuts/split/films/a.mp4", "cuts/mine")
+    prepare(["cuts/mine"], "cuts", **OPTIONS, remove=True)  # named itself
+    assert len(table(Path("cuts"), "videos.csv")) == 2
 
 
 def test_the_shortest_shot_can_be_chosen(films, split):
