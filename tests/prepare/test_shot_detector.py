@@ -15,7 +15,7 @@ from prepared import table
 
 from eruv_dali.dataset.opened import read_settings
 from eruv_dali.errors import EruvError
-from eruv_dali.prepare import prepare
+from eruv_dali.prepare import prepare, shot_files
 from eruv_dali.prepare.__main__ import clock_time, listed, main
 from eruv_dali.prepare.shot_images import frames_shown
 from eruv_dali.shots import Shot
@@ -91,6 +91,65 @@ def test_split_keeps_the_sound_that_belongs_to_a_shot(split):
             sound = [packet for packet in container.demux(audio=0) if packet.size]
             assert len(sound) == pytest.approx(31, abs=2), (number, first)
             assert float(sound[0].pts * sound[0].time_base) < 0.1
+
+
+def add_alaw(path: Path, out: Path) -> Path:
+    """The same packets with 4 seconds of A-law beside them, which only QuickTime holds."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as output:
+        video = output.add_stream_from_template(source.streams.video[0])
+        sound = output.add_stream("pcm_alaw", rate=8000, layout="mono")
+        for n in range(40):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 800), n, np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 8000, n * 800
+            output.mux(sound.encode(frame))
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                output.mux(packet)
+    return out
+
+
+@pytest.fixture(scope="module")
+def split_odd(films, tmp_path_factory) -> Path:
+    """Split: AV1, whose decoder and encoder differ in name; sound and video that mp4 and mkv refuse."""
+    folder = tmp_path_factory.mktemp("odd")
+    write_video(folder / "av1.mp4", frames=60, size=SIZE, codec="libsvtav1", options={"preset": "12"}, gop=30)
+    write_video(folder / "h263.3gp", frames=60, size=(144, 176), codec="h263")
+    add_alaw(films / "a.mp4", folder / "alaw.mov")
+    prepare([folder], folder / "out", **OPTIONS, split=True, export=["edl"])
+    return folder / "out"
+
+
+def test_split_of_what_its_containers_do_not_hold(split_odd, films):
+    files = {path.relative_to(split_odd / "split").as_posix(): path for path in (split_odd / "split").rglob("*.m*")
+             if path.is_file()}
+    assert sorted(files) == ["alaw.mov/0000.mp4", "alaw.mov/0001.mp4", "av1.mp4/0000.mp4", "h263.3gp/0000.mp4"]
+    assert numbers_in(files["alaw.mov/0001.mp4"]) == list(range(50, 100))
+    assert numbers_in(files["av1.mp4/0000.mp4"]) == numbers_in(files["h263.3gp/0000.mp4"]) == list(range(60))
+    for name, codec in (("av1.mp4", "av1"), ("h263.3gp", "h264"), ("alaw.mov", "h264")):
+        with av.open(str(files[f"{name}/0000.mp4"])) as container:
+            assert container.streams.video[0].codec_context.codec.canonical_name == codec
+            assert not container.streams.audio
+
+
+def test_sound_that_is_left_out_is_said_once(films, tmp_path, capsys):
+    prepare([add_alaw(films / "a.mp4", tmp_path / "alaw.mov")], tmp_path / "out", **OPTIONS, split=True)
+    assert capsys.readouterr().err.count("alaw.mov: the files of --split are without its sound (pcm_alaw)") == 1
+
+
+def test_a_video_that_pyav_refuses_to_write_is_not_split_and_the_others_are(films, tmp_path, monkeypatch, capsys):
+    encode = shot_files._encode
+
+    def refused(folder, path, record, *rest):
+        if record.note.video == "a.mp4":
+            raise av.codec.codec.UnknownCodecError("libnone")
+        encode(folder, path, record, *rest)
+
+    monkeypatch.setattr(shot_files, "_encode", refused)
+    monkeypatch.setattr(shot_files, "_copied", lambda *_: False)
+    prepare([films], tmp_path / "out", **OPTIONS, split=True)
+    assert "a.mp4: no split" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out" / "split" / "b.mp4").iterdir()]
 
 
 def test_images_are_frames_of_their_shots(split):
