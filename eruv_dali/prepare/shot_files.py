@@ -16,13 +16,14 @@ from eruv_dali.dataset.records import Record
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 from eruv_dali.shots import Shot
-from eruv_dali.video.frames import rgb_picture
+from eruv_dali.video.frames import VideoFacts, rgb_picture
 from eruv_dali.video.open import NO_PTS, UnusableVideo, frames_of, libav_words, open_video, packets_of
 from eruv_dali.video.place import Location, locate
 
 QUALITY = "18"  # x264's constant rate factor: no difference to be seen
 IN_MP4 = {"h264", "hevc", "av1", "vp9", "mpeg4"}, {"aac", "mp3", "ac3", "opus", "alac", "flac"}  # video, sound
 COPIED_FROM = ("mp4", "matroska")  # formats whose packets others can take over as they are
+UNSAID = (0, 2, 3)  # RGB, of which we make YUV, or reserved; not specified; reserved
 FORMATS = {".mp4": "mp4", ".mkv": "matroska"}
 
 
@@ -104,11 +105,13 @@ def _encode(folder: Path, path: Location, record: Record, shots: dict[int, Shot]
         for number, shot in shots.items():
             wanted = (frame for place, frame in numbered if place >= shot.start)
             with _sound(path, record, shot, sound_in) as sound:
-                write_aside(folder / f"{number:04d}{suffix}", partial(_encode_one, record, shot, wanted, sound, suffix))
+                write_aside(folder / f"{number:04d}{suffix}",
+                            partial(_encode_one, record, shot, stream, wanted, sound, suffix))
 
 
 def _encode_one(
-    record: Record, shot: Shot, frames: Iterator[av.VideoFrame], sound: "Sound | None", suffix: str, file: BinaryIO
+    record: Record, shot: Shot, source: av.VideoStream, frames: Iterator[av.VideoFrame], sound: "Sound | None",
+    suffix: str, file: BinaryIO,
 ) -> None:
     facts, times = record.facts, record.times()
     tick = Fraction(1, 90000)
@@ -118,18 +121,44 @@ def _encode_one(
         stream.width, stream.height = facts.width, facts.height
         stream.pix_fmt = "yuv444p" if facts.width % 2 or facts.height % 2 else "yuv420p"
         stream.codec_context.time_base = tick
-        _mux_sound(output, sound)
         for place in range(shot.start, shot.end):
-            frame = next(frames, None)
-            if frame is None:
+            decoded = next(frames, None)
+            if decoded is None:
                 raise EruvError(f"{record.note.identity.path}: has fewer frames than its record; run prepare again")
-            if facts.rotation:
-                frame = av.VideoFrame.from_ndarray(rgb_picture(frame, facts.height, facts.width), format="rgb24")
-            frame = frame.reformat(facts.width, facts.height, stream.pix_fmt)
+            frame = _upright(decoded, facts, stream.pix_fmt)
+            if place == shot.start:
+                _tag(stream.codec_context, source, frame, facts)
+                _mux_sound(output, sound)  # only now: it makes libav open the encoder
             frame.pict_type = av.video.frame.PictureType.NONE  # the encoder chooses its own key frames
             frame.time_base, frame.pts = tick, round((times[place] - times[shot.start]) / tick)
             output.mux(stream.encode(frame))
         output.mux(stream.encode())
+
+
+def _upright(frame: av.VideoFrame, facts: VideoFacts, pix_fmt: str) -> av.VideoFrame:
+    """A frame as it is encoded; its colours keep their matrix and range."""
+    if not facts.rotation:
+        return frame.reformat(facts.width, facts.height, pix_fmt)
+    picture = av.VideoFrame.from_ndarray(rgb_picture(frame, facts.height, facts.width), format="rgb24")
+    turned = picture.reformat(facts.width, facts.height, pix_fmt, dst_colorspace=int(frame.colorspace),
+                              dst_color_range=int(frame.color_range))
+    turned.colorspace, turned.color_range = frame.colorspace, frame.color_range
+    return turned
+
+
+def _tag(
+    encoder: av.VideoCodecContext, source: av.VideoStream, frame: av.VideoFrame, facts: VideoFacts
+) -> None:
+    """Say of what is encoded how its colours are meant and which shape its pixels have, as `source` says it."""
+    shape = source.sample_aspect_ratio
+    if shape:
+        encoder.sample_aspect_ratio = 1 / shape if facts.rotation % 180 else shape
+    encoder.color_range = frame.color_range
+    said = source.codec_context
+    for name, value in (("colorspace", frame.colorspace), ("color_primaries", said.color_primaries),
+                        ("color_trc", said.color_trc)):
+        if value not in UNSAID:
+            setattr(encoder, name, value)
 
 
 class Sound(NamedTuple):

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -163,17 +164,49 @@ def test_images_are_frames_of_their_shots(split):
     assert frames_shown(Shot(10, 13, 0, 10), 5) == [10, 11, 12] and frames_shown(Shot(10, 13, 0, 10), 1) == [11]
 
 
-def test_a_rotated_video_is_split_upright(tmp_path):
-    write_video(tmp_path / "plain.mp4", frames=60, size=SIZE, gop=250, options={"sc_threshold": "0"})
-    with av.open(str(tmp_path / "plain.mp4")) as source, av.open(str(tmp_path / "turned.mp4"), "w") as output:
+@pytest.mark.parametrize("turned", [0, 90])
+def test_encoded_shots_keep_the_shape_of_their_pixels_and_their_colours(tmp_path, turned):
+    def look(path):
+        with av.open(str(path)) as container:
+            frame = next(container.decode(video=0))
+            said = container.streams.video[0].codec_context
+            return (container.streams.video[0].sample_aspect_ratio, said.color_primaries, said.color_trc,
+                    int(frame.colorspace), int(frame.color_range)), frame.to_ndarray(format="rgb24")[10, 10].tolist()
+
+    with av.open(str(tmp_path / "0.mp4"), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE[::-1], "yuv420p"
+        coder = stream.codec_context
+        coder.sample_aspect_ratio, coder.gop_size = Fraction(16, 11), 250
+        coder.colorspace, coder.color_primaries, coder.color_trc, coder.color_range = 9, 9, 16, 2  # BT.2020, PQ, full
+        for _ in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), (240, 20, 60), np.uint8), format="rgb24")
+            output.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=9, dst_color_range=2)))
+        output.mux(stream.encode())
+    if turned:
+        turn(tmp_path / "0.mp4", tmp_path / "90.mp4", 90)
+    prepare([tmp_path / f"{turned}.mp4"], tmp_path / "out", **OPTIONS, end=0.6, split=True)
+    found, colour = look(tmp_path / "out" / "split" / f"{turned}.mp4" / "0000.mp4")
+    assert found == (Fraction(11, 16) if turned else Fraction(16, 11), 9, 16, 9, 2)
+    assert colour == pytest.approx(look(tmp_path / "0.mp4")[1], abs=4)
+
+
+def turn(path: Path, out: Path, degrees: int) -> None:
+    """The same packets, to be shown turned."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as output:
         stream = output.add_stream_from_template(source.streams.video[0])
         if not hasattr(stream, "set_display_rotation"):
             pytest.skip("this PyAV cannot write a rotation")
-        stream.set_display_rotation(90)
+        stream.set_display_rotation(degrees)
         for packet in source.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
                 output.mux(packet)
+
+
+def test_a_rotated_video_is_split_upright(tmp_path):
+    write_video(tmp_path / "plain.mp4", frames=60, size=SIZE, gop=250, options={"sc_threshold": "0"})
+    turn(tmp_path / "plain.mp4", tmp_path / "turned.mp4", 90)
     prepare([tmp_path / "turned.mp4"], tmp_path / "out", **OPTIONS, end=1.0, split=True)
     with av.open(str(tmp_path / "out/split/turned.mp4/0000.mp4")) as container:
         assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [SIZE] * 25
