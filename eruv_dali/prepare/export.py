@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from eruv_dali.dataset.records import Record
-from eruv_dali.files import write_csv, write_text
+from eruv_dali.files import printable, write_csv, write_text
 from eruv_dali.shots.rules import Shot, cut_evidence, gradual_evidence
 from eruv_dali.video.place import locate, uri
 
@@ -53,7 +53,7 @@ def as_json(record: Record, shots: Sequence[Shot]) -> str:
     note, facts, times = record.note, record.facts, record.times().round(6).tolist()
     content = {
         "video": note.video, "width": facts.width, "height": facts.height, "codec": facts.codec,
-        "rotation": facts.rotation, "path": note.identity.path, "frames": len(record.frames),
+        "rotation": facts.rotation, "path": printable(note.identity.path), "frames": len(record.frames),
         "fps": float(facts.fps or 0) or None, "start_time": times[0], "end_time": times[-1],
         "shots": [
             {"shot": number, "start": shot.start, "end": shot.end, "score": round(shot.score, 6),
@@ -87,7 +87,7 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
     note = record.note
     video = {
         "OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": note.video,
-        "available_range": _range(0, at[-1], rate), "target_url": uri(locate(note.identity.path)),
+        "available_range": _range(0, at[-1], rate), "target_url": printable(uri(locate(note.identity.path))),
     }
 
     def clip(name: str, start: int, end: int, metadata: dict) -> dict:
