@@ -126,6 +126,8 @@ def main() -> None:
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong: no progress, no summary")
     args = parse_with_file(parser)
     console.quiet = args.quiet
+    if "-" in args.videos and sys.stdin is None:
+        raise EruvError("-: standard input is closed; pipe a list of videos into this program, one a line")
     args.videos = [path for given in args.videos for path in (listed(sys.stdin.buffer) if given == "-" else [given])]
     if bool(args.videos) == bool(args.from_pack):
         raise EruvError("give videos, or a DATASET to convert with --from-pack; not both")

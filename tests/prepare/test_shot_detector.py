@@ -18,6 +18,7 @@ from eruv_dali.dataset.opened import read_settings
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare, shot_files
 from eruv_dali.prepare.__main__ import clock_time, listed, main
+from eruv_dali.prepare.option_file import parse_with_file
 from eruv_dali.prepare.shot_images import frames_shown
 from eruv_dali.shots import Shot
 from eruv_dali.shots.rules import MIN_SHOT
@@ -286,12 +287,47 @@ def test_options_come_from_a_file_unless_the_command_line_says_otherwise(films, 
     ("start: [1]", "start: .* is not a value"),
     ("- 3", "holds no options"),
     ("a: [", "not valid YAML"),
+    ("shard: 0/2\nmerge: true", "shard and merge exclude each other"),
 ])
 def test_bad_option_files_are_named(tmp_path, monkeypatch, text, names):
     (tmp_path / "options.yaml").write_text(text)
     monkeypatch.setattr(sys, "argv", ["prepare", "x", "--out", str(tmp_path / "o"), "--config",
                                       str(tmp_path / "options.yaml")])
     with pytest.raises(EruvError, match=f"options.yaml: {names}"):
+        main()
+
+
+@pytest.mark.parametrize(("content", "line", "shard", "merge", "add", "remove"), [
+    ("shard: 0/2", ["--merge"], None, True, False, False),
+    ("shard: 0/2", ["--shard=1/2"], "1/2", False, False, False),
+    ("merge: true", ["--shard", "1/2"], "1/2", False, False, False),
+    ("shard: 0/2\nmerge: false", [], "0/2", False, False, False),
+    ("merge: true", ["--ray", "auto"], None, False, False, False),
+    ("add: true", ["--remove"], None, False, False, True),
+    ("add: true\nshard: 0/2", [], "0/2", False, True, False),
+])
+def test_what_the_line_says_excludes_what_the_file_says(
+    tmp_path, monkeypatch, content, line, shard, merge, add, remove
+):
+    (tmp_path / "options.yaml").write_text(f"out: o\n{content}")
+    found = []
+    monkeypatch.setattr("eruv_dali.prepare.__main__.parse_with_file", lambda parser: found.append(
+        parse_with_file(parser, ["x", "--config", str(tmp_path / "options.yaml"), *line])) or sys.exit())
+    with pytest.raises(SystemExit):
+        main()
+    assert [getattr(found[0], name) for name in ("shard", "merge", "add", "remove")] == [shard, merge, add, remove]
+
+
+def test_options_are_not_abbreviated(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prepare", "x", "--out", "o", "--conf", "options.yaml"])
+    with pytest.raises(EruvError, match="unrecognized arguments: --conf"):
+        main()
+
+
+def test_a_list_from_a_closed_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prepare", "-", "--out", "o"])
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(EruvError, match="^-: standard input is closed"):
         main()
 
 
