@@ -22,18 +22,24 @@ from eruv_dali.shots.rules import Shot, cut_evidence, gradual_evidence
 from eruv_dali.video.place import locate, uri
 
 EXPORTS = ("json", "edl", "otio", "html")
+SHORT, OUTSIDE = "too short for a shot", "outside --start and --end"  # names of clips that are no shots
 STATS_COLUMNS = ("frame", "time", "hog", "luminance", "cut", "gradual")
 
 
-def write_export(path: Path, kind: str, record: Record, shots: Sequence[Shot], pack: Path) -> None:
-    """Write the shots of a video to `path` in format `kind`, one of EXPORTS; `pack` is the DATASET's pack folder."""
+def write_export(
+    path: Path, kind: str, record: Record, shots: Sequence[Shot], pack: Path, within: tuple[int, int] | None = None
+) -> None:
+    """Write the shots of a video to `path` in format `kind`, one of EXPORTS; `pack` is the DATASET's pack folder.
+    `within`: where shots were looked for, if not in all its frames: the first one and the end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "html":
         from eruv_dali.prepare.shot_page import Drawing, shots_page  # uses Pillow, which nothing else here needs
 
         write_text(path, shots_page([Drawing(record, shots, pack)]))
     else:
-        write_text(path, {"json": as_json, "edl": as_edl, "otio": as_otio}[kind](record, shots))
+        write_text(path, as_otio(record, shots, within) if kind == "otio" else
+                   {"json": as_json, "edl": as_edl}[kind](record, shots))
 
 
 def write_stats(path: Path, record: Record) -> None:
@@ -81,9 +87,10 @@ def as_edl(record: Record, shots: Sequence[Shot]) -> str:
     return "\n".join(lines)
 
 
-def as_otio(record: Record, shots: Sequence[Shot]) -> str:
+def as_otio(record: Record, shots: Sequence[Shot], within: tuple[int, int] | None = None) -> str:
     """One video track. Frames that belong to no shot form their own clips, so that the track plays like the video."""
     rate, at = _timeline(record)
+    first, last = within or (0, len(record.frames))
     note = record.note
     video = {
         "OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": note.video,
@@ -97,16 +104,18 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
             "media_references": {"DEFAULT_MEDIA": video}, "active_media_reference_key": "DEFAULT_MEDIA",
         }
 
+    def between(start: int, end: int, kind: str) -> list[dict]:
+        pieces = ((start, min(end, first), OUTSIDE), (max(start, first), min(end, last), kind),
+                  (max(start, last), end, OUTSIDE))
+        return [clip(name, begin, stop, {}) for begin, stop, name in pieces if begin < stop]
+
     clips, end = [], 0
     for number, shot in enumerate(shots):
-        if shot.start > end:
-            kind = "gradual transition" if shot.transition == "gradual" else "too short for a shot"
-            clips.append(clip(kind, end, shot.start, {}))
+        clips += between(end, shot.start, "gradual transition" if shot.transition == "gradual" else SHORT)
         frames = {"start": shot.start, "end": shot.end, "score": round(shot.score, 6), "transition": shot.transition}
         clips.append(clip(f"shot {number}", shot.start, shot.end, frames))
         end = shot.end
-    if end < len(record.frames):
-        clips.append(clip("too short for a shot", end, len(record.frames), {}))
+    clips += between(end, len(record.frames), SHORT)
     track: dict[str, Any] = {"OTIO_SCHEMA": "Track.1", "metadata": {}, "name": "shots", "source_range": None,
                              "effects": [], "markers": [], "enabled": True, "children": clips, "kind": "Video"}
     stack: dict[str, Any] = {"OTIO_SCHEMA": "Stack.1", "metadata": {}, "name": "tracks", "source_range": None,

@@ -220,7 +220,9 @@ def test_a_range_keeps_the_parts_of_shots_within_it_and_decodes_nothing(split, f
     assert [(row["start"], row["end"], row["transition"]) for row in rows] == [("25", "50", ""), ("50", "75", "cut")]
     assert [path.stat().st_mtime_ns for path in (split / "records").iterdir()] == made
     assert not (split / "split").exists()
-    prepare([films], split, **OPTIONS, start=2.0)
+    prepare([films], split, **OPTIONS, start=2.0, export=["otio"])
+    clips = json.loads((split / "export/a.mp4.otio").read_text())["tracks"]["children"][0]["children"]
+    assert [clip["name"] for clip in clips] == ["outside --start and --end", "shot 0"]
     rows = [row for row in table(split, "shots.csv") if row["video"] == "a.mp4"]
     assert [(row["start"], row["end"], row["transition"]) for row in rows] == [("50", "100", "cut")]
 
