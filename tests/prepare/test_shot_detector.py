@@ -352,7 +352,9 @@ def test_help_names_the_shortest_shot(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["prepare", "--help"])
     with pytest.raises(SystemExit):
         main()
-    assert f"default {MIN_SHOT} with robust, 1 with the others" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"default {MIN_SHOT} with robust, 1 with the others" in said
+    assert said.count("a run without this option deletes them") == len(("stats", "split", "save-images", "export"))
 
 
 def test_times_as_people_write_them():
