@@ -33,7 +33,8 @@ class Parser(argparse.ArgumentParser):
     """The parser of a program. What is wrong with a command line is an EruvError: one line, without the usage."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"formatter_class": Help, **options})
+        # An abbreviation would be missed where a program looks for an option on the line itself.
+        super().__init__(**{"formatter_class": Help, "allow_abbrev": False, **options})
 
     def parse_known_args(self, args=None, namespace=None):
         words = sys.argv[1:] if args is None else args

@@ -32,7 +32,7 @@ def split_segments(
     there are so many), so that even a small dataset can be validated.
 
     Raises:
-        EruvError: an unknown part, a fraction out of range, or too few videos.
+        EruvError: an unknown part, a fraction out of range, too few videos, or none left for training.
     """
     if split not in SPLITS:
         raise EruvError(f"split {split!r} is not one of {', '.join(SPLITS)}")
@@ -47,12 +47,17 @@ def split_segments(
     hashes = [hashlib.sha256(name.encode()).digest() for name in names_of(dataset.videos, videos.tolist())]
     share = np.array([int.from_bytes(digest[:8], "big") / 2**64 for digest in hashes])
     ranked = videos[np.argsort(share)]
-    count = max(2, int(np.sum(share < val_fraction)))
+    count = by_share = max(2, int(np.sum(share < val_fraction)))
     for needed in needs():
         some, least = needed if isinstance(needed, SomeOf) else (needed, 1)
         among = np.flatnonzero(np.isin(ranked, some))
         if len(among) >= least:
             count = max(count, int(among[least - 1]) + 1)
+    if split == "train" and count == len(videos):
+        what, cure = (("holds out", "choose a smaller one, or prepare more videos") if by_share == count else
+                      ("and the kinds of sample to hold out take", "prepare more videos"))
+        raise EruvError(f"val_fraction {val_fraction} {what} all {count} videos with segments of {dataset.folder}; "
+                        f"{cure}, so that some are left for training")
     chosen = np.zeros(len(dataset.videos), bool)
     chosen[ranked[:count] if split == "val" else ranked[count:]] = True
     return kept(segments, lambda rows: chosen[rows["video"]])

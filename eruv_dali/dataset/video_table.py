@@ -27,8 +27,10 @@ from eruv_dali.video.place import Location, locate
 PLACE = np.dtype([("begin", "<i8"), ("end", "<i8"), ("first", "<i8"), ("frames", "<i4")])
 
 KEPT = 1 << 16  # rows: each takes about 1 KB
-# In a name or a path, a quotation mark comes after a backslash: these are found nowhere else.
-NAME_ENDS, PACK_NAMED = b'": {', re.compile(rb'(?<!\\)"pack": "([^"]*)"')
+# Found nowhere else: in a name or a path, a quotation mark comes after a backslash, and behind one that ends them there
+# is no colon and text.
+PACK_NAMED = re.compile(rb'(?<!\\)"pack": "([^"]*)"')
+FIRST_VALUE = json.JSONDecoder().raw_decode
 
 
 def places_file(crc: int) -> str:
@@ -96,10 +98,12 @@ class VideoTable(Sequence[VideoRow]):
 
     def name(self, number: int) -> str:
         """The name of a video, without reading the rest of its row."""
-        begin = int(self._places["begin"][number])
+        begin, end = self._places[number].item()[:2]
         with reading(self._file):
-            end = self._content.index(NAME_ENDS, begin) + 1
-            return json.loads(self._content[begin:end])
+            name, _ = FIRST_VALUE(self._content[begin:end].decode())
+            if not isinstance(name, str):
+                raise ValueError(f"{name!r} in place of a video's name")
+            return name
 
     def pack_files(self) -> list[str]:
         """The files of the pack that the rows name, sorted."""

@@ -38,6 +38,9 @@ On a Ray cluster, from one of its nodes:
     DATASET/stats/VIDEO.csv       with --stats: how much every frame differs from the one before it
     DATASET/export/VIDEO.FORMAT   with --export
     DATASET/split/VIDEO/, images/VIDEO/   with --split and --save-images
+
+A run without --stats, --export, --split or --save-images deletes what an earlier run wrote for that option: it may be
+of other shots.
 """
 
 import argparse
@@ -66,6 +69,7 @@ from eruv_dali.video.frames import FRAME_SIZE
 
 def main() -> None:
     parser = program("prepare", __doc__)
+    remade = "a run without this option deletes them"
     parser.add_argument("videos", nargs="*", metavar="VIDEO_OR_DIR", help="video files, tars, or folders of them; or"
                         " their URLs (s3://…, https://…); - takes a list of them from standard input")
     parser.add_argument("--from-pack", metavar="DATASET", help="in place of videos: a DATASET whose jpeg, raw or video"
@@ -107,7 +111,8 @@ def main() -> None:
                         " the cluster's cores, so that some wait)")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS",
                         help=f"give up a video that twice yields no frame for so long (default {TIME_LIMIT:g})")
-    parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv")
+    parser.add_argument("--stats", action="store_true", help="write the differences between frames to stats/VIDEO.csv; "
+                        + remade)
     parser.add_argument("--min-shot", type=int, metavar="FRAMES",
                         help="fewest frames of a shot; of transitions nearer together the strongest counts (default "
                         f"{MIN_SHOT} with robust, 1 with the others)")
@@ -116,17 +121,19 @@ def main() -> None:
     parser.add_argument("--end", type=clock_time, metavar="TIME", help="... up to this time")
     parser.add_argument("--split", action="store_true",
                         help="write each shot to split/VIDEO/SHOT.mp4: copied where it lies between key frames, else "
-                        "encoded")
+                        "encoded; " + remade)
     parser.add_argument("--save-images", type=int, default=0, metavar="N",
-                        help="write N frames of each shot, full size, to images/VIDEO/SHOT-frame-FRAME.jpg")
+                        help="write N frames of each shot, full size, to images/VIDEO/SHOT-frame-FRAME.jpg; " + remade)
     parser.add_argument("--json-lines", action="store_true", help="print each shot as a line of JSON")
     parser.add_argument("--export", nargs="+", default=[], choices=EXPORTS,
-                        help="write each video's shots to export/VIDEO.FORMAT")
+                        help="write each video's shots to export/VIDEO.FORMAT; " + remade)
     parser.add_argument("--dry-run", action="store_true", help="write nothing: say which videos would be decoded, and "
                         "about how much time and disk that takes")
     parser.add_argument("--quiet", action="store_true", help="say only what is wrong: no progress, no summary")
     args = parse_with_file(parser)
     console.quiet = args.quiet
+    if "-" in args.videos and sys.stdin is None:
+        raise EruvError("-: standard input is closed; pipe a list of videos into this program, one a line")
     args.videos = [path for given in args.videos for path in (listed(sys.stdin.buffer) if given == "-" else [given])]
     if bool(args.videos) == bool(args.from_pack):
         raise EruvError("give videos, or a DATASET to convert with --from-pack; not both")

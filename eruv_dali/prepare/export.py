@@ -17,23 +17,29 @@ from typing import Any
 import numpy as np
 
 from eruv_dali.dataset.records import Record
-from eruv_dali.files import write_csv, write_text
+from eruv_dali.files import printable, write_csv, write_text
 from eruv_dali.shots.rules import Shot, cut_evidence, gradual_evidence
 from eruv_dali.video.place import locate, uri
 
 EXPORTS = ("json", "edl", "otio", "html")
+SHORT, OUTSIDE = "too short for a shot", "outside --start and --end"  # names of clips that are no shots
 STATS_COLUMNS = ("frame", "time", "hog", "luminance", "cut", "gradual")
 
 
-def write_export(path: Path, kind: str, record: Record, shots: Sequence[Shot], pack: Path) -> None:
-    """Write the shots of a video to `path` in format `kind`, one of EXPORTS; `pack` is the DATASET's pack folder."""
+def write_export(
+    path: Path, kind: str, record: Record, shots: Sequence[Shot], pack: Path, within: tuple[int, int] | None = None
+) -> None:
+    """Write the shots of a video to `path` in format `kind`, one of EXPORTS; `pack` is the DATASET's pack folder.
+    `within`: where shots were looked for, if not in all its frames: the first one and the end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "html":
         from eruv_dali.prepare.shot_page import Drawing, shots_page  # uses Pillow, which nothing else here needs
 
         write_text(path, shots_page([Drawing(record, shots, pack)]))
     else:
-        write_text(path, {"json": as_json, "edl": as_edl, "otio": as_otio}[kind](record, shots))
+        write_text(path, as_otio(record, shots, within) if kind == "otio" else
+                   {"json": as_json, "edl": as_edl}[kind](record, shots))
 
 
 def write_stats(path: Path, record: Record) -> None:
@@ -53,7 +59,7 @@ def as_json(record: Record, shots: Sequence[Shot]) -> str:
     note, facts, times = record.note, record.facts, record.times().round(6).tolist()
     content = {
         "video": note.video, "width": facts.width, "height": facts.height, "codec": facts.codec,
-        "rotation": facts.rotation, "path": note.identity.path, "frames": len(record.frames),
+        "rotation": facts.rotation, "path": printable(note.identity.path), "frames": len(record.frames),
         "fps": float(facts.fps or 0) or None, "start_time": times[0], "end_time": times[-1],
         "shots": [
             {"shot": number, "start": shot.start, "end": shot.end, "score": round(shot.score, 6),
@@ -81,13 +87,14 @@ def as_edl(record: Record, shots: Sequence[Shot]) -> str:
     return "\n".join(lines)
 
 
-def as_otio(record: Record, shots: Sequence[Shot]) -> str:
+def as_otio(record: Record, shots: Sequence[Shot], within: tuple[int, int] | None = None) -> str:
     """One video track. Frames that belong to no shot form their own clips, so that the track plays like the video."""
     rate, at = _timeline(record)
+    first, last = within or (0, len(record.frames))
     note = record.note
     video = {
         "OTIO_SCHEMA": "ExternalReference.1", "metadata": {}, "name": note.video,
-        "available_range": _range(0, at[-1], rate), "target_url": uri(locate(note.identity.path)),
+        "available_range": _range(0, at[-1], rate), "target_url": printable(uri(locate(note.identity.path))),
     }
 
     def clip(name: str, start: int, end: int, metadata: dict) -> dict:
@@ -97,16 +104,18 @@ def as_otio(record: Record, shots: Sequence[Shot]) -> str:
             "media_references": {"DEFAULT_MEDIA": video}, "active_media_reference_key": "DEFAULT_MEDIA",
         }
 
+    def between(start: int, end: int, kind: str) -> list[dict]:
+        pieces = ((start, min(end, first), OUTSIDE), (max(start, first), min(end, last), kind),
+                  (max(start, last), end, OUTSIDE))
+        return [clip(name, begin, stop, {}) for begin, stop, name in pieces if begin < stop]
+
     clips, end = [], 0
     for number, shot in enumerate(shots):
-        if shot.start > end:
-            kind = "gradual transition" if shot.transition == "gradual" else "too short for a shot"
-            clips.append(clip(kind, end, shot.start, {}))
+        clips += between(end, shot.start, "gradual transition" if shot.transition == "gradual" else SHORT)
         frames = {"start": shot.start, "end": shot.end, "score": round(shot.score, 6), "transition": shot.transition}
         clips.append(clip(f"shot {number}", shot.start, shot.end, frames))
         end = shot.end
-    if end < len(record.frames):
-        clips.append(clip("too short for a shot", end, len(record.frames), {}))
+    clips += between(end, len(record.frames), SHORT)
     track: dict[str, Any] = {"OTIO_SCHEMA": "Track.1", "metadata": {}, "name": "shots", "source_range": None,
                              "effects": [], "markers": [], "enabled": True, "children": clips, "kind": "Video"}
     stack: dict[str, Any] = {"OTIO_SCHEMA": "Stack.1", "metadata": {}, "name": "tracks", "source_range": None,

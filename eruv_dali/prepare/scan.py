@@ -1,6 +1,7 @@
 """Scan: decode one video once and write its record and its part of the pack. Runs in `prepare`'s worker processes."""
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from eruv_dali.video.place import is_local, look_again
 from eruv_dali.video.tags import tags_hold
 
 HOG_SIZE = (96, 128)  # height, width of the frames that shots are found on (UntrimmedNets' setting)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LEAST_FRAME_BYTES = 20  # of a video file, per frame: a header that implies fewer is wrong
 
 
@@ -65,8 +67,11 @@ class Scanner:
         try:
             return self.scan_video(task, tell)
         except OSError as error:
-            raise EruvError(f"{self.out}: cannot be written ({error.strerror}); free some space and run again"
-                            ) from None
+            said = error.strerror or str(error)
+            if error.filename is not None and str(error.filename) == str(task.video.path):
+                raise EruvError(f"{task.video.path}: cannot be read ({said}); fix that, and run again") from None
+            cure = "free some space" if error.errno in NO_SPACE else "fix that"
+            raise EruvError(f"{self.out}: cannot be written ({said}); {cure} and run again") from None
 
     def scan_video(self, job: Job, tell: Callable[[int], None]) -> int:
         """Decode one video and write its record: curves for the shot rules, an index of its frames, its pack part.

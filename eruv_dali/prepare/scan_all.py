@@ -84,21 +84,31 @@ def scan_all(
     seen, done, started = dict.fromkeys(videos, 0), 0, time.monotonic()
     expected: dict[Video, int] = {}
     losses: dict[Video, list[Loss]] = {}
+    frames, total = 0, 0  # of all videos; kept up to date by differences, for there may be a million
+
+    def count(video: Video, number: int, *, last: bool = False) -> None:
+        """So many frames of a video have been scanned; `last`: it has no more."""
+        nonlocal frames, total
+        frames -= seen[video]
+        total -= max(expected[video], seen[video])
+        seen[video] = number
+        if last:
+            expected[video] = number
+        frames += number
+        total += max(expected[video], number)
 
     def follow(events: Iterator[Told | Done | Lost]) -> None:
         nonlocal done
         for event in events:
             video = event.task.video
             if isinstance(event, Told):
-                seen[video] = event.value
+                count(video, event.value)
             elif isinstance(event, Done):
-                seen[video] = expected[video] = event.result
+                count(video, event.result, last=True)
                 done += 1
             else:
                 losses.setdefault(video, []).append(Loss(_way(event), event.task, seen[video], event.why))
                 _say_lost(event, what_next(losses[video], time_limit), time_limit)
-            frames = sum(seen.values())
-            total = sum(max(expected[video], seen[video]) for video in videos)
             bar.update(line, completed=frames, total=total, done=done, rate=frames / (time.monotonic() - started))
 
     columns = [TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.fields[done]}/{task.fields[all]} "
@@ -108,6 +118,7 @@ def scan_all(
         with pools(count=workers) as pool:
             expected |= {event.task.video: event.result if isinstance(event, Done) else 0
                          for event in pool.run(deque(map(Probe, videos))) if not isinstance(event, Told)}
+            total = sum(expected.values())
             check_disk(out, expected, scan)
             ready()
             started = time.monotonic()
@@ -116,14 +127,15 @@ def scan_all(
         for video, lost in losses.items():
             step: Job | Rejected | None = what_next(lost, time_limit)
             while isinstance(step, Job):
-                seen[video], tries = 0, len(lost)
+                count(video, 0)
+                tries = len(lost)
                 with pools(count=1) as alone:
                     follow(alone.run(deque([step])))
                 step = what_next(lost, time_limit) if len(lost) > tries else None
             if step is not None:
                 write_record(out, Note(video.name, identity(video), scan, reason=step.reason,
                                        provisional=step.provisional))
-                seen[video] = expected[video] = 0
+                count(video, 0, last=True)
                 done += 1
 
 

@@ -142,7 +142,7 @@ def _shot_figure(drawing: Drawing, number: int, pictures: Sequence[np.ndarray]) 
 def png_sheet(drawing: Drawing) -> Image.Image:
     """The same content as one picture: title, curve, contact sheet."""
     rows, pictures = curve_rows(drawing), shot_pictures(drawing)
-    thumb = pictures[0][0].shape[1]
+    thumb = pictures[0][0].shape[1] if pictures else THUMB_HEIGHT
     cell_width, cell_height = max(3 * thumb + 4, 250) + MARGIN, THUMB_HEIGHT + 58
     columns = max(1, (WIDTH - MARGIN) // cell_width)
     top = 58

@@ -20,7 +20,7 @@ from eruv_dali.dataset.video_table import write_videos
 from eruv_dali.errors import EruvError
 from eruv_dali.files import printable, write_aside, write_csv, write_text
 from eruv_dali.prepare.export import as_json, write_export, write_stats
-from eruv_dali.prepare.found_shots import shots_of
+from eruv_dali.prepare.found_shots import frames_within, shots_of
 from eruv_dali.prepare.plan import sealed_sizes
 from eruv_dali.prepare.shot_files import write_shot_files
 from eruv_dali.prepare.shot_images import write_shot_images
@@ -86,7 +86,8 @@ def write_tables(out: Path, videos: list[Video], settings: dict, extras: Extras)
         ]
         totals.gradual += sum(shot.transition == "gradual" for shot in shots)
         exported, pack = out / "export", out / "pack"
-        wanted = {kind: partial(write_export, exported / f"{video.name}.{kind}", kind, record, shots, pack)
+        within = frames_within(record, settings)
+        wanted = {kind: partial(write_export, exported / f"{video.name}.{kind}", kind, record, shots, pack, within)
                   for kind in extras.export}
         if extras.stats:
             wanted["stats"] = partial(write_stats, out / "stats" / f"{video.name}.csv", record)

@@ -63,7 +63,7 @@ def open_video(
 
 
 def packets_of(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream
+    container: av.container.InputContainer, stream: av.video.stream.VideoStream | av.AudioStream
 ) -> Iterator[av.Packet]:
     """The stream's packets from the container's current position, as `container.demux` gives them; the last is empty.
 

@@ -9,7 +9,7 @@ from editing import EVERY, change_json, delivered, reseal, says
 from eruv_dali.dataset import Dataset, video_table
 from eruv_dali.dataset.columns import SEGMENT, VideoRow
 from eruv_dali.dataset.edited import AT_A_TIME, first_outside
-from eruv_dali.dataset.video_table import VideoTable, write_videos
+from eruv_dali.dataset.video_table import VideoTable, names_of, write_videos
 from eruv_dali.errors import EruvError
 
 
@@ -32,6 +32,17 @@ def test_only_rows_that_are_asked_for(folder, monkeypatch):
     assert dataset.videos[1] is dataset.videos[1] and asked == ["b.webm"]
     with pytest.raises(IndexError):
         dataset.videos[3]
+
+
+def test_names_alone(tmp_path):
+    """Whatever they hold: what ends a name stands in some of these."""
+    names = ['v": {x.mp4', 'v\\', 'v\\": {x', '": {', '\\\\": {"', 'é": {', 'p "pack": "q', "line\nbreak", ""]
+    facts = {name: {"path": f"/{name}", "pack": "frames-00000.bin", "frames": n + 1, "first": n}
+             for n, name in enumerate(names)}
+    write_videos(tmp_path, facts)
+    table = VideoTable(tmp_path / "videos.json", (tmp_path / "videos.json").read_bytes(), np.load(places(tmp_path)),
+                       "jpeg")
+    assert names_of(table, range(len(names))) == names and table.pack_files() == ["frames-00000.bin"]
 
 
 @pytest.mark.parametrize("without", ["as of an earlier version", "deleted", "damaged", "of another videos.json"])

@@ -11,9 +11,10 @@ from numbered import write_video
 from prepared import table, tables, while_decoding
 from running import with_our_path
 
-from eruv_dali.prepare import prepare
-from eruv_dali.prepare.scan import Job
+from eruv_dali.prepare import prepare, scan_all
+from eruv_dali.prepare.scan import Job, Probe, Scan
 from eruv_dali.prepare.scan_all import CRASHED, KILLED, SILENT, Loss, Rejected, what_next
+from eruv_dali.prepare.workers import Done, Lost, Progress
 from eruv_dali.video.find import Video
 
 # What WHAT does is done over frame 128 of victim.mp4, until TIMES is used up (MISHAPS is a file with a line for
@@ -155,3 +156,34 @@ def test_what_next():
         assert what_next([loss(way), loss(way), loss(way, 0, part), loss(way, 0, part)], 2) == Rejected(
             part.trouble.split(" after")[0], provisional)
         assert isinstance(what_next([loss(way, 0), loss(way, 0)], 2), Rejected)
+
+
+def test_progress_is_that_of_all_videos_at_a_cost_that_does_not_depend_on_their_number(tmp_path, monkeypatch):
+    videos = [Video(f"{n:03d}.mp4", tmp_path / f"{n:03d}.mp4") for n in range(300)]
+    a, b = map(Job, videos[:2])
+    runs = [[Done(Probe(video), 10) for video in videos],
+            [Progress(a, 4), Progress(b, 12), Done(b, 15), Lost(a, False, -signal.SIGKILL),
+             *(Done(Job(video), 10) for video in videos[2:])],
+            [Progress(a, 3), Done(a, 9)]]  # the lost one again, alone
+    hashed, shown = [], []
+    monkeypatch.setattr(Video, "__hash__", lambda video: hashed.append(video) or hash(video.name))
+    monkeypatch.setattr(scan_all.Progress, "update", lambda _, line, *, completed, total, done, rate: shown.append(
+        (len(hashed), completed, total, done)))
+
+    class Pool:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def run(self, tasks):
+            return iter(runs.pop(0))
+
+    scan_all.scan_all(tmp_path, videos, Scan(64, 86, "none", 0), lambda count: Pool(), workers=None, time_limit=1,
+                      ready=lambda: None)
+    assert [counts for _, *counts in shown[:5]] == [
+        [4, 3000, 0], [16, 3002, 0], [19, 3005, 1], [19, 3005, 1], [29, 3005, 2]]
+    assert [counts for _, *counts in shown[-3:]] == [[2999, 3005, 299], [2998, 3005, 299], [3004, 3004, 300]]
+    times = [before for before, *_ in shown[:-2]]
+    assert max(after - before for before, after in zip(times, times[1:], strict=False)) < 20

@@ -1,6 +1,7 @@
 """One odd file name costs at most its own video, with one line that says why."""
 
 import csv
+import json
 import os
 import shutil
 
@@ -49,7 +50,8 @@ def test_bytes_that_are_no_text(film, tmp_path):
     shutil.copy(film, films / "a.mp4")
     bad = films / os.fsdecode(b"\xff\xfe.mp4")
     shutil.copy(film, bad)
-    done = run_alone("prepare", films, "--out", tmp_path / "out", "--device", "cpu", "--workers", "1")
+    done = run_alone("prepare", films, "--out", tmp_path / "out", "--device", "cpu", "--workers", "1",
+                     "--export", *EXPORT, "--json-lines")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert table(tmp_path / "out", "rejected.csv") == [
         {"video": r"\xff\xfe.mp4", "reason": "its name is not UTF-8; rename it"}]
@@ -58,6 +60,9 @@ def test_bytes_that_are_no_text(film, tmp_path):
     with open(tmp_path / "out" / "videos.csv", "a") as file:
         file.write("\n")
     assert Dataset(tmp_path / "out").videos[0].path == films / "a.mp4"
+    shots = json.loads((tmp_path / "out" / "export" / "a.mp4.json").read_text())
+    assert shots["path"] == row["path"] and len(shots["shots"]) == done.stdout.count('{"video": "a.mp4"') == 1
+    assert r"films%20%FF/a.mp4" in (tmp_path / "out" / "export" / "a.mp4.otio").read_text()
     bad.rename(films / "b.mp4")
     dataset = prepare([films], tmp_path / "out", device="cpu", workers=1)
     assert [video.name for video in dataset.videos] == ["a.mp4", "b.mp4"]

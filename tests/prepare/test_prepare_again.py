@@ -1,8 +1,10 @@
 """prepare on a DATASET that holds videos already: nothing goes that was not asked to go."""
 
+import errno
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import struct
@@ -25,8 +27,9 @@ from eruv_dali.dataset.records import Identity, Note, read_record
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.plan import VideosNotNamed, _renamed
-from eruv_dali.prepare.scan import Scan, Scanner
+from eruv_dali.prepare.scan import Job, Scan, Scanner
 from eruv_dali.video.content import content_of
+from eruv_dali.video.find import Video
 
 OPTIONS = dict(device="cpu", workers=1)
 
@@ -428,6 +431,21 @@ def test_a_worker_that_ends_on_a_full_disk_says_nothing(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "pack" / name).stat().st_size == 0
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    ((errno.ENOSPC, "No space left on device"), "out: cannot be written (No space left on device); free some space "),
+    ((errno.EMFILE, "Too many open files"), "out: cannot be written (Too many open files); fix that "),
+    ((errno.EIO, "Input/output error", "a.mp4"), "a.mp4: cannot be read (Input/output error); fix that, "),
+])
+def test_what_the_system_says_while_a_video_is_scanned(monkeypatch, error, said):
+    def fails(*_):
+        raise OSError(*error)
+
+    scanner = Scanner(Path("out"), Scan(64, 86, "none", 0), "cpu", 1)
+    monkeypatch.setattr(scanner, "scan_video", fails)
+    with pytest.raises(EruvError, match=re.escape(said)):
+        scanner(Job(Video("a.mp4", Path("a.mp4"))), print)
 
 
 @pytest.mark.slow

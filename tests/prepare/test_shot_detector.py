@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -16,8 +17,9 @@ from prepared import table
 
 from eruv_dali.dataset.opened import read_settings
 from eruv_dali.errors import EruvError
-from eruv_dali.prepare import prepare
+from eruv_dali.prepare import prepare, shot_files
 from eruv_dali.prepare.__main__ import clock_time, listed, main
+from eruv_dali.prepare.option_file import parse_with_file
 from eruv_dali.prepare.shot_images import frames_shown
 from eruv_dali.shots import Shot
 from eruv_dali.shots.rules import MIN_SHOT
@@ -94,6 +96,65 @@ def test_split_keeps_the_sound_that_belongs_to_a_shot(split):
             assert float(sound[0].pts * sound[0].time_base) < 0.1
 
 
+def add_alaw(path: Path, out: Path) -> Path:
+    """The same packets with 4 seconds of A-law beside them, which only QuickTime holds."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as output:
+        video = output.add_stream_from_template(source.streams.video[0])
+        sound = output.add_stream("pcm_alaw", rate=8000, layout="mono")
+        for n in range(40):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 800), n, np.int16), "s16", "mono")
+            frame.sample_rate, frame.pts = 8000, n * 800
+            output.mux(sound.encode(frame))
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                output.mux(packet)
+    return out
+
+
+@pytest.fixture(scope="module")
+def split_odd(films, tmp_path_factory) -> Path:
+    """Split: AV1, whose decoder and encoder differ in name; sound and video that mp4 and mkv refuse."""
+    folder = tmp_path_factory.mktemp("odd")
+    write_video(folder / "av1.mp4", frames=60, size=SIZE, codec="libsvtav1", options={"preset": "12"}, gop=30)
+    write_video(folder / "h263.3gp", frames=60, size=(144, 176), codec="h263")
+    add_alaw(films / "a.mp4", folder / "alaw.mov")
+    prepare([folder], folder / "out", **OPTIONS, split=True, export=["edl"])
+    return folder / "out"
+
+
+def test_split_of_what_its_containers_do_not_hold(split_odd, films):
+    files = {path.relative_to(split_odd / "split").as_posix(): path for path in (split_odd / "split").rglob("*.m*")
+             if path.is_file()}
+    assert sorted(files) == ["alaw.mov/0000.mp4", "alaw.mov/0001.mp4", "av1.mp4/0000.mp4", "h263.3gp/0000.mp4"]
+    assert numbers_in(files["alaw.mov/0001.mp4"]) == list(range(50, 100))
+    assert numbers_in(files["av1.mp4/0000.mp4"]) == numbers_in(files["h263.3gp/0000.mp4"]) == list(range(60))
+    for name, codec in (("av1.mp4", "av1"), ("h263.3gp", "h264"), ("alaw.mov", "h264")):
+        with av.open(str(files[f"{name}/0000.mp4"])) as container:
+            assert container.streams.video[0].codec_context.codec.canonical_name == codec
+            assert not container.streams.audio
+
+
+def test_sound_that_is_left_out_is_said_once(films, tmp_path, capsys):
+    prepare([add_alaw(films / "a.mp4", tmp_path / "alaw.mov")], tmp_path / "out", **OPTIONS, split=True)
+    assert capsys.readouterr().err.count("alaw.mov: the files of --split are without its sound (pcm_alaw)") == 1
+
+
+def test_a_video_that_pyav_refuses_to_write_is_not_split_and_the_others_are(films, tmp_path, monkeypatch, capsys):
+    encode = shot_files._encode
+
+    def refused(folder, path, record, *rest):
+        if record.note.video == "a.mp4":
+            raise av.codec.codec.UnknownCodecError("libnone")
+        encode(folder, path, record, *rest)
+
+    monkeypatch.setattr(shot_files, "_encode", refused)
+    monkeypatch.setattr(shot_files, "_copied", lambda *_: False)
+    prepare([films], tmp_path / "out", **OPTIONS, split=True)
+    assert "a.mp4: no split" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out" / "split" / "b.mp4").iterdir()]
+
+
 def test_images_are_frames_of_their_shots(split):
     pictures = sorted((split / "images" / "b.mp4").iterdir())
     assert [path.name for path in pictures] == [
@@ -105,17 +166,49 @@ def test_images_are_frames_of_their_shots(split):
     assert frames_shown(Shot(10, 13, 0, 10), 5) == [10, 11, 12] and frames_shown(Shot(10, 13, 0, 10), 1) == [11]
 
 
-def test_a_rotated_video_is_split_upright(tmp_path):
-    write_video(tmp_path / "plain.mp4", frames=60, size=SIZE, gop=250, options={"sc_threshold": "0"})
-    with av.open(str(tmp_path / "plain.mp4")) as source, av.open(str(tmp_path / "turned.mp4"), "w") as output:
+@pytest.mark.parametrize("turned", [0, 90])
+def test_encoded_shots_keep_the_shape_of_their_pixels_and_their_colours(tmp_path, turned):
+    def look(path):
+        with av.open(str(path)) as container:
+            frame = next(container.decode(video=0))
+            said = container.streams.video[0].codec_context
+            return (container.streams.video[0].sample_aspect_ratio, said.color_primaries, said.color_trc,
+                    int(frame.colorspace), int(frame.color_range)), frame.to_ndarray(format="rgb24")[10, 10].tolist()
+
+    with av.open(str(tmp_path / "0.mp4"), "w") as output:
+        stream = output.add_stream("libx264", rate=25, options={"crf": "5"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE[::-1], "yuv420p"
+        coder = stream.codec_context
+        coder.sample_aspect_ratio, coder.gop_size = Fraction(16, 11), 250
+        coder.colorspace, coder.color_primaries, coder.color_trc, coder.color_range = 9, 9, 16, 2  # BT.2020, PQ, full
+        for _ in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((*SIZE, 3), (240, 20, 60), np.uint8), format="rgb24")
+            output.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=9, dst_color_range=2)))
+        output.mux(stream.encode())
+    if turned:
+        turn(tmp_path / "0.mp4", tmp_path / "90.mp4", 90)
+    prepare([tmp_path / f"{turned}.mp4"], tmp_path / "out", **OPTIONS, end=0.6, split=True)
+    found, colour = look(tmp_path / "out" / "split" / f"{turned}.mp4" / "0000.mp4")
+    assert found == (Fraction(11, 16) if turned else Fraction(16, 11), 9, 16, 9, 2)
+    assert colour == pytest.approx(look(tmp_path / "0.mp4")[1], abs=4)
+
+
+def turn(path: Path, out: Path, degrees: int) -> None:
+    """The same packets, to be shown turned."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as output:
         stream = output.add_stream_from_template(source.streams.video[0])
         if not hasattr(stream, "set_display_rotation"):
             pytest.skip("this PyAV cannot write a rotation")
-        stream.set_display_rotation(90)
+        stream.set_display_rotation(degrees)
         for packet in source.demux(video=0):
             if packet.dts is not None:
                 packet.stream = stream
                 output.mux(packet)
+
+
+def test_a_rotated_video_is_split_upright(tmp_path):
+    write_video(tmp_path / "plain.mp4", frames=60, size=SIZE, gop=250, options={"sc_threshold": "0"})
+    turn(tmp_path / "plain.mp4", tmp_path / "turned.mp4", 90)
     prepare([tmp_path / "turned.mp4"], tmp_path / "out", **OPTIONS, end=1.0, split=True)
     with av.open(str(tmp_path / "out/split/turned.mp4/0000.mp4")) as container:
         assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [SIZE] * 25
@@ -128,7 +221,9 @@ def test_a_range_keeps_the_parts_of_shots_within_it_and_decodes_nothing(split, f
     assert [(row["start"], row["end"], row["transition"]) for row in rows] == [("25", "50", ""), ("50", "75", "cut")]
     assert [path.stat().st_mtime_ns for path in (split / "records").iterdir()] == made
     assert not (split / "split").exists()
-    prepare([films], split, **OPTIONS, start=2.0)
+    prepare([films], split, **OPTIONS, start=2.0, export=["otio"])
+    clips = json.loads((split / "export/a.mp4.otio").read_text())["tracks"]["children"][0]["children"]
+    assert [clip["name"] for clip in clips] == ["outside --start and --end", "shot 0"]
     rows = [row for row in table(split, "shots.csv") if row["video"] == "a.mp4"]
     assert [(row["start"], row["end"], row["transition"]) for row in rows] == [("50", "100", "cut")]
 
@@ -226,12 +321,47 @@ def test_options_come_from_a_file_unless_the_command_line_says_otherwise(films, 
     ("start: [1]", "start: .* is not a value"),
     ("- 3", "holds no options"),
     ("a: [", "not valid YAML"),
+    ("shard: 0/2\nmerge: true", "shard and merge exclude each other"),
 ])
 def test_bad_option_files_are_named(tmp_path, monkeypatch, text, names):
     (tmp_path / "options.yaml").write_text(text)
     monkeypatch.setattr(sys, "argv", ["prepare", "x", "--out", str(tmp_path / "o"), "--config",
                                       str(tmp_path / "options.yaml")])
     with pytest.raises(EruvError, match=f"options.yaml: {names}"):
+        main()
+
+
+@pytest.mark.parametrize(("content", "line", "shard", "merge", "add", "remove"), [
+    ("shard: 0/2", ["--merge"], None, True, False, False),
+    ("shard: 0/2", ["--shard=1/2"], "1/2", False, False, False),
+    ("merge: true", ["--shard", "1/2"], "1/2", False, False, False),
+    ("shard: 0/2\nmerge: false", [], "0/2", False, False, False),
+    ("merge: true", ["--ray", "auto"], None, False, False, False),
+    ("add: true", ["--remove"], None, False, False, True),
+    ("add: true\nshard: 0/2", [], "0/2", False, True, False),
+])
+def test_what_the_line_says_excludes_what_the_file_says(
+    tmp_path, monkeypatch, content, line, shard, merge, add, remove
+):
+    (tmp_path / "options.yaml").write_text(f"out: o\n{content}")
+    found = []
+    monkeypatch.setattr("eruv_dali.prepare.__main__.parse_with_file", lambda parser: found.append(
+        parse_with_file(parser, ["x", "--config", str(tmp_path / "options.yaml"), *line])) or sys.exit())
+    with pytest.raises(SystemExit):
+        main()
+    assert [getattr(found[0], name) for name in ("shard", "merge", "add", "remove")] == [shard, merge, add, remove]
+
+
+def test_options_are_not_abbreviated(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prepare", "x", "--out", "o", "--conf", "options.yaml"])
+    with pytest.raises(EruvError, match="unrecognized arguments: --conf"):
+        main()
+
+
+def test_a_list_from_a_closed_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["prepare", "-", "--out", "o"])
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(EruvError, match="^-: standard input is closed"):
         main()
 
 
@@ -254,7 +384,9 @@ def test_help_names_the_shortest_shot(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["prepare", "--help"])
     with pytest.raises(SystemExit):
         main()
-    assert f"default {MIN_SHOT} with robust, 1 with the others" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"default {MIN_SHOT} with robust, 1 with the others" in said
+    assert said.count("a run without this option deletes them") == len(("stats", "split", "save-images", "export"))
 
 
 def test_times_as_people_write_them():

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from eruv_dali.dataset.records import read_record, record_path
 from eruv_dali.prepare.shot_curve import HEIGHT, curve_figure
-from eruv_dali.prepare.shot_page import draw_shots, rows_of, short_clock
+from eruv_dali.prepare.shot_page import WIDTH, Drawing, draw_shots, png_sheet, rows_of, short_clock, shots_page
 
 
 def figure(start=0, end=100, span=100, evidence=True, **more):
@@ -62,6 +63,13 @@ def test_short_videos_have_each_frame_named_once():
 def test_times_of_an_axis():
     assert short_clock(3.26, 59) == "3.3 s" and short_clock(65.4, 100) == "1:05" and short_clock(59.9, 70) == "1:00"
     assert short_clock(3725, 4000) == "1:02:05"
+
+
+def test_a_video_without_shots(pretrained):
+    """As where --start is after its end."""
+    record = read_record(record_path(pretrained / "dataset", "c.mp4"))
+    drawing = Drawing(record, [], pretrained / "dataset" / "pack")
+    assert png_sheet(drawing).width == WIDTH and "1 video, 0 shots" in shots_page([drawing])
 
 
 def test_the_page_of_several_videos(pretrained, tmp_path):

@@ -17,6 +17,7 @@ from eruv_dali.dataset.records import Identity, Note, Record, Scan, read_record,
 from eruv_dali.errors import EruvError
 from eruv_dali.prepare import prepare
 from eruv_dali.prepare.export import as_edl, as_json, as_otio
+from eruv_dali.prepare.found_shots import frames_within, shots_of
 from eruv_dali.prepare.shot_page import draw_shots
 from eruv_dali.shots import ShotCurves, find_shots
 from eruv_dali.video.frames import VideoFacts
@@ -129,6 +130,26 @@ def test_exports_say_what_shots_csv_says():
         end += clip["source_range"]["duration"]["value"]
     assert end == 200
     assert clips[0]["media_references"]["DEFAULT_MEDIA"]["target_url"] == "file:///films/a%20%26%20b/%3Cx%3E.mp4"
+
+
+@pytest.mark.parametrize("after, said", [(0, ("", "")), (-1, ("gradual", "gradual transition"))])
+def test_a_range_that_begins_where_a_dissolve_ends(after, said):
+    """Then nothing is known to begin the first shot; and what is outside the range is not called short."""
+    record, shots = dissolving()
+    settings = {"rule": "robust", "threshold": None, "end": record.times()[180]}
+    opened = shots[2].start + after
+    within = frames_within(record, {**settings, "start": record.times()[opened]})
+    assert within == (opened, 180)
+    (shot,) = shots_of(record, {**settings, "start": record.times()[opened]})
+    assert (shot.start, shot.end, shot.transition) == (shots[2].start, 180, said[0])
+    assert shot.score == (shots[2].score if said[0] else 0)
+    clips = json.loads(as_otio(record, [shot], within))["tracks"]["children"][0]["children"]
+    assert [clip["name"] for clip in clips] == [
+        "outside --start and --end", *said[1:] * bool(said[1]), "shot 0", "outside --start and --end"]
+    assert sum(clip["source_range"]["duration"]["value"] for clip in clips) == 200
+    clips = json.loads(as_otio(record, [], (198, 199)))["tracks"]["children"][0]["children"]
+    assert [(clip["name"], clip["source_range"]["start_time"]["value"]) for clip in clips] == [
+        ("outside --start and --end", 0), ("too short for a shot", 198), ("outside --start and --end", 199)]
 
 
 def test_opentimelineio_reads_the_otio():

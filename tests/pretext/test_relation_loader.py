@@ -1,11 +1,15 @@
 """RelationLoader delivers the very frames that `info` names, in that order, crop and rotation, on every path."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
 from numbered import infos, read_number, upright
 
 from eruv_dali import RelationLoader
+from eruv_dali.dataset import Dataset
+from eruv_dali.dataset.split import split_segments
 from eruv_dali.errors import EruvError
 from eruv_dali.pretext.eruv import RELATIONS
 from eruv_dali.video.decode import decode_pictures
@@ -142,6 +146,19 @@ def test_splits_share_no_video(datasets):
             parts[split] = set(loader.pretext.segments["video"].tolist())
     assert not parts["train"] & parts["val"]
     assert parts["train"] | parts["val"] == parts["all"]
+
+
+def test_no_video_is_left_for_training(datasets):
+    with pytest.raises(EruvError, match=r"^val_fraction 0\.9999 holds out all \d+ videos .*; choose a smaller one"):
+        RelationLoader(datasets["raw"], split="train", val_fraction=0.9999, device="cpu")
+    with closing(Dataset(datasets["raw"])) as dataset:
+        videos = np.unique(dataset.segments["video"])
+        held = [len(split_segments(dataset, dataset.segments, "val", 0.3, lambda video=video: [np.array([video])]))
+                for video in videos]
+        last = videos[np.argmax(held)]
+        with pytest.raises(EruvError, match=r"^val_fraction 0\.3 and the kinds .* take all .*; prepare more"):
+            split_segments(dataset, dataset.segments, "train", 0.3, lambda: [np.array([last])])
+        assert len(split_segments(dataset, dataset.segments, "val", 0.3, lambda: [np.array([last])])) == max(held)
 
 
 def test_trimmed_takes_whole_videos(datasets):
