@@ -68,7 +68,7 @@ def convert(
     extras = Extras(stats=stats, export=known_formats(export))
     if workers is not None:
         whole_number("workers", workers, least=1)
-    old = Dataset(source, empty=True)
+    old = Dataset(source)
     if old.pack == "none":
         raise EruvError(f"{source}: holds no pack, so there are no frames to convert; run prepare on the videos")
     if out.resolve() == source.resolve():
@@ -94,7 +94,7 @@ def convert(
         totals = write_tables(out, videos, settings, extras)
         summarise(out, totals, Plan(videos, [v for v in videos if v.name in todo], {}, [], [], [], 0, {}),
                   time.monotonic() - started)
-        return Dataset(out, empty=True)
+        return Dataset(out)
 
 
 def _cutting(

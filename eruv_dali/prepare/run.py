@@ -121,7 +121,7 @@ def finish(order: Order, plan: Plan, seconds: float) -> Dataset:
     totals = write_tables(order.out, plan.videos, order.settings, order.extras)
     if not plan.videos:  # their names are held, of others that could not be used either
         raise EruvError(f"{order.out}: none of the videos given can be found or reached now; check their paths or URLs")
-    if not totals.videos and not totals.shots:
+    if not totals.videos and not (totals.shots and order.pack == "none"):  # as a shot detector it has done its work
         raise EruvError(f"none of the {len(plan.videos)} videos can be used; {totals.first_rejected} "
                         f"(all in {order.out}/rejected.csv)")
     summarise(order.out, totals, plan, seconds)
