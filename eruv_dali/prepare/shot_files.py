@@ -42,7 +42,7 @@ def write_shot_files(folder: Path, record: Record, shots: Sequence[Shot]) -> Non
     path = locate(record.note.identity.path)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        sound_in = _sound_in(path, record)
+        sound_in = _sound_in(path, record) if shots else []
         to_encode = [number for number, shot in enumerate(shots)
                      if not _copied(folder, path, record, number, shot, sound_in)]
         if to_encode:
