@@ -16,7 +16,7 @@ from eruv_dali.dataset.records import Record
 from eruv_dali.errors import EruvError
 from eruv_dali.files import write_aside
 from eruv_dali.shots import Shot
-from eruv_dali.video.frames import VideoFacts, rgb_picture
+from eruv_dali.video.frames import VideoFacts
 from eruv_dali.video.open import NO_PTS, UnusableVideo, frames_of, libav_words, open_video, packets_of
 from eruv_dali.video.place import Location, locate
 
@@ -42,7 +42,7 @@ def write_shot_files(folder: Path, record: Record, shots: Sequence[Shot]) -> Non
     path = locate(record.note.identity.path)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        sound_in = _sound_in(path, record)
+        sound_in = _sound_in(path, record) if shots else []
         to_encode = [number for number, shot in enumerate(shots)
                      if not _copied(folder, path, record, number, shot, sound_in)]
         if to_encode:
@@ -136,12 +136,16 @@ def _encode_one(
 
 
 def _upright(frame: av.VideoFrame, facts: VideoFacts, pix_fmt: str) -> av.VideoFrame:
-    """A frame as it is encoded; its colours keep their matrix and range."""
+    """A frame as it is encoded. It is turned plane by plane, not as RGB, so that its colours stay as they are meant."""
+    size = (facts.height, facts.width) if facts.rotation % 180 else (facts.width, facts.height)
+    frame = frame.reformat(*size, pix_fmt)
     if not facts.rotation:
-        return frame.reformat(facts.width, facts.height, pix_fmt)
-    picture = av.VideoFrame.from_ndarray(rgb_picture(frame, facts.height, facts.width), format="rgb24")
-    turned = picture.reformat(facts.width, facts.height, pix_fmt, dst_colorspace=int(frame.colorspace),
-                              dst_color_range=int(frame.color_range))
+        return frame
+    turned = av.VideoFrame(facts.width, facts.height, pix_fmt)
+    for lying, upright in zip(frame.planes, turned.planes, strict=True):
+        before, after = (np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[
+            : plane.height, : plane.width] for plane in (lying, upright))
+        after[:] = np.rot90(before, facts.rotation // 90)
     turned.colorspace, turned.color_range = frame.colorspace, frame.color_range
     return turned
 

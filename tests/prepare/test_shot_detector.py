@@ -23,6 +23,7 @@ from eruv_dali.prepare.option_file import parse_with_file
 from eruv_dali.prepare.shot_images import frames_shown
 from eruv_dali.shots import Shot
 from eruv_dali.shots.rules import MIN_SHOT
+from eruv_dali.video.frames import rgb_picture
 
 SIZE = (64, 96)
 OPTIONS = dict(device="cpu", workers=1, pack="none", min_length=1)
@@ -211,7 +212,11 @@ def test_a_rotated_video_is_split_upright(tmp_path):
     turn(tmp_path / "plain.mp4", tmp_path / "turned.mp4", 90)
     prepare([tmp_path / "turned.mp4"], tmp_path / "out", **OPTIONS, end=1.0, split=True)
     with av.open(str(tmp_path / "out/split/turned.mp4/0000.mp4")) as container:
-        assert [(frame.width, frame.height) for frame in container.decode(video=0)] == [SIZE] * 25
+        frames = list(container.decode(video=0))
+    assert [(frame.width, frame.height) for frame in frames] == [SIZE] * 25
+    with av.open(str(tmp_path / "turned.mp4")) as container:
+        upright = rgb_picture(next(container.decode(video=0)), *SIZE[::-1])
+    assert np.abs(frames[0].to_ndarray(format="rgb24").astype(int) - upright).mean() < 10  # turned the wrong way 60
 
 
 def test_a_range_keeps_the_parts_of_shots_within_it_and_decodes_nothing(split, films):
