@@ -178,8 +178,8 @@ def refuse_late_start(out: Path, plan: Plan, start: float | None, *, scanned: bo
     if ends:
         last, name = max(ends)
         more = bool(plan.todo) and not scanned
-        raise EruvError(f"start {start:g}: every video{' held' * more} ends before, the longest, {name}, after "
-                        f"{last:.1f} seconds; choose an earlier start"
+        raise EruvError(f"start {start:g}: every video ends before{', of those held' * more}, the longest, {name}, "
+                        f"after {last:.1f} seconds; choose an earlier start"
                         f"{', or prepare the new or changed videos without it first' * more}")
 
 
