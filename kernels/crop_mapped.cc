@@ -49,7 +49,7 @@ void install() {
   passed_on = 0;
   struct sigaction ours = {};
   ours.sa_sigaction = on_fault;
-  ours.sa_flags = SA_SIGINFO | SA_NODEFER;  // it is left by a jump, so SIGBUS must not stay blocked
+  ours.sa_flags = SA_SIGINFO;  // blocks SIGBUS meanwhile: a second one sent would find the first half passed on
   sigaction(SIGBUS, &ours, nullptr);
 }
 
@@ -77,7 +77,7 @@ extern "C" int crop_copy(const uint8_t *mapped, int64_t size, int file, const in
   auto [first, last] = std::minmax_element(offsets, offsets + frames);
   if (*first < 0 || *last + frame > size) return 0;
   install();
-  if (sigsetjmp(escape, 0)) return 0;
+  if (sigsetjmp(escape, 1)) return 0;  // 1: after a jump SIGBUS is no longer blocked
   copying = 1;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   bool together = *last + frame - *first <= 2 * frames * frame;
