@@ -181,7 +181,8 @@ def test_groups_that_would_share_a_folder_are_refused(tmp_path):
     for path in ("bend/a/b/1.avi", "bend/a_b/2.avi", "run/a/b/3.avi", "run/a_b/4.avi"):
         touch(tmp_path / path)
     words = argparse.Namespace(leave_one_out=True, dataset="folder", root=tmp_path, groups="^[^/]+/(.+)/",
-                               test_groups=None, splits=None, test_fraction=0.3, skip_missing=False)
+                               test_groups=None, splits=None, split=None, test_fraction=None,
+                               skip_missing=False)
     with pytest.raises(EruvError, match="the files of 'a/b' and 'a_b' would share the folder split_a_b; choose"):
         chosen_splits(words)
     for name in ("bend", "run"):

@@ -54,9 +54,9 @@ def test_a_pause_comes_after_each_batch_and_may_end_it(tmp_path):
         if len(pauses) == 5:
             raise KeyboardInterrupt
 
+    before = set(threading.enumerate())
     with EvenClips([path], clips=6, batch_size=2, device="cpu", threads=1) as even:
-        assert [thread.name for thread in threading.enumerate() if thread.name.startswith("eruv-read-")] == [
-            "eruv-read-0"]
+        assert [thread.name for thread in set(threading.enumerate()) - before] == ["eruv-read-0"]
         even.answers(numbers_of, pause=pause)
         assert len(pauses) == 3
         with pytest.raises(KeyboardInterrupt):
