@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from eruv_dali.actions import ActionSplit
+from eruv_dali.actions.chosen import video_settings
 from eruv_dali.errors import EruvError
+from eruv_dali.finetune.program import training_settings
 from eruv_dali.train.config import Config
 
 
@@ -40,10 +42,8 @@ def _asked(
 ) -> dict[str, Any]:
     """What finetune would write of it into result.json."""
     model, data = config.model, config.data
-    mode = "freeze" if words.freeze else "knn" if words.knn is not None else "finetune"
-    same = ("dataset", "seed", "clips", "epochs", "lr", "batch_size", "weight_decay", "layer_rate", "rescale")
-    return {"mode": mode, "k": words.knn, **{key: getattr(words, key) for key in same},
-            "splits": [name for name, _ in splits], "classes": list(splits[0][1].classes),
+    return {**video_settings(words, splits), "splits": [name for name, _ in splits], **training_settings(words),
+            "seed": words.seed, "clips": words.clips,
             "backbone": words.backbone or model.backbone, "width": words.width or model.width,
             "input": words.input or model.input, "crop": words.crop or data.crop,
             "frame_size": list(words.frame_size or data.frame_size)}

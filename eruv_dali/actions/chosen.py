@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +93,21 @@ def run_settings(
     args: argparse.Namespace, start: Pretrained, splits: list[tuple[str, ActionSplit]]
 ) -> dict[str, Any]:
     """What result.json tells of a run of either program: which videos, which network, which clips."""
-    split = splits[0][1]
-    drawn = args.dataset == "folder" and not args.leave_one_out and not args.test_groups
     return {
-        "dataset": args.dataset, "root": str(split.root.resolve()), "groups": args.groups,
-        "test_fraction": _test_fraction(args) if drawn else None, "classes": list(split.classes),
+        **video_settings(args, splits),
         "backbone": start.backbone.name, "width": start.backbone.width, "input": start.backbone.input,
         # Whoever reads it may be in another folder. A link is not followed: config.yaml lies beside it.
         "init": start.init if start.init == NONE else os.path.abspath(start.init), "seed": args.seed,
         "clips": args.clips, "crop": start.crop, "frame_size": list(start.frame_size),
     }
+
+
+def video_settings(args: argparse.Namespace, splits: Sequence[tuple[str, ActionSplit]]) -> dict[str, Any]:
+    """The part of `run_settings` that is about the videos."""
+    split = splits[0][1]
+    drawn = args.dataset == "folder" and not args.leave_one_out and not args.test_groups
+    return {"dataset": args.dataset, "root": str(split.root.resolve()), "groups": args.groups,
+            "test_fraction": _test_fraction(args) if drawn else None, "classes": list(split.classes)}
 
 
 def _test_fraction(args: argparse.Namespace) -> float:

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -81,13 +82,7 @@ def recognise(
     the one before has trained them.
     """
     start, recipe = load(), _recipe(args)
-    settings = {"program": "finetune", "mode": _mode(args), **run_settings(args, start, splits),
-                "val_fraction": None if args.knn is not None else args.val_fraction}
-    if args.knn is not None:
-        settings["k"] = args.knn
-    if settings["mode"] == "finetune":
-        settings |= {"epochs": recipe.epochs, "lr": recipe.lr, "batch_size": recipe.batch_size,
-                     "weight_decay": recipe.weight_decay, "layer_rate": recipe.layer_rate, "rescale": recipe.rescale}
+    settings = {"program": "finetune", **run_settings(args, start, splits), **training_settings(args)}
     # What would stop any of the splits is found before the first one takes its time.
     held_out: dict[str, np.ndarray | None] = {}
     for name, split in splits:
@@ -126,6 +121,18 @@ def recognise(
     draw_confusion(result["confusion"], result["classes"], args.out / "confusion.png",
                    title=f"{args.dataset}, {start.backbone.name} from {start.init}: top-1 {result['top1']:.1%}")
     _print_result({**result, "init": start.init}, args.out)
+
+
+def training_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What result.json tells of the way of training; `args` as from `build_parser`."""
+    mode, recipe = _mode(args), _recipe(args)
+    told: dict[str, Any] = {"mode": mode, "val_fraction": None if mode == "knn" else args.val_fraction}
+    if mode == "knn":
+        told["k"] = args.knn
+    if mode == "finetune":
+        told |= {"epochs": recipe.epochs, "lr": recipe.lr, "batch_size": recipe.batch_size,
+                 "weight_decay": recipe.weight_decay, "layer_rate": recipe.layer_rate, "rescale": recipe.rescale}
+    return told
 
 
 def _check_folder(folder: Path, args: argparse.Namespace) -> None:

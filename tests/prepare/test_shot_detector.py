@@ -35,14 +35,17 @@ def numbers_in(path: Path) -> list[int]:
         return [read_number(frame.reformat(171, 128, "rgb24").to_ndarray()) for frame in container.decode(video=0)]
 
 
-def add_sound(path: Path, out: Path) -> Path:
-    """The same packets with 4 seconds of AAC beside them."""
+def add_sound(path: Path, out: Path, codec: str = "aac") -> Path:
+    """The same packets with 4 seconds of sound beside them."""
+    rate, length, kind, sample = {"aac": (16000, 1024, "fltp", np.float32),
+                                  "pcm_alaw": (8000, 800, "s16", np.int16)}[codec]
     with av.open(str(path)) as source, av.open(str(out), "w") as output:
         video = output.add_stream_from_template(source.streams.video[0])
-        sound = output.add_stream("aac", rate=16000, layout="mono")
-        for n in range(62):
-            frame = av.AudioFrame.from_ndarray(np.full((1, 1024), n, np.float32) / 100, "fltp", "mono")
-            frame.sample_rate, frame.pts = 16000, n * 1024
+        sound = output.add_stream(codec, rate=rate, layout="mono")
+        for n in range(4 * rate // length):
+            loud = n / 100 if kind == "fltp" else n
+            frame = av.AudioFrame.from_ndarray(np.full((1, length), loud, sample), kind, "mono")
+            frame.sample_rate, frame.pts = rate, n * length
             output.mux(sound.encode(frame))
         output.mux(sound.encode(None))
         for packet in source.demux(video=0):
@@ -97,29 +100,13 @@ def test_split_keeps_the_sound_that_belongs_to_a_shot(split):
             assert float(sound[0].pts * sound[0].time_base) < 0.1
 
 
-def add_alaw(path: Path, out: Path) -> Path:
-    """The same packets with 4 seconds of A-law beside them, which only QuickTime holds."""
-    with av.open(str(path)) as source, av.open(str(out), "w") as output:
-        video = output.add_stream_from_template(source.streams.video[0])
-        sound = output.add_stream("pcm_alaw", rate=8000, layout="mono")
-        for n in range(40):
-            frame = av.AudioFrame.from_ndarray(np.full((1, 800), n, np.int16), "s16", "mono")
-            frame.sample_rate, frame.pts = 8000, n * 800
-            output.mux(sound.encode(frame))
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = video
-                output.mux(packet)
-    return out
-
-
 @pytest.fixture(scope="module")
 def split_odd(films, tmp_path_factory) -> Path:
     """Split: AV1, whose decoder and encoder differ in name; sound and video that mp4 and mkv refuse."""
     folder = tmp_path_factory.mktemp("odd")
     write_video(folder / "av1.mp4", frames=60, size=SIZE, codec="libsvtav1", options={"preset": "12"}, gop=30)
     write_video(folder / "h263.3gp", frames=60, size=(144, 176), codec="h263")
-    add_alaw(films / "a.mp4", folder / "alaw.mov")
+    add_sound(films / "a.mp4", folder / "alaw.mov", "pcm_alaw")  # only QuickTime holds it
     prepare([folder], folder / "out", **OPTIONS, split=True, export=["edl"])
     return folder / "out"
 
@@ -137,7 +124,7 @@ def test_split_of_what_its_containers_do_not_hold(split_odd, films):
 
 
 def test_sound_that_is_left_out_is_said_once(films, tmp_path, capsys):
-    prepare([add_alaw(films / "a.mp4", tmp_path / "alaw.mov")], tmp_path / "out", **OPTIONS, split=True)
+    prepare([add_sound(films / "a.mp4", tmp_path / "alaw.mov", "pcm_alaw")], tmp_path / "out", **OPTIONS, split=True)
     assert capsys.readouterr().err.count("alaw.mov: the files of --split are without its sound (pcm_alaw)") == 1
 
 

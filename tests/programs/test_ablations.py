@@ -97,6 +97,21 @@ def test_a_run_for_each_row_and_a_table(run, datasets, tmp_path):
     assert "out/rotation: holds a pre-training with optim.lr = 0.01, not 0.1" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_finished_series_with_fine_tunings_is_known_again(run, datasets, persons, tmp_path):
+    (tmp_path / "order.yaml").write_text("{relations: [PI, PD]}\n")
+    words = (tmp_path / "order.yaml", "--data", datasets["raw"], "--out", tmp_path / "out", *SMALL, "--finetune",
+             f"--dataset folder --root {persons} --groups /([a-z]+)_ --test-groups ido --epochs 1 --clips 1")
+    assert run(*words).returncode == 0
+    runs = [tmp_path / "out" / name for name in ("order", "order_finetune", "random_finetune")]
+    before = list(map(lasting, runs))
+    again = run(*words)
+    assert again.returncode == 0, again.stderr
+    assert list(map(lasting, runs)) == before
+    other = run(*(words[:-1]), f"{words[-1]} --val-fraction 0.4")
+    assert other.returncode == 2 and "holds a run of finetune with val_fraction = 0.1, not 0.4" in other.stderr
+
+
 @pytest.mark.parametrize("more, said", [
     (["--epochs", "9"], "epochs = 5, not 9"), (["--freeze"], "mode = finetune, not freeze"),
     (["--seed", "3"], "seed = 0, not 3"), (["--test-groups", "eli"], r"splits = \['ido'\], not \['eli'\]"),
