@@ -104,7 +104,7 @@ class Seal:
         """Note that a file is intact, in seal.json too unless a prepare has remade that file or its entry since."""
         before = dict(self.files[file])
         self.files[file]["mark"] = mark
-        # Without write permission, the content is checked at every opening.
+        # Where that fails, the content is checked at every opening: nobody may write here, or the seal is being remade.
         with contextlib.suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
             there = sealed_files((self.folder / SEAL).read_text())
             if there[file] == before and there["frames.npy"]["crc"] == self.files["frames.npy"]["crc"]:

@@ -106,7 +106,7 @@ assert not mapped.crop(np.array([20000]), (10, 10), 0, 0, place)
 
 
 SENT_WHILE_COPYING = """
-import io, signal, sys, threading, time
+import io, signal, sys, threading
 import numpy as np
 from eruv_dali.dataset.crop_mapped import map_file
 came = []
@@ -117,15 +117,14 @@ place, offsets = np.empty((40, 100, 100, 3), np.uint8), np.arange(40) * 30000
 here = threading.get_ident()
 
 def send():
-    for _ in range(300):
+    for _ in range(200000):  # some come while the one before is being handed on
         signal.pthread_kill(here, signal.SIGBUS)
-        time.sleep(0.001)
 
 thread = threading.Thread(target=send)
 thread.start()
 while thread.is_alive():
     assert mapped.crop(offsets, (100, 100), 0, 0, place), "a signal was taken for a fault"
-print(len(came) > 100)
+print(len(came) > 10)
 """
 
 

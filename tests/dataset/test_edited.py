@@ -1,13 +1,14 @@
 """Edited tables of a DATASET: what means no harm delivers the right pixels, the rest is refused in one line."""
 
 import csv
+import json
 import os
 
 import pytest
 from editing import EVERY, FRAMES, PACKS, delivered, edit, rows_of, says, set_cell, write_rows
 
 from eruv_dali.dataset import Dataset
-from eruv_dali.dataset.seal import Seal
+from eruv_dali.dataset.seal import SEAL, Seal, mark_of
 
 
 @pytest.mark.parametrize("pack", PACKS)
@@ -61,6 +62,24 @@ def test_a_copy_is_checked_once(copy_of, pack):
         os.utime(path, (1, 1))
     assert delivered(folder) == EVERY
     assert all(map(Seal(folder).untouched, ("frames.npy", "videos.csv", "segments.csv")))
+
+
+@pytest.mark.parametrize("remade", [None, "segments.npy", "frames.npy", "all"])
+def test_what_was_checked_is_noted_unless_prepare_has_remade_it(copy_of, remade):
+    folder = copy_of()
+    os.utime(folder / "segments.npy", (1, 1))
+    seal, there = Seal(folder), json.loads((folder / SEAL).read_text())
+    if remade == "all":
+        (folder / SEAL).unlink()
+    elif remade:
+        there[remade]["crc"] += 1
+        (folder / SEAL).write_text(json.dumps(there))
+    assert seal.whole("segments.npy") == ""
+    if remade == "all":
+        assert not (folder / SEAL).exists()
+    else:
+        there["segments.npy"]["mark"] = there["segments.npy"]["mark"] if remade else mark_of(folder / "segments.npy")
+        assert json.loads((folder / SEAL).read_text()) == there
 
 
 # Edits that are refused
