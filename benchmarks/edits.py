@@ -7,7 +7,9 @@ Web videos are edited in ways that neither films nor our first synthetic set sho
 
     gradual  blend (dissolves, dips to black or white), wipe, slide, push, whip (pan), zoom (through), spin
     cuts     jump (ahead within a take), punch (in or out: the take is suddenly enlarged), short (runs of short shots)
-    not cuts caption, inset (picture in picture), letterbox, exposure, glitch: within shots that are joined by cuts
+    both     still (pictures that stand still, or grow slowly)
+    not cuts caption, inset (picture in picture), letterbox, exposure, glitch, flash, passing (something before the
+             camera): within shots that are joined by cuts
 
 Clips are first divided into single takes where their colours change at once or where `robust` finds a transition: a
 cut within a clip would count as a false one. So what it wrongly finds in single takes is not seen here; measure that
@@ -328,8 +330,44 @@ def glitch(frames: Frames, rng: np.random.Generator, takes: Takes) -> tuple[Fram
     return frames, changes
 
 
+def flash(frames: Frames, rng: np.random.Generator, takes: Takes) -> tuple[Frames, list[int]]:
+    """Flashes of one to four frames that fade, single or in a row, white or coloured, of all or part of the picture."""
+    frames, changes, t = frames.copy(), [], int(rng.integers(5, 15))
+    while t < len(frames) - 12:
+        colour, most, decay = rng.uniform(180, 256, 3), rng.uniform(0.4, 1), rng.uniform(0.2, 0.8)
+        x, y, wide = rng.uniform(0, W), rng.uniform(0, H), rng.uniform(0.5, 4) * W
+        down, across = np.mgrid[:H, :W]
+        place = np.exp(-((across - x) ** 2 + (down - y) ** 2) / wide**2)[..., None]
+        for n in range(int(rng.integers(1, 5))):
+            share = most * decay**n * place
+            frames[t + n] = (frames[t + n] * (1 - share) + colour * share).astype(np.uint8)
+        changes.append(t)
+        t += int(rng.integers(3, 8)) if rng.random() < 0.4 else int(rng.integers(15, 45))
+    return frames, changes
+
+
+def passing(frames: Frames, rng: np.random.Generator, takes: Takes) -> tuple[Frames, list[int]]:
+    """Something large moves across before the camera, in 4 to 24 frames: dark, plain, or a piece of another take."""
+    frames, changes, t = frames.copy(), [], int(rng.integers(5, 15))
+    while t < len(frames) - 26:
+        T, wide = int(rng.integers(4, 25)), rng.uniform(0.3, 1.1) * W
+        thing = takes.draw(1)[0] if rng.random() < 0.5 else np.full((H, W, 3), rng.integers(0, 120, 3), np.uint8)
+        edge, back, lean = int(rng.choice([1, 9, 41])), rng.random() < 0.5, rng.uniform(-0.5, 0.5)
+        across, down = np.arange(W)[None, :], np.arange(H)[:, None]
+        for n in range(T):
+            left = -wide + (W + wide) * (n + 0.5) / T + lean * (down - H / 2)
+            cover = ((across >= left) & (across < left + wide)).astype(np.float32)
+            cover = cv2.blur(cover, (edge, edge))[..., None]
+            if back:
+                cover = cover[:, ::-1]
+            frames[t + n] = (frames[t + n] * (1 - cover) + thing * cover).astype(np.uint8)
+        changes.append(t)
+        t += T + int(rng.integers(10, 30))
+    return frames, changes
+
+
 WITHIN: dict[str, Callable] = {"caption": caption, "inset": inset, "letterbox": letterbox, "exposure": exposure,
-                               "glitch": glitch}
+                               "glitch": glitch, "flash": flash, "passing": passing}
 
 
 def jump(takes: Takes, rng: np.random.Generator) -> list[Frames]:
@@ -359,7 +397,15 @@ def punch(takes: Takes, rng: np.random.Generator) -> list[Frames]:
     return parts
 
 
-KINDS = (*GRADUAL, "jump", "punch", "short", *WITHIN)
+def still(picture: Frames, T: int, rng: np.random.Generator) -> Frames:
+    """A picture for T frames, as it is or slowly approached or left, with a little grain or none."""
+    most, grain = rng.choice([1, 1, rng.uniform(1.05, 1.3)]), rng.choice([0, 2])
+    scales = most ** np.linspace(0, 1, T)[:: rng.choice([-1, 1])]
+    frames = np.stack([picture if most == 1 else turned(picture, scale, 0) for scale in scales])
+    return np.clip(frames + rng.normal(0, grain, frames.shape), 0, 255).astype(np.uint8) if grain else frames
+
+
+KINDS = (*GRADUAL, "jump", "punch", "short", "still", *WITHIN)
 
 
 def draw(kind: str, takes: Takes, rng: np.random.Generator) -> tuple[list[Frames], list[dict], list[int]]:
@@ -397,6 +443,18 @@ def draw(kind: str, takes: Takes, rng: np.random.Generator) -> tuple[list[Frames
             cut(takes.draw(int(rng.integers(*LONG))))
             for _ in range(int(rng.integers(3, 8))):
                 cut(takes.draw(int(rng.integers(6, 17))))
+    elif kind == "still":
+        left = still(takes.draw(1)[0], 60, rng)
+        for _ in range(SHOTS - 1):
+            name = "cut" if rng.random() < 0.3 else str(rng.choice(("blend", "blend", "wipe", "slide", "push")))
+            T = 0 if name == "cut" else int(rng.integers(*GRADUAL[name][1]))
+            new = still(takes.draw(1)[0], int(rng.integers(30, 60)) + T + 30, rng)
+            pieces.append(left[: len(left) - T])
+            events.append({"a": length() - 1, "b": length() + T, "type": name})
+            if T:
+                pieces.append(GRADUAL[name][0](left[-T:], new[:T], T, rng))
+            left = new[T:]
+        pieces.append(left)
     else:
         for _ in range(SHOTS // 2):
             parts = (jump if kind == "jump" else punch)(takes, rng)

@@ -3,7 +3,7 @@
     python benchmarks/shots.py --videos DIR [--detectors robust untrimmednets psd-adaptive ...] [--json FILE]
     python benchmarks/shots.py --videos DIR --truth FILE          cuts of real videos, checked by hand
     python benchmarks/shots.py --videos DIR --single-take         every detection is false: count them
-    python benchmarks/shots.py --videos DIR --cross-validate      does a constant of `robust` depend on one video?
+    python benchmarks/shots.py --videos DIR --weights FILE        with another network in `robust`
     python benchmarks/shots.py --videos DIR --speed 3 --detectors ffmpeg-decode prepare prepare-video
 
 DIR holds videos with their truth next to them: x.mp4 and x.json with `events`, each with `a`, the last frame fully of
@@ -23,21 +23,20 @@ with --pack none, video and jpeg, including the start of its processes and the t
 `ffmpeg -threads 2 -f null`, file after file. It is the limit for any detector, and the table says how much of it each
 reaches, by the clock and by processor time (which other work on the machine disturbs less).
 
---cross-validate chooses the constants on all videos but one (the best `worth` over GRID; of equals the nearest to
-ours), scores them on that one, for each video in turn. Videos drawn by edits.py share clips, but not those of the other
-half: a folder of them is left out together. It also varies each constant alone.
+--weights has `robust` use another network than that of the package, such as one that was taught without the clips that
+it is scored on: see shot_network.py.
 """
 
 import json
 from pathlib import Path
 
-from detection.cross_validation import cross_validate
 from detection.detectors import OURS, PEERS, check_detector, missing
 from detection.scoring import measure_accuracy
 from detection.speed import measure_speed
 
 from eruv_dali.errors import EruvError, run_program
 from eruv_dali.options import Parser
+from eruv_dali.shots import network
 
 VIDEOS = {".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".mpg"}
 
@@ -51,7 +50,7 @@ def main() -> None:
                         "rule=threshold (default all)")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="that finds the curves of our rules")
     parser.add_argument("--speed", type=int, metavar="ROUNDS", help="time whole runs instead of scoring")
-    parser.add_argument("--cross-validate", action="store_true", help="cross-validate the robust rule's constants")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="of the network of `robust`, by shot_network.py")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     args = parser.parse_args()
     paths = sorted(path for folder in args.videos for path in folder.rglob("*") if path.suffix.lower() in VIDEOS)
@@ -63,10 +62,12 @@ def main() -> None:
     names = args.detectors or [*OURS, *(name for name in PEERS if not missing(name))]
     for name in names:
         check_detector(name, programs=bool(args.speed))
+    if args.weights:
+        if not args.weights.exists():
+            raise EruvError(f"no file {args.weights}; shot_network.py writes weights")
+        network.WEIGHTS = args.weights
     if args.speed:
         figures = measure_speed(paths, names, rounds=args.speed, device=args.device)
-    elif args.cross_validate:
-        figures = cross_validate(paths, args)
     else:
         figures = measure_accuracy(paths, names, args)
     if args.json:

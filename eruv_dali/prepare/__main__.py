@@ -97,11 +97,11 @@ def main() -> None:
                         help=f"of the pack: video 0 to 51, lower is better (default {QUALITY['video']}); jpeg 1 to 95 "
                         f"(default {QUALITY['jpeg']})")
     parser.add_argument("--rule", choices=RULES,
-                        help="how shots are found: robust, our own, which sees "
-                        "dissolves and fades, and flashes through; untrimmednets, that of the code which the paper "
-                        "follows; threshold, the paper's text alone")
-    parser.add_argument("--threshold", type=float, help="on the HOG difference, instead of the rule's own"
-                        " (robust 0.06, the others 0.0715); higher finds less")
+                        help="how shots are found: robust, our own, a network that sees dissolves,"
+                        " fades and wipes, and through flashes; untrimmednets, that of the code the paper follows;"
+                        " threshold, the paper's text alone")
+    parser.add_argument("--threshold", type=float, help="instead of the rule's own: robust 0.06, of the"
+                        " evidence of its network; the others 0.0715, of the HOG difference; higher finds less")
     parser.add_argument("--segment-length", type=int, help=f"frames (default {SEGMENT_LENGTH})")
     parser.add_argument("--min-length", type=int,
                         help=f"frames; shorter segments are dropped (default {MIN_LENGTH})")

@@ -18,7 +18,7 @@ import numpy as np
 
 from eruv_dali.dataset.records import Record
 from eruv_dali.files import printable, write_csv, write_text
-from eruv_dali.shots.rules import Shot, cut_evidence, gradual_evidence
+from eruv_dali.shots.rules import Shot, transition_evidence
 from eruv_dali.video.place import locate, uri
 
 EXPORTS = ("json", "edl", "otio", "html")
@@ -49,8 +49,7 @@ def write_stats(path: Path, record: Record) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     curves = record.curves
-    robust = [cut_evidence(curves), gradual_evidence(curves)] if len(curves) > 1 else [curves.hog, curves.hog]
-    columns = [record.times()[:-1], curves.hog, curves.luminance, *robust]
+    columns = [record.times()[:-1], curves.hog, curves.luminance, *transition_evidence(curves)]
     rows = ((n, *(f"{value:.6f}" for value in values)) for n, values in enumerate(zip(*columns, strict=True)))
     write_csv(path, STATS_COLUMNS, rows)
 

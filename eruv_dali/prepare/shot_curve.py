@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from eruv_dali.page import ticks
-from eruv_dali.shots.rules import CUT_STEPS
 
 PLAIN_WORDS = "difference to the previous frame (mean |HOG difference|)"
-EVIDENCE_WORDS = f"evidence of a cut (minus {CUT_STEPS} of other large steps around it, flashes left out)"
+EVIDENCE_WORDS = "evidence of a cut (the network's)"
 MOST_TOLD = 20  # cuts named in the text for those who do not see the picture
 HEIGHT = 1000  # units of the picture
 

@@ -3,7 +3,6 @@
 import json
 from argparse import Namespace
 
-import numpy as np
 import pytest
 from places import benchmark
 
@@ -33,20 +32,7 @@ def test_the_benchmark_scores_what_is_known_of_a_video(videos, tmp_path):
 
 
 def test_frames_left_in_shots_and_lost_from_them_are_counted():
-    scoring, validation = benchmark("detection/scoring"), benchmark("detection/cross_validation")
+    scoring = benchmark("detection/scoring")
     events = [{"a": 9, "b": 20}, {"a": 39, "b": 40}]
     found = [Shot(0, 12, 0.0, 0), Shot(18, 38, 0.1, 12), Shot(42, 60, 0.1, 38)]
     assert scoring.frames_left(events, found, 60) == {"between": 10, "left": 4, "lost": 4}
-    counts = dict(hits=8, false=0, events=10, gradual=2, between=10, left=4, lost=4)
-    assert tuple(counts) == validation.COUNTS
-    assert validation.worth(np.array(list(counts.values()))) == pytest.approx(16 / 18 - 0.4 / 4 - 2 / 100)
-
-
-def test_videos_of_the_same_clips_are_left_out_together(tmp_path):
-    shots = benchmark("detection/cross_validation")
-    for name in ("films", "drawn"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "drawn" / "takes.json").write_text("[]")
-    folders = [tmp_path / "films", tmp_path / "drawn"]
-    folds = [shots.fold_of(folder / name, folders) for folder in folders for name in ("a.mp4", "b.mp4")]
-    assert folds == ["a.mp4", "b.mp4", "drawn", "drawn"]
