@@ -84,6 +84,11 @@ def read(path: Path) -> Frames:
     return np.stack(frames)
 
 
+def half_of(path: Path) -> int:
+    """Which half of the clips a clip belongs to, by its name."""
+    return zlib.crc32(path.name.split(".")[0].encode()) % 2
+
+
 def find_takes(path: Path) -> list[tuple[str, int, int]]:
     """(path, first frame, end) of every long enough piece of a clip without a change at once, or one that we find."""
     with av.open(str(path)) as container:
@@ -493,7 +498,7 @@ def main() -> None:
         found = [take for path in track(paths, "takes", console=Console(stderr=True)) for take in find_takes(path)]
         known.write_text(json.dumps(found, indent=0) + "\n")
     takes = [(Path(path), start, end) for path, start, end in json.loads(known.read_text())
-             if zlib.crc32(Path(path).name.split(".")[0].encode()) % 2 == args.half]
+             if half_of(Path(path)) == args.half]
     if len({path for path, *_ in takes}) < 10:
         raise EruvError(f"only {len(takes)} takes of {LEAST_TAKE} frames in {args.clips[0]}; give more clips")
     for kind in args.kinds:

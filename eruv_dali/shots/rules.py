@@ -21,7 +21,7 @@ UNTRIMMEDNETS_SIGMAS = 1.5
 # chosen on drawn edits, of the half of the clips that the network had not been taught on (docs/shot-detector.md).
 MIN_SHOT = 6  # frames; runs of very short shots have such
 CUT_THRESHOLD = 0.06  # evidence where the odds are ENOUGH
-ENOUGH = 0.6  # logarithm of the odds (1.8): where the network learns, a cut counts twice, so it sees too many
+ENOUGH = 1.2  # logarithm of the odds (3.3): where the network learns, a cut counts twice, so it sees too many
 EASED, MOST = 1 / 8, 20.0  # the evidence grows with this power of the odds; largest logarithm of the odds
 # A gradual transition lasts from the first frame whose logarithm of the odds is above the one to the last one that is
 # above the other. An uncertain end moves the start of the new shot, so it asks for more.
@@ -141,7 +141,7 @@ def robust_rule(curves: ShotCurves, limit: float | None) -> list[Transition]:
 def transition_evidence(curves: ShotCurves) -> np.ndarray:
     """(2, N) How much speaks for a cut before each frame, and for its being within a gradual transition.
 
-    CUT_THRESHOLD where the odds are 1.8 to 1 (ENOUGH); 2 ** (1 / 8) times that for every doubling of the odds.
+    CUT_THRESHOLD where the odds are 3.3 to 1 (ENOUGH); 2 ** (1 / 8) times that for every doubling of the odds.
     """
     return _evidence(np.clip(transition_logits(curves), -MOST, MOST))
 

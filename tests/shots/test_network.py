@@ -109,3 +109,32 @@ def test_a_network_learns_what_it_is_shown(curves, tmp_path, monkeypatch):
     assert set(zipfile.ZipFile(tmp_path / "w.npz").namelist()) == set(zipfile.ZipFile(network.WEIGHTS).namelist())
     monkeypatch.setattr(network, "WEIGHTS", tmp_path / "w.npz")
     assert np.sort(np.argsort(network.transition_logits(curves)[0])[-2:]).tolist() == [50, 90]
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 30), (20, 85), (35, 60), (70, 75)])
+def test_the_curves_of_an_excerpt_are_those_of_its_frames(begin, end):
+    training = benchmark("shot_network")
+    frames = film(shot(1, 40, speed=1), shot(2, 45))
+    part, wanted = training.excerpt(curves_of(frames), begin, end), curves_of(frames[begin:end])
+    for name in training.ShotCurves.__dataclass_fields__:
+        np.testing.assert_allclose(getattr(part, name), getattr(wanted, name), atol=1e-5, err_msg=name)
+
+
+def test_excerpts_cover_the_video_and_know_no_cut_at_their_start(curves):
+    training = benchmark("shot_network")
+    events = [{"a": 49, "b": 50}, {"a": 89, "b": 90}]
+    parts = list(training.excerpts(curves, events, np.random.default_rng(0)))
+    assert sum(x.shape[1] for x, _, _ in parts) == len(curves) and len(parts) > 1
+    assert all(truth[0, 0] == 0 for _, truth, _ in parts) and 1 <= sum(truth[0].sum() for _, truth, _ in parts) <= 2
+
+
+def test_beyond_the_end_of_a_piece_layers_are_zero(curves):
+    """A piece that is shorter than those it is learnt with has the logits that it has alone."""
+    training, weights = benchmark("shot_network"), network.read_weights(network.WEIGHTS)
+    torch.manual_seed(0)
+    model = training.Network(len(weights["mean"])).eval()
+    x = torch.randn(1, len(weights["mean"]), 60)
+    padded, known = torch.zeros(1, x.shape[1], 100), torch.zeros(1, 1, 100)
+    padded[:, :, :60], known[:, :, :60] = x, 1
+    with torch.inference_mode():
+        torch.testing.assert_close(model(padded, known)[:, :, :60], model(x), atol=1e-5, rtol=1e-5)

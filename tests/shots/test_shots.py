@@ -167,7 +167,7 @@ def test_minimum_shot_length_is_kept_and_the_strongest_stand():
 
 def test_a_short_piece_at_either_end_belongs_to_no_shot():
     curves = flat_curves(100, f5=0.2, f50=0.2, f97=0.2)
-    assert intervals(curves, min_shot=8) == [(5, 50), (50, 97)]
+    assert intervals(curves, rule="threshold", min_shot=8) == [(5, 50), (50, 97)]
     assert intervals(flat_curves(30, f15=0.2), min_shot=20) == [(0, 30)]
 
 
